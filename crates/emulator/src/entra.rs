@@ -1,0 +1,422 @@
+//! Microsoft Entra ID: tenants, their applications with secrets and federated credentials, and the
+//! access tokens that it issues and Key Vault checks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::cloud::{Cloud, Role};
+use crate::faults::{Service, Subject, interpose};
+use crate::settings::Settings;
+use crate::state::{Ask, State};
+use crate::{body, identifier};
+
+mod access_token;
+mod assertion;
+mod errors;
+mod token_endpoint;
+
+pub(crate) use access_token::{Caller, Grant, Rejection};
+use errors::Refusal;
+pub(crate) use errors::error_for_status;
+pub(crate) use token_endpoint::resource_exists;
+
+/// The issuer of the service account tokens that [`crate::Emulator::service_account_token`] makes.
+pub const SERVICE_ACCOUNT_ISSUER: &str = "https://cluster.oic.azure-emulator.test/";
+
+/// The audience of tokens that Entra ID exchanges (Workload identity federation).
+pub const TOKEN_EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
+
+/// A federated credential: whose tokens stand for the application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FederatedCredential {
+    /// The `iss` claim, compared exactly.
+    pub issuer: String,
+    /// The `sub` claim, compared exactly: `system:serviceaccount:NAMESPACE:NAME`.
+    pub subject: String,
+    /// The `aud` claim.
+    #[serde(default = "token_exchange_audience")]
+    pub audience: String,
+}
+
+fn token_exchange_audience() -> String {
+    TOKEN_EXCHANGE_AUDIENCE.to_owned()
+}
+
+/// How an assertion without a matching federated credential is refused. Entra ID has used both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FederationErrors {
+    /// `AADSTS70021`, which tells issuer, subject and audience together.
+    #[default]
+    Combined,
+    /// `AADSTS700211` for the issuer and `AADSTS700213` for the subject.
+    Split,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Registration {
+    object_id: String,
+    secrets: Vec<String>,
+    expired_secrets: Vec<String>,
+    federated: Vec<FederatedCredential>,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    /// By tenant, then by client id; both lower case.
+    tenants: BTreeMap<String, BTreeMap<String, Registration>>,
+    federation_errors: FederationErrors,
+}
+
+/// Entra ID's tenants and applications; clones share them.
+#[derive(Clone, Debug)]
+pub struct Entra {
+    directory: Arc<Mutex<Directory>>,
+    signer: Arc<access_token::Signer>,
+    clock: Arc<Clock>,
+}
+
+impl Entra {
+    pub(crate) fn new(settings: &Settings, clock: Arc<Clock>) -> Self {
+        let entra = Self {
+            directory: Arc::default(),
+            signer: Arc::new(access_token::Signer::new(
+                settings.token_lifetime,
+                clock.clone(),
+            )),
+            clock,
+        };
+        entra.add_tenant(&settings.tenant);
+        entra
+    }
+
+    /// Makes a tenant known.
+    pub fn add_tenant(&self, tenant: &str) {
+        let mut directory = self.directory.lock();
+        directory
+            .tenants
+            .entry(tenant.to_ascii_lowercase())
+            .or_default();
+    }
+
+    /// Forgets a tenant and its applications.
+    pub fn remove_tenant(&self, tenant: &str) -> bool {
+        let mut directory = self.directory.lock();
+        directory
+            .tenants
+            .remove(&tenant.to_ascii_lowercase())
+            .is_some()
+    }
+
+    /// The known tenants and their applications' client ids.
+    pub fn tenants(&self) -> BTreeMap<String, Vec<String>> {
+        let directory = self.directory.lock();
+        let names = |apps: &BTreeMap<String, Registration>| apps.keys().cloned().collect();
+        directory
+            .tenants
+            .iter()
+            .map(|(tenant, apps)| (tenant.clone(), names(apps)))
+            .collect()
+    }
+
+    /// The application of this client id, registered (with its tenant) when it is not known yet.
+    pub fn application(&self, tenant: &str, client_id: &str) -> Application {
+        let application = Application {
+            directory: self.directory.clone(),
+            tenant: tenant.to_ascii_lowercase(),
+            client_id: client_id.to_ascii_lowercase(),
+        };
+        application.change(|registration| {
+            if registration.object_id.is_empty() {
+                registration.object_id = identifier::guid_for(client_id);
+            }
+        });
+        application
+    }
+
+    /// Forgets an application; its tokens stay valid until they expire.
+    pub fn remove_application(&self, tenant: &str, client_id: &str) -> bool {
+        let mut directory = self.directory.lock();
+        directory
+            .tenants
+            .get_mut(&tenant.to_ascii_lowercase())
+            .and_then(|apps| apps.remove(&client_id.to_ascii_lowercase()))
+            .is_some()
+    }
+
+    /// How assertions that match no federated credential are refused from now on.
+    pub fn set_federation_errors(&self, errors: FederationErrors) {
+        self.directory.lock().federation_errors = errors;
+    }
+
+    /// Key Vault refuses every token issued so far.
+    pub fn revoke_tokens(&self) {
+        self.signer.renew();
+    }
+
+    /// How long the tokens issued from now on live.
+    pub fn set_token_lifetime(&self, lifetime: Duration) {
+        self.signer.set_lifetime(lifetime);
+    }
+
+    /// A service account token as a cluster of this issuer would project it. Its signature is
+    /// random: Entra ID's check of it against the issuer's keys is not emulated.
+    pub fn service_account_token(
+        &self,
+        issuer: &str,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> String {
+        let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX / 2);
+        assertion::service_account_token(
+            self.clock.unix(),
+            issuer,
+            namespace,
+            name,
+            audience,
+            lifetime,
+        )
+    }
+
+    /// Issues an access token.
+    pub(crate) fn issue(&self, grant: &Grant<'_>) -> access_token::Issued {
+        self.signer.issue(grant)
+    }
+
+    /// Who a token stands for, as Key Vault checks it.
+    pub(crate) fn verify(
+        &self,
+        token: &str,
+        resources: &[String],
+        tenant: &str,
+        issuer_host: &str,
+    ) -> Result<Caller, Rejection> {
+        self.signer.verify(token, resources, tenant, issuer_host)
+    }
+}
+
+/// An application registration (or a user-assigned identity that is used by federation).
+#[derive(Clone, Debug)]
+pub struct Application {
+    directory: Arc<Mutex<Directory>>,
+    tenant: String,
+    client_id: String,
+}
+
+impl Application {
+    /// The object id of the application's service principal in its tenant.
+    pub fn object_id(&self) -> String {
+        let directory = self.directory.lock();
+        directory
+            .tenants
+            .get(&self.tenant)
+            .and_then(|apps| apps.get(&self.client_id))
+            .map_or_else(String::new, |registration| registration.object_id.clone())
+    }
+
+    /// Sets the object id; otherwise it is derived from the client id.
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_object_id(self, object_id: &str) -> Self {
+        self.change(|registration| object_id.clone_into(&mut registration.object_id));
+        self
+    }
+
+    /// Adds a client secret.
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_secret(self, secret: &str) -> Self {
+        self.change(|registration| registration.secrets.push(secret.to_owned()));
+        self
+    }
+
+    /// Adds a client secret that has expired (`AADSTS7000222`).
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_expired_secret(self, secret: &str) -> Self {
+        self.change(|registration| registration.expired_secrets.push(secret.to_owned()));
+        self
+    }
+
+    /// Adds a federated credential for [`TOKEN_EXCHANGE_AUDIENCE`].
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_federated_credential(self, issuer: &str, subject: &str) -> Self {
+        self.with_federated(FederatedCredential {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            audience: token_exchange_audience(),
+        })
+    }
+
+    /// Adds a federated credential for a service account of [`SERVICE_ACCOUNT_ISSUER`].
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_service_account(self, namespace: &str, name: &str) -> Self {
+        let subject = format!("system:serviceaccount:{namespace}:{name}");
+        self.with_federated_credential(SERVICE_ACCOUNT_ISSUER, &subject)
+    }
+
+    /// Adds a federated credential.
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_federated(self, credential: FederatedCredential) -> Self {
+        self.change(|registration| registration.federated.push(credential));
+        self
+    }
+
+    /// Removes all secrets and federated credentials.
+    pub fn remove_credentials(&self) {
+        self.change(|registration| {
+            registration.secrets.clear();
+            registration.expired_secrets.clear();
+            registration.federated.clear();
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Registration)) {
+        let mut directory = self.directory.lock();
+        let apps = directory.tenants.entry(self.tenant.clone()).or_default();
+        change(apps.entry(self.client_id.clone()).or_default());
+    }
+}
+
+/// Answers a request to a login host.
+pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
+    let segments = ask.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let tenant = segments.first().copied();
+    let form = token_endpoint::form(&ask.body);
+    let client = form.get("client_id").map(String::as_str);
+    let subject = Subject {
+        service: Service::Entra,
+        vault: None,
+        object: None,
+        tenant,
+        client,
+        authenticated: false,
+    };
+    let is_token = matches!(
+        segments[..],
+        [_, "oauth2", "v2.0", "token"] | [_, "oauth2", "token"]
+    );
+    if is_token {
+        state.counters.count(|counts| {
+            let client = client.unwrap_or("(none)").to_owned();
+            *counts.entra.token_requests.entry(client).or_default() += 1;
+        });
+    }
+    let effects = state.with_latency(state.faults.take(&subject));
+    interpose(Service::Entra, effects, &ask.connection, async {
+        match (ask.method.as_str(), &segments[..]) {
+            ("POST", [tenant, "oauth2", "v2.0", "token"] | [tenant, "oauth2", "token"]) => {
+                token_endpoint::answer(state, ask, tenant, &form)
+                    .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
+            }
+            ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
+                metadata(state, ask, tenant)
+                    .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
+            }
+            ("GET", [_, "discovery", "instance"]) => instance_discovery(ask),
+            ("GET", [_, "discovery", "v2.0", "keys"]) => {
+                body::json(StatusCode::OK, &json!({ "keys": [] }))
+            }
+            _ => body::text(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "azure-emulator: Entra ID here has no {} {}",
+                    ask.method, ask.path
+                ),
+            ),
+        }
+    })
+    .await
+}
+
+/// The tenant as it is kept, or `AADSTS90002`.
+fn known_tenant(state: &State, tenant: &str) -> Result<String, Refusal> {
+    let key = tenant.to_ascii_lowercase();
+    if state.entra.directory.lock().tenants.contains_key(&key) {
+        return Ok(key);
+    }
+    // Anything that is neither a GUID nor a domain is refused before it is looked up.
+    let plausible = tenant.contains('.') || tenant.len() == 36;
+    Err(if plausible {
+        Refusal::tenant_not_found(tenant)
+    } else {
+        Refusal::malformed_tenant(tenant)
+    })
+}
+
+fn metadata(state: &State, ask: &Ask, tenant: &str) -> Result<Response<Body>, Refusal> {
+    if !matches!(tenant, "common" | "organizations") {
+        known_tenant(state, tenant)?;
+    }
+    let base = format!("{}/{tenant}", ask.base_url());
+    Ok(body::json(
+        StatusCode::OK,
+        &json!({
+            "token_endpoint": format!("{base}/oauth2/v2.0/token"),
+            "token_endpoint_auth_methods_supported":
+                ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+            "jwks_uri": format!("{base}/discovery/v2.0/keys"),
+            "response_modes_supported": ["query", "fragment", "form_post"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+            "scopes_supported": ["openid", "profile", "email", "offline_access"],
+            "issuer": format!("{base}/v2.0"),
+            "request_uri_parameter_supported": false,
+            "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
+            "device_authorization_endpoint": format!("{base}/oauth2/v2.0/devicecode"),
+            "http_logout_supported": true,
+            "frontchannel_logout_supported": true,
+            "end_session_endpoint": format!("{base}/oauth2/v2.0/logout"),
+            "claims_supported": ["sub", "iss", "aud", "exp", "iat", "tid", "ver"],
+            "tenant_region_scope": null,
+            "cloud_instance_name": crate::cloud::without_port(&ask.host),
+        }),
+    ))
+}
+
+fn instance_discovery(ask: &Ask) -> Response<Body> {
+    let endpoint = ask
+        .query
+        .get("authorization_endpoint")
+        .cloned()
+        .unwrap_or_default();
+    let tenant_base = endpoint
+        .split_once("/oauth2/")
+        .map_or(endpoint.as_str(), |(base, _)| base);
+    let mut metadata: Vec<_> = Cloud::ALL
+        .into_iter()
+        .map(|cloud| {
+            let host = cloud.authority_host();
+            let aliases = match cloud {
+                Cloud::Public => vec![host, "login.windows.net", "login.microsoft.com"],
+                Cloud::UsGovernment => vec![host],
+                Cloud::China => vec![host, "login.partner.microsoftonline.cn"],
+            };
+            json!({ "preferred_network": host, "preferred_cache": host, "aliases": aliases })
+        })
+        .collect();
+    if matches!(Role::of(&ask.host), Role::Login { cloud: None }) {
+        let host = &ask.host;
+        metadata
+            .push(json!({ "preferred_network": host, "preferred_cache": host, "aliases": [host] }));
+    }
+    body::json(
+        StatusCode::OK,
+        &json!({
+            "tenant_discovery_endpoint":
+                format!("{tenant_base}/v2.0/.well-known/openid-configuration"),
+            "api-version": "1.1",
+            "metadata": metadata,
+        }),
+    )
+}

@@ -1,0 +1,137 @@
+//! The TLS front: takes connections from its own port and from the proxy's tunnels, shows each a
+//! certificate for the name that it asks for, and gives each request to whom its host stands for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+use crate::body;
+use crate::cloud::Role;
+use crate::counters::InFlight;
+use crate::faults::Service;
+use crate::listener::{Connection, serve};
+use crate::state::{Ask, State, host_of, record};
+use crate::{entra, imds, vault};
+
+/// A client that opens a connection and says nothing keeps it for no longer than this.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// The front; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Front {
+    state: Arc<State>,
+    acceptor: TlsAcceptor,
+}
+
+impl Front {
+    pub(crate) fn new(state: Arc<State>) -> Result<Self, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(state.ca.clone());
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if state.settings.http2 {
+            tls.alpn_protocols.insert(0, b"h2".to_vec());
+        }
+        Ok(Self {
+            state,
+            acceptor: TlsAcceptor::from(Arc::new(tls)),
+        })
+    }
+
+    /// Serves one connection: TLS, then the requests in it.
+    pub(crate) async fn serve<S>(self, stream: S, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let stream = match tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return;
+            }
+            Err(_) => return,
+        };
+        let session = stream.get_ref().1;
+        let name = session.server_name().unwrap_or("(none)").to_owned();
+        let http2 = session.alpn_protocol() == Some(b"h2");
+        self.state.counters.count(|counts| {
+            counts.connections.tls += 1;
+            *counts.connections.tls_by_host.entry(name).or_default() += 1;
+        });
+        let state = self.state;
+        serve(stream, http2, move |request| {
+            answer(state.clone(), connection.clone(), request)
+        })
+        .await;
+    }
+}
+
+/// Answers a request that came over TLS.
+async fn answer(
+    state: Arc<State>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let host = host_of(&parts);
+    let (service, vault) = match Role::of(&host) {
+        Role::Vault { name, cloud } => match state.vault_at(&name, cloud) {
+            Some(vault) => (Service::Vault, Some(vault)),
+            None => {
+                return body::text(
+                    StatusCode::MISDIRECTED_REQUEST,
+                    format!("azure-emulator: there is no vault at {host}"),
+                );
+            }
+        },
+        Role::Login { .. } => (Service::Entra, None),
+        Role::Imds | Role::Stranger => {
+            return body::text(
+                StatusCode::MISDIRECTED_REQUEST,
+                format!("azure-emulator: '{host}' is none of the hosts served here"),
+            );
+        }
+    };
+    let counted = state.counters.begin(
+        record(service, &parts, &connection),
+        vault.as_ref().map(vault::Vault::name),
+    );
+    let body = match body::read(Body::new(body)).await {
+        Ok(body) => body,
+        Err(refusal) => return finished(&counted, refusal),
+    };
+    let ask = Ask::new(&parts, body, connection);
+    let answer = match vault {
+        Some(vault) => vault::answer(&state, &vault, &ask).await,
+        None => entra::answer(&state, &ask).await,
+    };
+    finished(&counted, answer)
+}
+
+/// Answers a request for IMDS, wherever it came in.
+pub(crate) async fn answer_imds(
+    state: Arc<State>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let counted = state
+        .counters
+        .begin(record(Service::Imds, &parts, &connection), None);
+    let ask = Ask::new(&parts, bytes::Bytes::new(), connection);
+    let answer = imds::answer(&state, &ask).await;
+    finished(&counted, answer)
+}
+
+fn finished(counted: &InFlight, answer: Response<Body>) -> Response<Body> {
+    counted.answered(answer.status().as_u16());
+    answer
+}

@@ -1,0 +1,51 @@
+//! Azure Key Vault, Microsoft Entra ID and the Instance Metadata Service (IMDS) on loopback.
+//!
+//! An [`Emulator`] is one small Azure: vaults with secrets, keys and certificates behind access
+//! policies, tenants with applications that hold secrets or federated credentials, and a virtual
+//! machine with managed identities. Tests start one each and drive it through the handles that
+//! [`Emulator`] gives; the binary `azure-emulator` runs the same thing for people, demos and
+//! clients in other languages, with a JSON control API in place of the handles.
+//!
+//! Clients reach it in three ways: directly under `NAME.vault.localhost`, through a forward proxy
+//! that answers for the public clouds' own host names (so a program built for production needs no
+//! other setting than `HTTPS_PROXY` and a CA file), or with a hosts file that maps those names.
+//! Nothing is ever forwarded to a network.
+//!
+//! Unknown things are refused as Azure refuses them: a vault that nobody created does not resolve,
+//! an identity that nobody granted anything gets 403.
+
+mod body;
+mod ca;
+mod clock;
+mod cloud;
+mod control;
+mod counters;
+mod emulator;
+mod entra;
+mod faults;
+mod front;
+mod identifier;
+mod imds;
+mod listener;
+mod proxy;
+mod seed;
+mod settings;
+mod state;
+mod vault;
+
+pub use cloud::Cloud;
+pub use counters::{
+    ConnectionCounts, Counters, Counts, EntraCounts, ImdsCounts, RequestRecord, VaultCounts,
+};
+pub use emulator::{Emulator, StartError, Urls};
+pub use entra::{
+    Application, Entra, FederatedCredential, FederationErrors, SERVICE_ACCOUNT_ISSUER,
+    TOKEN_EXCHANGE_AUDIENCE,
+};
+pub use faults::{Effect, Fault, Faults, Service, Target};
+pub use imds::{Imds, ManagedIdentity};
+pub use seed::{Seed, SeedError};
+pub use settings::{CaFiles, DEFAULT_TENANT, Settings};
+pub use vault::{
+    CertificatePolicy, KeyType, NewSecret, ObjectKind, Permissions, Vault, VaultError,
+};

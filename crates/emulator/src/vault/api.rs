@@ -1,0 +1,148 @@
+//! The Key Vault REST API: every request to a vault goes through here, in the order in which the
+//! service decides: who asks, what for, whether they may, and then the answer.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::access::ObjectKind;
+use super::authentication::authenticate;
+use super::errors::VaultError;
+use super::operation::{Operation, Verb};
+use super::{Vault, certificates, deleted, keys, secrets};
+use crate::entra::Caller;
+use crate::faults::{Service, Subject, interpose};
+use crate::identifier;
+use crate::state::{Ask, State};
+
+/// Answers a request to a vault.
+pub(crate) async fn answer(state: &State, vault: &Vault, ask: &Ask) -> Response<Body> {
+    let segments = ask.segments();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let operation = Operation::of(&ask.method, &segments);
+    let object = operation.as_ref().ok().map(Operation::object);
+    let caller = authenticate(state, vault, ask);
+    if caller.is_ok() {
+        count(state, vault, ask, operation.as_ref().ok());
+    }
+    let subject = Subject {
+        service: Service::Vault,
+        vault: Some(vault.name()),
+        object: object.as_deref(),
+        tenant: None,
+        client: caller.as_ref().ok().map(|caller| caller.client_id.as_str()),
+        authenticated: caller.is_ok(),
+    };
+    let effects = state.with_latency(state.faults.take(&subject));
+    let usual = async {
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(challenge) => return *challenge,
+        };
+        operation
+            .and_then(|operation| {
+                permit(vault, ask, &operation, &caller)?;
+                perform(state, vault, ask, &operation)
+            })
+            .unwrap_or_else(|refusal| refusal.response())
+    };
+    let mut response = interpose(Service::Vault, effects, &ask.connection, usual).await;
+    label(state, ask, &mut response);
+    response
+}
+
+fn count(state: &State, vault: &Vault, ask: &Ask, operation: Option<&Operation<'_>>) {
+    state.counters.count_vault(vault.name(), |counts| {
+        let Some(operation) = operation.filter(|_| ask.method == "GET") else {
+            counts.writes += u64::from(ask.method != "GET");
+            return;
+        };
+        let list = match operation.verb {
+            Verb::List => operation.object(),
+            Verb::Versions => format!("{}/versions", operation.object()),
+            Verb::ListDeleted => format!("deleted{}", operation.object()),
+            _ => {
+                *counts.gets.entry(operation.object()).or_default() += 1;
+                return;
+            }
+        };
+        *counts.lists.entry(list).or_default() += 1;
+    });
+}
+
+fn permit(
+    vault: &Vault,
+    ask: &Ask,
+    operation: &Operation<'_>,
+    caller: &Caller,
+) -> Result<(), VaultError> {
+    let described = vault.described();
+    let contents = vault.contents();
+    if contents.firewall {
+        let address = ask.connection.peer.ip();
+        return Err(VaultError::forbidden_by_firewall(
+            address, caller, &described,
+        ));
+    }
+    let identities = [caller.client_id.as_str(), caller.object_id.as_str()];
+    if contents
+        .access
+        .allows(&identities, operation.kind, operation.permission())
+    {
+        Ok(())
+    } else if contents.rbac {
+        Err(VaultError::forbidden_by_rbac(operation, caller, &described))
+    } else {
+        Err(VaultError::access_denied(operation, caller, &described))
+    }
+}
+
+fn perform(
+    state: &State,
+    vault: &Vault,
+    ask: &Ask,
+    operation: &Operation<'_>,
+) -> Result<Response<Body>, VaultError> {
+    if ask.query.get("api-version").is_none_or(String::is_empty) {
+        return Err(VaultError::bad_parameter(
+            "The request URI must contain the query parameter api-version",
+        ));
+    }
+    let page_size = state.settings.page_size;
+    match operation.verb {
+        Verb::GetDeleted | Verb::ListDeleted | Verb::Delete | Verb::Recover | Verb::Purge => {
+            deleted::perform(vault, ask, operation, page_size)
+        }
+        _ => match operation.kind {
+            ObjectKind::Secret => secrets::perform(vault, ask, operation, page_size),
+            ObjectKind::Key => keys::perform(vault, ask, operation, page_size),
+            ObjectKind::Certificate => certificates::perform(vault, ask, operation, page_size),
+        },
+    }
+}
+
+/// A request's body as JSON.
+pub(crate) fn parse<T: DeserializeOwned>(ask: &Ask) -> Result<T, VaultError> {
+    serde_json::from_slice(&ask.body)
+        .map_err(|error| VaultError::bad_parameter(format!("The request body is invalid: {error}")))
+}
+
+/// The headers that every answer of Key Vault has.
+fn label(state: &State, ask: &Ask, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-ms-keyvault-region", &state.settings.location);
+    set("x-ms-keyvault-service-version", "1.9.2854.1");
+    set("x-ms-request-id", &identifier::guid());
+    if let Some(id) = ask.header("x-ms-client-request-id") {
+        set("x-ms-client-request-id", id);
+    }
+    set("cache-control", "no-cache");
+    if response.status() == StatusCode::NO_CONTENT {
+        *response.body_mut() = Body::empty();
+    }
+}

@@ -1,0 +1,138 @@
+//! A private key with its certificate chain, as a client imports it and as the secret of a
+//! certificate gives it out: PFX or PEM.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use p12_keystore::{
+    Certificate, EncryptionAlgorithm, KeyStore, KeyStoreEntry, MacAlgorithm, Pkcs12ImportPolicy,
+    PrivateKey, PrivateKeyChain as Pkcs12Chain,
+};
+
+use crate::identifier;
+use crate::vault::errors::VaultError;
+
+/// The content type of a PFX secret.
+pub(crate) const PKCS12: &str = "application/x-pkcs12";
+/// The content type of a PEM secret.
+pub(crate) const PEM: &str = "application/x-pem-file";
+
+/// A private key in PKCS#8 and the certificates, the key's own first.
+#[derive(Clone, Debug)]
+pub(crate) struct PrivateKeyChain {
+    pub(crate) key: Vec<u8>,
+    pub(crate) certificates: Vec<Vec<u8>>,
+}
+
+impl PrivateKeyChain {
+    /// Reads PEM text, PFX bytes, or PFX in base64; tells which content type it was.
+    pub(crate) fn read(
+        value: &[u8],
+        password: Option<&str>,
+    ) -> Result<(Self, &'static str), VaultError> {
+        if let Some(text) = std::str::from_utf8(value)
+            .ok()
+            .filter(|text| text.contains("-----BEGIN "))
+        {
+            return Ok((Self::read_pem(text)?, PEM));
+        }
+        let decoded = std::str::from_utf8(value).ok().and_then(|text| {
+            let text: String = text.split_whitespace().collect();
+            STANDARD.decode(text).ok()
+        });
+        let pfx = decoded.as_deref().unwrap_or(value);
+        Ok((Self::read_pfx(pfx, password.unwrap_or_default())?, PKCS12))
+    }
+
+    fn read_pem(text: &str) -> Result<Self, VaultError> {
+        let blocks = pem::parse_many(text).map_err(|_| bad_pem())?;
+        let all = |tag: &str| {
+            blocks
+                .iter()
+                .filter(|block| block.tag() == tag)
+                .map(|block| block.contents().to_vec())
+                .collect::<Vec<_>>()
+        };
+        let certificates = all("CERTIFICATE");
+        // Key Vault takes PKCS#8 only; the older forms are refused in the same words.
+        match all("PRIVATE KEY").pop() {
+            Some(key) if !certificates.is_empty() => Ok(Self { key, certificates }),
+            _ => Err(bad_pem()),
+        }
+    }
+
+    fn read_pfx(pfx: &[u8], password: &str) -> Result<Self, VaultError> {
+        let store = KeyStore::from_pkcs12(pfx, password, Pkcs12ImportPolicy::Relaxed)
+            .map_err(|_| bad_pfx())?;
+        let (_, chain) = store.private_key_chain().ok_or_else(bad_pfx)?;
+        let certificates: Vec<Vec<u8>> = chain
+            .certs()
+            .iter()
+            .map(|certificate| certificate.as_der().to_vec())
+            .collect();
+        if certificates.is_empty() {
+            return Err(bad_pfx());
+        }
+        Ok(Self {
+            key: chain.key().as_der().to_vec(),
+            certificates,
+        })
+    }
+
+    /// The value of a secret of this content type.
+    pub(crate) fn secret(&self, content_type: &str) -> Result<String, VaultError> {
+        if content_type == PEM {
+            return Ok(self.pem());
+        }
+        self.pfx().map(|pfx| STANDARD.encode(pfx))
+    }
+
+    fn pem(&self) -> String {
+        let block = |tag: &str, contents: &[u8]| pem::Pem::new(tag, contents);
+        let mut blocks = vec![block("PRIVATE KEY", &self.key)];
+        blocks.extend(
+            self.certificates
+                .iter()
+                .map(|der| block("CERTIFICATE", der)),
+        );
+        pem::encode_many_config(
+            &blocks,
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        )
+    }
+
+    /// A PFX without a password, with the algorithms and the 2,000 iterations of Key Vault's own.
+    fn pfx(&self) -> Result<Vec<u8>, VaultError> {
+        let key = PrivateKey::from_der(&self.key).map_err(|_| bad_pfx())?;
+        let certificates = self
+            .certificates
+            .iter()
+            .map(|der| Certificate::from_der(der))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| bad_pfx())?;
+        let chain = Pkcs12Chain::new(&identifier::random::<20>()[..], key, certificates);
+        let mut store = KeyStore::new();
+        store.add_entry(&identifier::guid(), KeyStoreEntry::PrivateKeyChain(chain));
+        store
+            .writer("")
+            .encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc)
+            .encryption_iterations(2000)
+            .mac_algorithm(MacAlgorithm::HmacSha1)
+            .mac_iterations(2000)
+            .write()
+            .map_err(|_| bad_pfx())
+    }
+}
+
+fn bad_pem() -> VaultError {
+    VaultError::bad_parameter(
+        "The specified PEM X.509 certificate content is in an unexpected format. Please check if \
+         certificate is in valid PEM format.",
+    )
+}
+
+fn bad_pfx() -> VaultError {
+    VaultError::bad_parameter(
+        "The specified PKCS#12 X.509 certificate content can not be read. Please check if \
+         certificate is in valid PKCS#12 format.",
+    )
+}
