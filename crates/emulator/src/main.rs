@@ -19,6 +19,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// tells, or map the host names to it in a hosts file: --https-listen 127.0.0.1:443
 /// --imds-listen 169.254.169.254:80. Nothing is ever forwarded to a network.
 #[derive(Debug, Parser)]
+#[expect(clippy::doc_markdown, reason = "help texts are read in a terminal")]
 #[command(version, max_term_width = 100)]
 struct Arguments {
     /// Forward proxy that answers for the public clouds' host names; port 0 takes a free one
@@ -147,7 +148,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let emulator = Emulator::start(arguments.settings()).await?;
     if let Some(path) = &arguments.seed {
-        let json = std::fs::read(path).map_err(|error| naming(path, error))?;
+        let json = std::fs::read(path).map_err(|error| naming(path, &error))?;
         emulator.seed(&Seed::from_json(&json)?)?;
     }
     announce(&arguments, &emulator)?;
@@ -163,15 +164,15 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// waits for it finds it whole and everything listening.
 fn announce(arguments: &Arguments, emulator: &Emulator) -> Result<(), Failure> {
     let ca_file = &arguments.ca_file;
-    std::fs::write(ca_file, emulator.ca_pem()).map_err(|error| naming(ca_file, error))?;
+    std::fs::write(ca_file, emulator.ca_pem()).map_err(|error| naming(ca_file, &error))?;
     let ca_file = ca_file.canonicalize()?;
     let mut ready = json!(emulator.urls());
     ready["ca_file"] = ca_file.display().to_string().into();
     ready["pid"] = std::process::id().into();
     if let Some(path) = &arguments.ready_file {
         let beside = path.with_extension("partial");
-        std::fs::write(&beside, format!("{ready}\n")).map_err(|error| naming(&beside, error))?;
-        std::fs::rename(&beside, path).map_err(|error| naming(path, error))?;
+        std::fs::write(&beside, format!("{ready}\n")).map_err(|error| naming(&beside, &error))?;
+        std::fs::rename(&beside, path).map_err(|error| naming(path, &error))?;
     }
     if arguments.json {
         println!("{ready}");
@@ -195,7 +196,7 @@ fn announce(arguments: &Arguments, emulator: &Emulator) -> Result<(), Failure> {
     Ok(())
 }
 
-fn naming(path: &std::path::Path, error: std::io::Error) -> Failure {
+fn naming(path: &std::path::Path, error: &std::io::Error) -> Failure {
     format!("{}: {error}", path.display()).into()
 }
 

@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn paths() {
         use ObjectKind::{Certificate, Key, Secret};
-        let cases: [(Method, &[&str], Option<(ObjectKind, Verb, &str)>); 14] = [
+        type Routed = Option<(ObjectKind, Verb, &'static str)>;
+        let cases: [(Method, &[&str], Routed); 14] = [
             (
                 Method::GET,
                 &["secrets"],
