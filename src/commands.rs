@@ -1,0 +1,33 @@
+//! The commands, each a function from its settings to the end of the process.
+
+mod mount;
+mod serve;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use crate::excerpt::causes;
+use crate::settings::{Command, Settings};
+use crate::telemetry;
+
+/// Runs the command that the settings name. A failure is said on standard error, in one line.
+pub async fn run(settings: Settings) -> ExitCode {
+    let result: Result<(), Box<dyn Error>> =
+        match settings.command.unwrap_or(Command::Serve(settings.serve)) {
+            Command::Serve(serve) => {
+                telemetry::start(serve.logs.log_level, serve.logs.log_format_json);
+                serve::run(serve).await.map_err(Into::into)
+            }
+            Command::Mount(mount) => {
+                telemetry::start(mount.log_level, false);
+                mount::run(mount).await.map_err(Into::into)
+            }
+        };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! `provider-azure-rs mount`: the driver's and the kubelet's part, so that an app can be run on a
+//! developer's machine with its production class.
+//!
+//! Reads a class from its manifest, calls a provider as the driver does, writes the answer as the
+//! driver does, and says what came, never what is in it.
+
+mod manifest;
+mod volume;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+use thiserror::Error;
+use tokio::sync::oneshot;
+use tonic::Code;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::commands::mount::manifest::{Class, ManifestError};
+use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
+use crate::commands::serve;
+use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
+use crate::generated::v1alpha1::{MountRequest, MountResponse};
+use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
+use crate::settings::MountSettings;
+use crate::socket::{Socket, SocketError};
+use crate::transport::TransportSetupError;
+
+/// Longer than the kubelet waits, for providers that give up late.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Why nothing was mounted.
+#[derive(Debug, Error)]
+pub enum MountCommandError {
+    /// The manifest has no class that can be mounted.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The token file.
+    #[error("--token-file {}: cannot be read", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A provider inside this process could not be started.
+    #[error(transparent)]
+    Transport(#[from] TransportSetupError),
+    /// A provider inside this process has no socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// There is no folder for the socket of a provider inside this process.
+    #[error("no temporary folder can be made")]
+    TemporaryFolder(#[source] io::Error),
+    /// No provider answers at the socket.
+    #[error("no provider answers at {}", path.display())]
+    NoProvider {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: tonic::transport::Error,
+    },
+    /// The provider refused: what the pod's events would show.
+    #[error("the mount failed with {code:?}: {message}")]
+    Refused {
+        /// The gRPC code.
+        code: Code,
+        /// The provider's message.
+        message: String,
+    },
+    /// An answer that the driver would refuse.
+    #[error("the provider's answer has no object versions, which the driver does not accept")]
+    NoObjectVersions,
+    /// The answer could not be written.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+}
+
+/// Mounts one class.
+pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
+    let class = Class::read(&settings.class, settings.class_name.as_deref())?;
+    let request = request(&settings, &class)?;
+    let response = match &settings.endpoint {
+        Some(path) => call(path, request).await?,
+        None => call_own_provider(&settings, request).await?,
+    };
+    if response.object_version.is_empty() {
+        return Err(MountCommandError::NoObjectVersions);
+    }
+    let outcome = Volume::at(&settings.target)?.write(&response.files)?;
+    print(&settings.target, &class, &response, outcome);
+    Ok(())
+}
+
+/// What the driver would send.
+fn request(settings: &MountSettings, class: &Class) -> Result<MountRequest, MountCommandError> {
+    let pod = &settings.pod;
+    let mut attributes = json!(class.parameters);
+    let namespace = pod
+        .namespace
+        .as_deref()
+        .or(class.namespace.as_deref())
+        .unwrap_or("default");
+    attributes["csi.storage.k8s.io/pod.name"] = json!(pod.pod_name);
+    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace);
+    attributes["csi.storage.k8s.io/serviceAccount.name"] = json!(pod.service_account);
+    attributes["csi.storage.k8s.io/ephemeral"] = json!("true");
+    if let Some(path) = &pod.token_file {
+        let token =
+            std::fs::read_to_string(path).map_err(|source| MountCommandError::TokenFile {
+                path: path.clone(),
+                source,
+            })?;
+        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: { "token": token.trim() } });
+        attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
+    }
+    Ok(MountRequest {
+        attributes: attributes.to_string(),
+        secrets: "{}".to_owned(),
+        target_path: settings.target.display().to_string(),
+        permission: settings.permission.bits().to_string(),
+        current_object_version: Vec::new(),
+    })
+}
+
+/// Calls a provider that runs for this one call, on a socket that nobody else can reach.
+async fn call_own_provider(
+    settings: &MountSettings,
+    request: MountRequest,
+) -> Result<MountResponse, MountCommandError> {
+    let folder = PrivateFolder::new().map_err(MountCommandError::TemporaryFolder)?;
+    let path = folder.0.join("azure-rs.sock");
+    let service = serve::service(&settings.provider)?;
+    let socket = Socket::bind(&path)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = serve::serve(
+        socket,
+        service,
+        async { _ = stopped.await },
+        Duration::from_secs(1),
+    );
+    let calling = async {
+        let response = call(&path, request).await;
+        drop(stop);
+        response
+    };
+    let (_, response) = tokio::join!(serving, calling);
+    response
+}
+
+/// A folder in the system's temporary one, removed with this value.
+struct PrivateFolder(PathBuf);
+
+impl PrivateFolder {
+    fn new() -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let name = format!(
+            "provider-azure-rs-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn call(path: &Path, request: MountRequest) -> Result<MountResponse, MountCommandError> {
+    let mut client = CsiDriverProviderClient::new(connect(path).await?)
+        // Whether the driver would take so much is its flag's matter.
+        .max_decoding_message_size(usize::MAX);
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(CALL_TIMEOUT);
+    match client.mount(request).await {
+        Ok(response) => Ok(response.into_inner()),
+        Err(status) => Err(MountCommandError::Refused {
+            code: status.code(),
+            message: status.message().to_owned(),
+        }),
+    }
+}
+
+async fn connect(path: &Path) -> Result<Channel, MountCommandError> {
+    let no_provider = |source| MountCommandError::NoProvider {
+        path: path.to_owned(),
+        source,
+    };
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Endpoint::from_shared(format!("unix://{}", absolute.display()))
+        .map_err(no_provider)?
+        .connect()
+        .await
+        .map_err(no_provider)
+}
+
+/// Prints what came: never what is in it.
+fn print(target: &Path, class: &Class, response: &MountResponse, outcome: Outcome) {
+    let path_width = response
+        .files
+        .iter()
+        .map(|file| file.path.len())
+        .max()
+        .unwrap_or(0)
+        .max(4);
+    println!(
+        "class {} (provider {}) in {}:",
+        class.name,
+        class.provider,
+        target.display()
+    );
+    println!("{:path_width$}  {:>8}  MODE  VERSION", "PATH", "SIZE");
+    for (file, version) in response.files.iter().zip(&response.object_version) {
+        println!(
+            "{:path_width$}  {:>8}  {:04o}  {}",
+            file.path,
+            file.contents.len(),
+            file.mode,
+            version.version
+        );
+    }
+    println!("{outcome}");
+}

@@ -1,0 +1,139 @@
+//! [`Class`], a SecretProviderClass as its manifest has it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::excerpt::one_line;
+
+/// The names under which this provider serves classes.
+const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
+
+/// What matters of a SecretProviderClass.
+#[derive(Debug)]
+pub(super) struct Class {
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) provider: String,
+    pub(super) parameters: BTreeMap<String, String>,
+}
+
+/// Why a manifest has no class that can be mounted.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// The file.
+    #[error("{}: cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The YAML.
+    #[error("{}: expected a SecretProviderClass as YAML, found {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        problem: String,
+    },
+    /// No class, or none of that name.
+    #[error("{}: expected {wanted}, found {found}", path.display())]
+    NotOne {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted.
+        wanted: String,
+        /// The classes that there are.
+        found: String,
+    },
+    /// Another provider's class.
+    #[error("{}: spec.provider of {name}: expected azure-rs or azure, found {provider:?}", path.display())]
+    OtherProvider {
+        /// The file.
+        path: PathBuf,
+        /// The class.
+        name: String,
+        /// Its provider.
+        provider: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    metadata: Metadata,
+    spec: Option<Spec>,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    name: String,
+    namespace: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Spec {
+    #[serde(default)]
+    provider: String,
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+}
+
+impl Class {
+    /// The class in a manifest: the one of this name, or the only one.
+    pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Self, ManifestError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ManifestError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let options = serde_saphyr::options! { with_snippet: false };
+        let documents: Vec<Document> = serde_saphyr::from_multiple_with_options(&text, options)
+            .map_err(|error| ManifestError::Malformed {
+                path: path.to_owned(),
+                problem: one_line(&error.to_string(), 300),
+            })?;
+        let mut classes: Vec<_> = documents
+            .into_iter()
+            .filter(|document| document.kind == "SecretProviderClass")
+            .collect();
+        let names: Vec<_> = classes
+            .iter()
+            .map(|class| class.metadata.name.clone())
+            .collect();
+        classes.retain(|class| name.is_none_or(|name| class.metadata.name == name));
+        let (Some(class), true) = (classes.pop(), classes.is_empty()) else {
+            return Err(ManifestError::NotOne {
+                path: path.to_owned(),
+                wanted: name.map_or_else(
+                    || "one SecretProviderClass, or --class-name".to_owned(),
+                    |name| format!("one SecretProviderClass named {name}"),
+                ),
+                found: if names.is_empty() {
+                    "none".to_owned()
+                } else {
+                    names.join(", ")
+                },
+            });
+        };
+        let spec = class.spec.unwrap_or_default();
+        if !PROVIDERS.contains(&spec.provider.as_str()) {
+            return Err(ManifestError::OtherProvider {
+                path: path.to_owned(),
+                name: class.metadata.name,
+                provider: spec.provider,
+            });
+        }
+        Ok(Self {
+            name: class.metadata.name,
+            namespace: class.metadata.namespace,
+            provider: spec.provider,
+            parameters: spec.parameters,
+        })
+    }
+}

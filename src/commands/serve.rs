@@ -1,0 +1,108 @@
+//! `provider-azure-rs serve`: settings to provider to socket, then answering until SIGTERM, then
+//! draining.
+
+use std::future::Future;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+
+use crate::generated::v1alpha1::csi_driver_provider_server::{
+    CsiDriverProviderServer, SERVICE_NAME,
+};
+use crate::mount::Provider;
+use crate::service::Service;
+use crate::settings::{ProviderSettings, ServeSettings};
+use crate::socket::{Socket, SocketError};
+use crate::transport::{Transport, TransportSetupError};
+
+/// Why serving could not start, or ended.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// There is no socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Transport(#[from] TransportSetupError),
+    /// Signals cannot be heard.
+    #[error("signals cannot be handled")]
+    Signals(#[source] std::io::Error),
+    /// The gRPC server ended.
+    #[error("the gRPC server ended")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
+    let stop = stop_signal()?;
+    let service = service(&settings.provider)?;
+    let socket = Socket::bind(&settings.endpoint)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        endpoint = %settings.endpoint.display(),
+        "serving"
+    );
+    serve(socket, service, stop, settings.drain_timeout).await
+}
+
+/// The driver's service, ready to be served.
+pub fn service(settings: &ProviderSettings) -> Result<Service, TransportSetupError> {
+    let provider = Provider::new(Transport::new(&settings.transport())?);
+    Ok(Service::new(
+        provider,
+        settings.mount_timeout,
+        settings.max_answer_size,
+    ))
+}
+
+/// Serves on the socket until `stop`. Calls under way then have `drain_timeout` to end.
+pub async fn serve(
+    socket: Socket,
+    service: Service,
+    stop: impl Future<Output = ()>,
+    drain_timeout: Duration,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_service_status(SERVICE_NAME, ServingStatus::Serving)
+        .await;
+    let draining = tokio::sync::Notify::new();
+    let stopped = async {
+        stop.await;
+        tracing::info!(
+            seconds = drain_timeout.as_secs(),
+            "stopping; calls under way may end"
+        );
+        socket.retire();
+        draining.notify_one();
+    };
+    let serving = Server::builder()
+        .add_service(health_service)
+        .add_service(CsiDriverProviderServer::new(service))
+        .serve_with_incoming_shutdown(socket.callers(), stopped);
+    let too_late = async {
+        draining.notified().await;
+        tokio::time::sleep(drain_timeout).await;
+    };
+    tokio::select! {
+        result = serving => result?,
+        () = too_late => tracing::warn!("some calls did not end in time and are cut off"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Resolves on the first SIGTERM or SIGINT after this call.
+fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

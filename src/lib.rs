@@ -1,0 +1,35 @@
+//! The Azure Key Vault provider for the Kubernetes Secrets Store CSI Driver.
+//!
+//! The driver calls `Mount` over a Unix socket; the provider answers with the files that a
+//! SecretProviderClass asks for, fetched from Azure Key Vault as the pod's or the node's own identity.
+//!
+//! A mount is a straight line through these modules, each the input of the next:
+//! [`socket`] → [`service`] → [`request`] → [`parameters`] (with [`object`], [`identity`], [`cloud`]) →
+//! [`plan`] → [`mount`] (with [`credential`] and [`vault`], both over [`transport`]) → the answer. What
+//! goes wrong anywhere on it is explained by [`status`].
+//!
+//! Public is what a program needs to run it ([`settings`], [`commands`]) and the contract on the socket
+//! ([`generated`]); tests see no more than that.
+
+mod assertion;
+mod cloud;
+pub mod commands;
+mod credential;
+mod excerpt;
+mod file_mode;
+pub mod generated;
+mod identity;
+mod mount;
+mod object;
+mod parameters;
+mod plan;
+mod request;
+mod retry;
+mod sensitive;
+mod service;
+pub mod settings;
+mod socket;
+mod status;
+mod telemetry;
+mod transport;
+mod vault;

@@ -1,0 +1,12 @@
+//! The binary. See the library's documentation for how it is laid out.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use provider_azure_rs::commands;
+use provider_azure_rs::settings::Settings;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    commands::run(Settings::parse()).await
+}

@@ -1,0 +1,325 @@
+//! [`Object`], one entry of a class's `objects`: what to get from the vault and how it becomes a file.
+//!
+//! [`crate::parameters`] reads the entries (their YAML is [`yaml`]'s matter), [`crate::plan`] turns
+//! them into what will be fetched.
+
+pub mod yaml;
+
+use thiserror::Error;
+
+use crate::excerpt::Excerpt;
+use crate::file_mode::FileMode;
+use crate::object::yaml::Fields;
+
+/// The fields that an entry of `objects` can have.
+pub const FIELDS: [&str; 8] = [
+    "objectName",
+    "objectType",
+    "objectVersion",
+    "objectVersionHistory",
+    "objectAlias",
+    "objectFormat",
+    "objectEncoding",
+    "filePermission",
+];
+
+/// One thing in a vault that becomes one file, or one file per version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Whether it is a secret, a key or a certificate.
+    pub kind: ObjectKind,
+    /// `objectName`
+    pub name: ObjectName,
+    /// `objectVersion`
+    pub version: ObjectVersion,
+    /// Where the file goes: `objectAlias`, else `objectName`.
+    pub path: FilePath,
+    /// `filePermission`, where the entry has one.
+    pub mode: Option<FileMode>,
+}
+
+/// `objectType`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// `secret`: the value of a secret.
+    Secret,
+}
+
+impl ObjectKind {
+    /// As the class spells it, which is also how object ids begin.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// `objectVersion`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectVersion {
+    /// The newest: the parameter is empty, absent, or the word `latest`.
+    Latest,
+    /// This one.
+    Exact(ObjectName),
+}
+
+/// A name or version that can stand in a Key Vault URL as it is: 1 to 127 letters, digits and hyphens.
+/// The client libraries do not escape names, so one that has a `/` or a `%` in it would reach another
+/// object.
+///
+/// Source: "About keys, secrets, and certificates", section "Objects, identifiers, and versioning".
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    /// The name, if Key Vault allows it.
+    pub fn new(name: &str) -> Option<Self> {
+        let fits = (1..=127).contains(&name.len())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        fits.then(|| Self(name.to_owned()))
+    }
+
+    /// The name as the class has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A relative path in the volume, in the form that the driver accepts: no empty, `.` or `..` element.
+///
+/// Source: the driver's `pkg/util/fileutil/writer.go` (its `Validate`) and `atomic_writer.go`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FilePath(String);
+
+impl FilePath {
+    /// The path, made clean (`./a`, `a//b` and `a/` lose what means nothing).
+    pub fn new(path: &str) -> Result<Self, &'static str> {
+        if path.starts_with('/') {
+            return Err("it is absolute");
+        }
+        if path.contains("..") {
+            return Err("it contains \"..\"");
+        }
+        if path.chars().any(char::is_control) {
+            return Err("it has a control character");
+        }
+        let elements: Vec<_> = path
+            .split('/')
+            .filter(|e| !e.is_empty() && *e != ".")
+            .collect();
+        if elements.is_empty() {
+            return Err("it names no file");
+        }
+        if elements.iter().any(|element| element.len() > 255) {
+            return Err("a part of it is longer than 255 bytes");
+        }
+        let path = elements.join("/");
+        if path.len() > 4096 {
+            Err("it is longer than 4096 bytes")
+        } else {
+            Ok(Self(path))
+        }
+    }
+
+    /// The path, relative to the volume.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why an entry of `objects` is refused. The message names the field; [`crate::parameters`] adds which
+/// entry it is.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ObjectError {
+    /// A field has a value that it cannot have.
+    #[error("{field}: expected {expected}, found {found}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// What was there, quoted.
+        found: String,
+    },
+    /// The file cannot go there.
+    #[error("{field}: expected a relative path such as app/password, found {found}: {problem}")]
+    Path {
+        /// The field that gives the path.
+        field: &'static str,
+        /// The path, quoted.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The field means something that this version does not do.
+    #[error("{field}: {found} is not available in this version")]
+    NotAvailable {
+        /// The field.
+        field: &'static str,
+        /// What was asked, quoted.
+        found: String,
+    },
+}
+
+impl Object {
+    /// Types one entry.
+    pub fn from_fields(fields: &Fields) -> Result<Self, ObjectError> {
+        let refused = |field, expected| ObjectError::Field {
+            field,
+            expected,
+            found: Excerpt(fields.get(field)).to_string(),
+        };
+        let not_available = |field| ObjectError::NotAvailable {
+            field,
+            found: Excerpt(fields.get(field)).to_string(),
+        };
+        let name = ObjectName::new(fields.get("objectName")).ok_or_else(|| {
+            refused(
+                "objectName",
+                "1 to 127 letters, digits and hyphens, such as DB-PASSWORD",
+            )
+        })?;
+        let kind = match fields.get("objectType") {
+            "secret" => ObjectKind::Secret,
+            "key" | "cert" => return Err(not_available("objectType")),
+            _ => return Err(refused("objectType", "secret, key or cert")),
+        };
+        let version = match fields.get("objectVersion") {
+            "" | "latest" => ObjectVersion::Latest,
+            version => ObjectVersion::Exact(ObjectName::new(version).ok_or_else(|| {
+                refused(
+                    "objectVersion",
+                    "the 32 characters of a version's id, or nothing for the newest",
+                )
+            })?),
+        };
+        let mode = match fields.get("filePermission") {
+            "" => None,
+            text => Some(FileMode::from_octal(text).ok_or_else(|| {
+                refused(
+                    "filePermission",
+                    "octal digits from 0000 to 0777, such as \"0400\"",
+                )
+            })?),
+        };
+        for field in ["objectVersionHistory", "objectFormat", "objectEncoding"] {
+            if !fields.get(field).is_empty() {
+                return Err(not_available(field));
+            }
+        }
+        let (field, path) = match fields.get("objectAlias") {
+            "" => ("objectName", name.as_str()),
+            alias => ("objectAlias", alias),
+        };
+        let path = FilePath::new(path).map_err(|problem| ObjectError::Path {
+            field,
+            found: Excerpt(path).to_string(),
+            problem,
+        })?;
+        Ok(Self {
+            kind,
+            name,
+            version,
+            path,
+            mode,
+        })
+    }
+
+    /// The id that the driver shows in the `SecretProviderClassPodStatus`: `secret/NAME`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.kind.as_str(), self.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(fields: &[(&str, &str)]) -> Result<Object, ObjectError> {
+        Object::from_fields(
+            &fields
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn an_entry_is_typed() {
+        let typed = object(&[
+            ("objectName", "OPENAI-API-KEY"),
+            ("objectType", "secret"),
+            ("objectAlias", "./app//key/"),
+            ("objectVersion", "0123456789abcdef0123456789abcdef"),
+            ("filePermission", "0400"),
+        ])
+        .unwrap();
+        assert_eq!(typed.path.as_str(), "app/key");
+        assert_eq!(typed.id(), "secret/OPENAI-API-KEY");
+        assert_eq!(typed.mode.map(FileMode::bits), Some(0o400));
+        assert!(matches!(typed.version, ObjectVersion::Exact(_)));
+    }
+
+    #[test]
+    fn the_newest_version_has_three_spellings() {
+        for version in [None, Some(""), Some("latest")] {
+            let mut fields = vec![("objectName", "a"), ("objectType", "secret")];
+            fields.extend(version.map(|version| ("objectVersion", version)));
+            assert_eq!(object(&fields).unwrap().version, ObjectVersion::Latest);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_field_named() {
+        let long = "a".repeat(128);
+        for (field, value, message) in [
+            ("objectName", "", "objectName: expected 1 to 127 letters"),
+            ("objectName", "../keys/k", "objectName: "),
+            ("objectName", "%2e%2e/keys/k", "objectName: "),
+            ("objectName", "a b", "objectName: "),
+            ("objectName", "a\0", "objectName: "),
+            ("objectName", "ключ", "objectName: "),
+            ("objectName", &long, "objectName: "),
+            (
+                "objectType",
+                "",
+                "objectType: expected secret, key or cert, found \"\"",
+            ),
+            ("objectType", "Secret", "objectType: "),
+            ("objectType", "secrets", "objectType: "),
+            ("objectVersion", "../x", "objectVersion: "),
+            ("objectVersion", "a?b", "objectVersion: "),
+            (
+                "filePermission",
+                "0o644",
+                "filePermission: expected octal digits",
+            ),
+            ("filePermission", "1777", "filePermission: "),
+            ("filePermission", "rw", "filePermission: "),
+            (
+                "objectAlias",
+                "/etc/passwd",
+                "objectAlias: expected a relative path",
+            ),
+            ("objectAlias", "../x", "contains \"..\""),
+            ("objectAlias", "a/../../x", "contains \"..\""),
+            ("objectAlias", "..\\x", "contains \"..\""),
+            ("objectAlias", "..data", "contains \"..\""),
+            ("objectAlias", "a\0b", "control character"),
+            ("objectAlias", "a\nb", "control character"),
+            ("objectAlias", "./", "names no file"),
+            ("objectAlias", &"a".repeat(256), "longer than 255"),
+            ("objectAlias", &"a/".repeat(3000), "longer than 4096"),
+        ] {
+            let fields: Vec<_> = [("objectName", "a"), ("objectType", "secret")]
+                .into_iter()
+                .filter(|(name, _)| *name != field)
+                .chain([(field, value)])
+                .collect();
+            let error = object(&fields).unwrap_err().to_string();
+            assert!(error.contains(message), "{error} should contain {message}");
+        }
+    }
+}

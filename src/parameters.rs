@@ -1,0 +1,370 @@
+//! [`Parameters`], everything that a class (and the pod's `volumeAttributes`) says, typed once.
+//!
+//! [`crate::service`] makes it from a [`Request`]; nothing after it reads a string map. The names and
+//! their meaning are those of the Go provider, so that its classes work as they are.
+
+use thiserror::Error;
+
+use crate::cloud::{Cloud, CloudError, VaultName};
+use crate::excerpt::Excerpt;
+use crate::identity::{Identity, IdentityError, IdentityParameters};
+use crate::object::yaml::{self, Fields, YamlError};
+use crate::object::{FIELDS, Object, ObjectError};
+use crate::request::Request;
+
+/// The parameters that a class can have.
+pub const NAMES: [&str; 11] = [
+    "keyvaultName",
+    "tenantID",
+    "tenantId",
+    "objects",
+    "clientID",
+    "useVMManagedIdentity",
+    "userAssignedIdentityID",
+    "usePodIdentity",
+    "useAzureTokenProxy",
+    "cloudName",
+    "cloudEnvFileName",
+];
+
+/// What a class asks for.
+#[derive(Debug)]
+pub struct Parameters {
+    /// The vault.
+    pub vault: VaultName,
+    /// The tenant that the vault's identities live in.
+    pub tenant: TenantId,
+    /// The cloud.
+    pub cloud: Cloud,
+    /// Who asks.
+    pub identity: Identity,
+    /// What is asked, in the order of the class; at least one.
+    pub objects: Vec<Object>,
+    /// What is accepted and probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// A tenant of Entra ID: its UUID or one of its domain names. It becomes part of a URL's path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The tenant, if the text can be one.
+    pub fn new(tenant: &str) -> Option<Self> {
+        let fits = (1..=253).contains(&tenant.len())
+            && tenant.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && tenant
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+        fits.then(|| Self(tenant.to_owned()))
+    }
+
+    /// The tenant as the class has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that is accepted and probably not meant, such as a parameter that nobody reads.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Warning {
+    /// A parameter that does nothing.
+    #[error("parameter {name} is unknown and does nothing{}", did_you_mean(*closest))]
+    UnknownParameter {
+        /// The name, quoted.
+        name: String,
+        /// The parameter that was probably meant.
+        closest: Option<&'static str>,
+    },
+    /// A field of an entry that does nothing.
+    #[error("objects[{index}]: field {name} is unknown and does nothing{}", did_you_mean(*closest))]
+    UnknownField {
+        /// Which entry, counted from 0.
+        index: usize,
+        /// The name, quoted.
+        name: String,
+        /// The field that was probably meant.
+        closest: Option<&'static str>,
+    },
+}
+
+/// Why a class cannot be served. Every message names the parameter and what was expected.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ParameterError {
+    /// `keyvaultName` is missing or cannot be a vault's.
+    #[error(
+        "keyvaultName: expected 3 to 24 letters, digits and hyphens, such as ai-chat-kv, found {0}"
+    )]
+    Vault(String),
+    /// `tenantID` is missing or cannot be a tenant's.
+    #[error(
+        "tenantID: expected the tenant of the vault, such as 42ddc44e-97dd-4c3b-bf8a-31c785e24c67, found {0}"
+    )]
+    Tenant(String),
+    /// A switch is neither on nor off.
+    #[error("{name}: expected \"true\" or \"false\", found {found}")]
+    Switch {
+        /// The parameter.
+        name: &'static str,
+        /// Its value, quoted.
+        found: String,
+    },
+    /// A cloud that needs its endpoints from a file.
+    #[error("cloudName: AzureStackCloud is not available in this version")]
+    AzureStack,
+    /// There is no such cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// There is no such identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// `objects` is no list.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// An entry of `objects` cannot be.
+    #[error("objects[{index}] {name}: {error}")]
+    Object {
+        /// Which, counted from 0.
+        index: usize,
+        /// Its `objectName`, quoted.
+        name: String,
+        /// What is wrong with it.
+        error: ObjectError,
+    },
+}
+
+impl Parameters {
+    /// Types the attributes of a call.
+    pub fn parse(request: &Request) -> Result<Self, ParameterError> {
+        let get = |name: &str| {
+            request
+                .attributes
+                .get(name)
+                .map_or("", |value| value.trim())
+        };
+        let switch = |name: &'static str| {
+            go_bool(get(name)).ok_or_else(|| ParameterError::Switch {
+                name,
+                found: Excerpt(get(name)).to_string(),
+            })
+        };
+        let vault = VaultName::new(get("keyvaultName"))
+            .ok_or_else(|| ParameterError::Vault(Excerpt(get("keyvaultName")).to_string()))?;
+        let tenant = match get("tenantID") {
+            "" => get("tenantId"),
+            tenant => tenant,
+        };
+        let tenant = TenantId::new(tenant)
+            .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string()))?;
+        if get("cloudName").eq_ignore_ascii_case("AzureStackCloud") {
+            return Err(ParameterError::AzureStack);
+        }
+        let cloud = Cloud::named(get("cloudName"))?;
+        let identity = IdentityParameters {
+            use_pod_identity: switch("usePodIdentity")?,
+            use_vm_managed_identity: switch("useVMManagedIdentity")?,
+            use_azure_token_proxy: switch("useAzureTokenProxy")?,
+            user_assigned_identity_id: get("userAssignedIdentityID"),
+            client_id: get("clientID"),
+        };
+        let identity = Identity::decide(&identity, &request.tokens, &request.node_publish_secret)?;
+        let entries = yaml::entries(get("objects"))?;
+        let objects = entries
+            .iter()
+            .enumerate()
+            .map(|(index, fields)| {
+                Object::from_fields(fields).map_err(|error| ParameterError::Object {
+                    index,
+                    name: Excerpt(fields.get("objectName")).to_string(),
+                    error,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            vault,
+            tenant,
+            cloud,
+            identity,
+            objects,
+            warnings: warnings(request, &entries),
+        })
+    }
+}
+
+/// The spellings of Go's `strconv.ParseBool`; empty means false.
+fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn warnings(request: &Request, entries: &[Fields]) -> Vec<Warning> {
+    let parameters = request
+        .attributes
+        .keys()
+        // `secretProviderClass` is how a pod names the class; it comes with its volumeAttributes.
+        .filter(|name| !NAMES.contains(&name.as_str()) && *name != "secretProviderClass")
+        .map(|name| Warning::UnknownParameter {
+            name: Excerpt(name).to_string(),
+            closest: closest(name, &NAMES),
+        });
+    let fields = entries.iter().enumerate().flat_map(|(index, fields)| {
+        fields
+            .names()
+            .filter(|name| !FIELDS.contains(name))
+            .map(move |name| Warning::UnknownField {
+                index,
+                name: Excerpt(name).to_string(),
+                closest: closest(name, &FIELDS),
+            })
+    });
+    // An attacker's class may have any number of them; nobody reads more than a few.
+    parameters.chain(fields).take(10).collect()
+}
+
+/// The known name that differs in case only, or by a few letters.
+fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    if name.len() > 64 {
+        return None;
+    }
+    let name = name.to_lowercase();
+    known
+        .iter()
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&name, &known.to_lowercase()),
+                *known,
+            )
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, known)| known)
+}
+
+fn did_you_mean(closest: Option<&str>) -> String {
+    closest
+        .map(|closest| format!("; did you mean {closest}?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTS: &str = "array: [{objectName: a, objectType: secret}]";
+
+    fn parse(attributes: &[(&str, &str)]) -> Result<Parameters, ParameterError> {
+        let defaults = [
+            ("keyvaultName", "kv1"),
+            ("tenantId", "t1"),
+            ("objects", OBJECTS),
+        ];
+        let identity = attributes.iter().any(|(name, _)| name.starts_with("use"));
+        let mut all = serde_json::json!({
+            "csi.storage.k8s.io/pod.name": "p",
+            "csi.storage.k8s.io/pod.namespace": "n",
+        });
+        for (name, value) in defaults.iter().chain(attributes) {
+            all[name] = (*value).into();
+        }
+        if !identity {
+            all["useVMManagedIdentity"] = "true".into();
+        }
+        Parameters::parse(&Request::parse(&all.to_string(), "", "420").unwrap())
+    }
+
+    #[test]
+    fn both_spellings_of_the_tenant_count_and_the_newer_wins() {
+        assert_eq!(parse(&[]).unwrap().tenant.as_str(), "t1");
+        assert_eq!(parse(&[("tenantID", "t2")]).unwrap().tenant.as_str(), "t2");
+        assert_eq!(parse(&[("tenantID", " ")]).unwrap().tenant.as_str(), "t1");
+    }
+
+    #[test]
+    fn values_are_trimmed() {
+        assert_eq!(
+            parse(&[("keyvaultName", " kv2\n")]).unwrap().vault.as_str(),
+            "kv2"
+        );
+    }
+
+    #[test]
+    fn switches_are_spelled_as_go_spells_them() {
+        for on in ["1", "t", "T", "true", "TRUE", "True", " true "] {
+            assert!(parse(&[("useVMManagedIdentity", on)]).is_ok(), "{on}");
+        }
+        for off in ["", "0", "f", "F", "false", "FALSE", "False"] {
+            let error = parse(&[("useVMManagedIdentity", off)]).unwrap_err();
+            assert_eq!(
+                error,
+                ParameterError::Identity(IdentityError::None),
+                "{off}"
+            );
+        }
+        for other in ["yes", "on", "tRUE", "2"] {
+            let error = parse(&[("useVMManagedIdentity", other)])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("useVMManagedIdentity: expected \"true\" or \"false\""),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_parameter_is_named() {
+        for (name, value, message) in [
+            ("keyvaultName", "", "keyvaultName: expected 3 to 24 letters"),
+            ("keyvaultName", "kv1.evil.com/", "found \"kv1.evil.com/\""),
+            ("tenantId", "", "tenantID: expected the tenant"),
+            ("tenantId", "../common", "tenantID: "),
+            ("tenantId", "a/b", "tenantID: "),
+            ("cloudName", "moon", "cloudName: expected AzurePublicCloud"),
+            ("cloudName", "AzureGermanCloud", "closed in October 2021"),
+            ("cloudName", "AzureStackCloud", "cloudName: AzureStackCloud"),
+            ("objects", "", "objects: expected a list"),
+            (
+                "objects",
+                "array: [{objectName: a/b, objectType: secret}]",
+                "objects[0] \"a/b\": objectName: expected",
+            ),
+            (
+                "objects",
+                "array: [{objectName: a, objectType: secret}, {objectName: b}]",
+                "objects[1] \"b\": objectType: expected secret, key or cert",
+            ),
+        ] {
+            let error = parse(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(message), "{error} should contain {message}");
+        }
+    }
+
+    #[test]
+    fn near_misses_are_pointed_out() {
+        let objects = "array: [{objectName: a, objectType: secret, objectVerson: x, tags: {}}]";
+        let parameters = parse(&[
+            ("keyVaultName", "x"),
+            ("whatever", "x"),
+            ("secretProviderClass", "c"),
+            ("objects", objects),
+        ]);
+        let warnings: Vec<_> = parameters
+            .unwrap()
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "parameter \"keyVaultName\" is unknown and does nothing; did you mean keyvaultName?",
+                "parameter \"whatever\" is unknown and does nothing",
+                "objects[0]: field \"objectVerson\" is unknown and does nothing; did you mean objectVersion?",
+                "objects[0]: field \"tags\" is unknown and does nothing",
+            ]
+        );
+    }
+}

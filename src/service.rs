@@ -1,0 +1,241 @@
+//! [`Service`], the driver's gRPC service: a `Mount` call typed, planned, carried out, and answered.
+//!
+//! Each mount runs as a task of its own. When the caller goes away the task ends; when it panics, that
+//! mount is answered with `INTERNAL` and nothing else is touched.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::metadata::MetadataMap;
+use tonic::{Response, Status};
+
+use crate::excerpt::{Excerpt, causes, one_line};
+use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
+use crate::generated::v1alpha1::{
+    File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
+};
+use crate::mount::{MountedFile, Provider};
+use crate::parameters::Parameters;
+use crate::plan::Plan;
+use crate::request::{Pod, Request};
+use crate::status::{CallError, Explanation};
+
+/// The version of the contract between driver and provider.
+const CONTRACT: &str = "v1alpha1";
+/// What this provider calls itself towards the driver.
+pub const RUNTIME_NAME: &str = "provider-azure-rs";
+/// How long before the caller's deadline an answer is due, so that it still arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// The most characters of an error's message. It travels in a header, and callers limit those.
+const MAX_MESSAGE: usize = 3000;
+
+/// The driver's gRPC service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    provider: Arc<Provider>,
+    mount_timeout: Duration,
+    max_answer_size: usize,
+}
+
+impl Service {
+    /// A service that mounts by this provider, within these bounds.
+    pub fn new(provider: Provider, mount_timeout: Duration, max_answer_size: usize) -> Self {
+        Self {
+            provider: Arc::new(provider),
+            mount_timeout,
+            max_answer_size,
+        }
+    }
+
+    async fn carry_out(
+        self,
+        request: Request,
+        deadline: Instant,
+    ) -> Result<Vec<MountedFile>, CallError> {
+        let parameters = Parameters::parse(&request)?;
+        for warning in &parameters.warnings {
+            tracing::warn!(pod = pod_name(&request.pod), %warning, "the class may not mean what it says");
+        }
+        let plan = Plan::new(parameters, request.default_mode)?;
+        let files = self.provider.mount(&plan, deadline).await?;
+        let bytes = files.iter().map(|file| file.contents.len()).sum();
+        if bytes > self.max_answer_size {
+            return Err(CallError::TooLarge { bytes });
+        }
+        Ok(files)
+    }
+
+    fn deadline(&self, metadata: &MetadataMap) -> Instant {
+        let callers = metadata
+            .get("grpc-timeout")
+            .and_then(|value| grpc_timeout(value.to_str().ok()?))
+            .map_or(self.mount_timeout, |timeout| {
+                timeout.saturating_sub(ANSWER_MARGIN)
+            });
+        Instant::now() + callers.min(self.mount_timeout)
+    }
+}
+
+/// `namespace/name`, for the log.
+fn pod_name(pod: &Pod) -> String {
+    format!("{}/{}", Excerpt(&pod.namespace), Excerpt(&pod.name)).replace('"', "")
+}
+
+#[tonic::async_trait]
+impl CsiDriverProvider for Service {
+    async fn version(
+        &self,
+        _: tonic::Request<VersionRequest>,
+    ) -> Result<Response<VersionResponse>, Status> {
+        Ok(Response::new(VersionResponse {
+            version: CONTRACT.to_owned(),
+            runtime_name: RUNTIME_NAME.to_owned(),
+            runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn mount(
+        &self,
+        request: tonic::Request<MountRequest>,
+    ) -> Result<Response<MountResponse>, Status> {
+        let start = Instant::now();
+        let deadline = self.deadline(request.metadata());
+        let message = request.into_inner();
+        let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
+        let (pod, result) = match request {
+            Ok(request) => {
+                let pod = pod_name(&request.pod);
+                (
+                    pod,
+                    contain(self.clone().carry_out(request, deadline)).await,
+                )
+            }
+            Err(error) => ("unknown".to_owned(), Err(error.into())),
+        };
+        let milliseconds = start.elapsed().as_millis();
+        match result {
+            Ok(files) => {
+                tracing::info!(pod, objects = files.len(), milliseconds, "mounted");
+                Ok(Response::new(answer(files)))
+            }
+            Err(error) => {
+                let explanation = Explanation::of(&error);
+                tracing::warn!(
+                    pod,
+                    reason = explanation.reason.as_str(),
+                    milliseconds,
+                    causes = causes(&error),
+                    "{explanation}"
+                );
+                let message = one_line(&explanation.to_string(), MAX_MESSAGE);
+                Err(Status::new(explanation.reason.code(), message))
+            }
+        }
+    }
+}
+
+/// Runs a mount as a task of its own, which ends with its caller and whose panic stays inside.
+async fn contain<T: Send + 'static>(
+    mount: impl Future<Output = Result<T, CallError>> + Send + 'static,
+) -> Result<T, CallError> {
+    AbortOnDropHandle::new(tokio::spawn(mount))
+        .await
+        .unwrap_or(Err(CallError::Panicked))
+}
+
+fn answer(files: Vec<MountedFile>) -> MountResponse {
+    let object_version = files
+        .iter()
+        .map(|file| ObjectVersion {
+            id: file.id.clone(),
+            version: file.version.clone(),
+        })
+        .collect();
+    let files = files
+        .into_iter()
+        .map(|file| File {
+            path: file.path.as_str().to_owned(),
+            mode: i32::from(file.mode.bits()),
+            contents: file.contents.expose().to_vec(),
+        })
+        .collect();
+    MountResponse {
+        object_version,
+        error: None,
+        files,
+    }
+}
+
+/// The header `grpc-timeout`: up to eight digits and a unit.
+///
+/// Source: "gRPC over HTTP2", section "Requests".
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (value, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if value.is_empty() || value.len() > 8 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = value.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_stays_in_its_mount() {
+        let panicking = contain(async { panic!("canary") as Result<(), CallError> }).await;
+        let error = panicking.unwrap_err();
+        assert!(matches!(error, CallError::Panicked));
+        let explanation = Explanation::of(&error);
+        assert_eq!(explanation.reason.code(), tonic::Code::Internal);
+        assert!(!explanation.to_string().contains("canary"));
+        assert!(contain(async { Ok::<_, CallError>(7) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_mount_ends_with_its_caller() {
+        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+        let mount = contain(async move {
+            let _alive = alive;
+            std::future::pending::<Result<(), CallError>>().await
+        });
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), mount)
+                .await
+                .is_err()
+        );
+        assert!(gone.await.is_err());
+    }
+
+    #[test]
+    fn the_callers_timeout_is_read() {
+        for (text, expected) in [
+            ("5S", Some(Duration::from_secs(5))),
+            ("119999m", Some(Duration::from_millis(119_999))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("-5S", None),
+            ("123456789S", None),
+            ("5é", None),
+        ] {
+            assert_eq!(grpc_timeout(text), expected, "{text}");
+        }
+    }
+}

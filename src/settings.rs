@@ -1,0 +1,249 @@
+//! What the operator decides: flags, and an environment variable for each of them. The only reader of
+//! either, but for the variables that libraries of the field read themselves: `SSL_CERT_FILE`,
+//! `SSL_CERT_DIR`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+use crate::file_mode::FileMode;
+use crate::transport::TransportSettings;
+
+/// Azure Key Vault provider for the Kubernetes Secrets Store CSI Driver.
+///
+/// Without a command it serves.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = LIBRARIES)]
+pub struct Settings {
+    /// What to do; `serve` where nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The flags of `serve`, without its name.
+    #[command(flatten)]
+    pub serve: ServeSettings,
+}
+
+const LIBRARIES: &str = "\
+Also read from the environment: SSL_CERT_FILE and SSL_CERT_DIR (trusted certificates, instead of the
+system's), HTTPS_PROXY and NO_PROXY (never used for IMDS).";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer the driver on a Unix socket until SIGTERM
+    #[command(after_help = LIBRARIES)]
+    Serve(ServeSettings),
+    /// Mount a SecretProviderClass into a folder, as the driver and the kubelet do
+    #[command(after_help = LIBRARIES)]
+    Mount(MountSettings),
+}
+
+/// Flags of `serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeSettings {
+    /// Socket that the driver calls; the file's name is the provider's, with .sock
+    #[arg(
+        long,
+        value_name = "unix:///PATH",
+        env = "PROVIDER_AZURE_RS_ENDPOINT",
+        default_value = "unix:///var/run/secrets-store-csi-providers/azure-rs.sock",
+        value_parser = socket_path
+    )]
+    pub endpoint: PathBuf,
+    /// Most time that mounts under way get to end after SIGTERM, such as 20s
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_DRAIN_TIMEOUT",
+        default_value = "20s",
+        value_parser = duration
+    )]
+    pub drain_timeout: Duration,
+    /// What every provider decides.
+    #[command(flatten)]
+    pub provider: ProviderSettings,
+    /// Logs.
+    #[command(flatten)]
+    pub logs: LogSettings,
+}
+
+/// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Mounts")]
+pub struct ProviderSettings {
+    /// Most time for one mount, where the caller gives no shorter one; the kubelet gives up after 2m
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_MOUNT_TIMEOUT",
+        default_value = "60s",
+        value_parser = duration
+    )]
+    pub mount_timeout: Duration,
+    /// Most bytes of all files of one mount; the driver takes as many as its --max-call-recv-msg-size
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PROVIDER_AZURE_RS_MAX_ANSWER_SIZE",
+        default_value_t = 4 * 1024 * 1024
+    )]
+    pub max_answer_size: usize,
+    /// PEM certificates to trust besides the system's
+    #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Another address for IMDS than <http://169.254.169.254>
+    #[arg(long, value_name = "URL", env = "AZURE_POD_IDENTITY_AUTHORITY_HOST", value_parser = http_url)]
+    pub imds_endpoint: Option<Url>,
+}
+
+impl ProviderSettings {
+    /// What the transport needs of it.
+    pub fn transport(&self) -> TransportSettings {
+        TransportSettings {
+            ca_file: self.ca_file.clone(),
+            imds_endpoint: self.imds_endpoint.clone(),
+        }
+    }
+}
+
+/// Flags of logs.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogSettings {
+    /// Least level that is logged: error, warn, info, debug or trace
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "PROVIDER_AZURE_RS_LOG_LEVEL",
+        default_value_t = tracing::Level::INFO
+    )]
+    pub log_level: tracing::Level,
+    /// Log lines of JSON instead of text
+    #[arg(long, env = "PROVIDER_AZURE_RS_LOG_FORMAT_JSON")]
+    pub log_format_json: bool,
+}
+
+/// Flags of `mount`.
+#[derive(Args, Clone, Debug)]
+pub struct MountSettings {
+    /// Manifest with a SecretProviderClass
+    #[arg(value_name = "CLASS.yaml")]
+    pub class: PathBuf,
+    /// Folder to write to; made where there is none
+    #[arg(long, value_name = "DIR")]
+    pub target: PathBuf,
+    /// Which class, where the manifest has several
+    #[arg(long, value_name = "NAME")]
+    pub class_name: Option<String>,
+    /// Socket of a running provider; without it one is started inside this process
+    #[arg(long, value_name = "unix:///PATH", value_parser = socket_path)]
+    pub endpoint: Option<PathBuf>,
+    /// Mode of files that have none of their own, in octal
+    #[arg(long, value_name = "MODE", default_value = "0644", value_parser = file_mode)]
+    pub permission: FileMode,
+    /// What the kubelet would say about the pod.
+    #[command(flatten)]
+    pub pod: PodSettings,
+    /// What every provider decides.
+    #[command(flatten)]
+    pub provider: ProviderSettings,
+    /// Least level that is logged: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value_t = tracing::Level::WARN, help_heading = "Logs")]
+    pub log_level: tracing::Level,
+}
+
+/// Flags that stand for the pod that a class is mounted for.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Pod")]
+pub struct PodSettings {
+    /// Name of the pod
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub pod_name: String,
+    /// Namespace of the pod; where it is not said, the manifest's, else default
+    #[arg(long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Service account of the pod
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub service_account: String,
+    /// File with the pod's token for audience `api://AzureADTokenExchange` (workload identity), as made by
+    /// `kubectl create token`
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `unix:///path`, as the Go provider's flag has it, or a path.
+fn socket_path(text: &str) -> Result<PathBuf, String> {
+    let path = match text.split_once("://") {
+        Some(("unix", path)) => path,
+        Some((scheme, _)) => return Err(format!("expected unix:///PATH, found scheme {scheme}")),
+        None => text.strip_prefix("unix:").unwrap_or(text),
+    };
+    if path.is_empty() || path.ends_with('/') {
+        return Err("expected unix:///PATH to a socket".to_owned());
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("expected a duration such as 20s or 1m30s: {error}"))?;
+    if duration.is_zero() {
+        Err("expected more than nothing".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| url.scheme() == "http" && url.has_host())
+        .ok_or_else(|| "expected a URL such as http://127.0.0.1:8080".to_owned())
+}
+
+fn file_mode(text: &str) -> Result<FileMode, String> {
+    FileMode::from_octal(text).ok_or_else(|| "expected octal digits from 0000 to 0777".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from(["provider-azure-rs"].iter().chain(arguments))
+    }
+
+    #[test]
+    fn serving_is_the_default() {
+        let settings = parse(&["--endpoint", "unix:///tmp/a.sock", "--mount-timeout=90s"]).unwrap();
+        assert!(settings.command.is_none());
+        assert_eq!(settings.serve.endpoint, PathBuf::from("/tmp/a.sock"));
+        assert_eq!(
+            settings.serve.provider.mount_timeout,
+            Duration::from_secs(90)
+        );
+        let Some(Command::Serve(serve)) = parse(&["serve", "--log-format-json"]).unwrap().command
+        else {
+            panic!("serve is a command");
+        };
+        assert!(serve.logs.log_format_json);
+    }
+
+    #[test]
+    fn a_flag_that_cannot_be_is_refused() {
+        for arguments in [
+            ["--endpoint", "tcp://127.0.0.1:80"],
+            ["--endpoint", "unix:///"],
+            ["--mount-timeout", "60"],
+            ["--mount-timeout", "0s"],
+            ["--imds-endpoint", "https://imds"],
+            ["--log-level", "loud"],
+        ] {
+            assert!(parse(&arguments).is_err(), "{arguments:?}");
+        }
+        assert!(parse(&["mount", "c.yaml"]).is_err());
+        assert!(parse(&["mount", "c.yaml", "--target", "d", "--permission", "0888"]).is_err());
+    }
+}

@@ -1,0 +1,454 @@
+//! [`Transport`], the one HTTP client of the process, in the three shapes that the Azure SDK's clients
+//! get it in: for vaults, for Entra ID, and for IMDS.
+//!
+//! The SDK's own client is not used, and neither are its retries. Whatever goes wrong on the way, and
+//! every answer that is not a success, becomes a [`TransportError`] that the SDK passes through
+//! untouched, because
+//! - the SDK's retry loops outlive any deadline of ours (101 s for IMDS that is not there, 82 s for a
+//!   vault that answers 503) and cannot be switched off for IMDS;
+//! - the SDK loses an Entra ID error whose text has a quotation mark or a line break in it.
+//!
+//! [`crate::vault::azure`] and [`crate::credential`] find the error again with [`in_chain`] and read the
+//! service's own words from it. The exception is a vault's 401, which the SDK needs to see:
+//! it is the challenge that tells whose token the vault takes.
+
+mod dns;
+mod trust;
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
+use azure_core::http::request::Body;
+use azure_core::http::{
+    AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, StatusCode,
+};
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use url::Url;
+
+use crate::excerpt::one_line;
+
+pub use trust::TrustError;
+
+/// How long a TCP and TLS handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a whole request may take, from the first byte sent to the last byte received. Key Vault's
+/// slowest answers take a second or two.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has
+/// tens of kilobytes.
+const MAX_BODY: usize = 1024 * 1024;
+/// How long an unused connection is kept: longer than the driver's two minutes between two mounts.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// What the operator decides about outgoing connections.
+#[derive(Clone, Debug, Default)]
+pub struct TransportSettings {
+    /// A file of PEM certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Another address for IMDS, such as `http://127.0.0.1:8080`.
+    pub imds_endpoint: Option<Url>,
+}
+
+/// The HTTP client of the process. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// By way of the proxy that `HTTPS_PROXY` and `NO_PROXY` name, if they do.
+    outbound: reqwest::Client,
+    /// Never by a proxy: IMDS answers for the machine that asks.
+    direct: reqwest::Client,
+    imds_endpoint: Option<Url>,
+}
+
+/// Why there is no HTTP client.
+#[derive(Debug, Error)]
+pub enum TransportSetupError {
+    /// The trusted certificates cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The library refuses its settings; a proxy's URL is the usual reason.
+    #[error(
+        "the HTTP client cannot be set up; HTTPS_PROXY, HTTP_PROXY and NO_PROXY may be malformed"
+    )]
+    Client(#[source] reqwest::Error),
+}
+
+impl Transport {
+    /// The transport with the system's trusted certificates, those that `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` name, and the operator's.
+    pub fn new(settings: &TransportSettings) -> Result<Self, TransportSetupError> {
+        let tls = trust::client_config(settings.ca_file.as_deref())?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(dns::SystemResolver)
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .tcp_nodelay(true)
+        };
+        Ok(Self {
+            outbound: builder().build().map_err(TransportSetupError::Client)?,
+            direct: builder()
+                .no_proxy()
+                .build()
+                .map_err(TransportSetupError::Client)?,
+            imds_endpoint: settings.imds_endpoint.clone(),
+        })
+    }
+
+    /// For the clients of one vault. Requests to any other host are refused, since each carries the
+    /// token: the pages of a list are followed to wherever the vault says.
+    pub fn for_vault(&self, host: &str) -> ClientOptions {
+        Shape {
+            client: self.outbound.clone(),
+            only_host: Some(host.to_owned()),
+            base: None,
+            challenges: true,
+        }
+        .into_options()
+    }
+
+    /// For credentials that ask Entra ID.
+    pub fn for_entra(&self) -> ClientOptions {
+        Shape {
+            client: self.outbound.clone(),
+            only_host: None,
+            base: None,
+            challenges: false,
+        }
+        .into_options()
+    }
+
+    /// For credentials that ask IMDS.
+    pub fn for_imds(&self) -> ClientOptions {
+        Shape {
+            client: self.direct.clone(),
+            only_host: None,
+            base: self.imds_endpoint.clone(),
+            challenges: false,
+        }
+        .into_options()
+    }
+}
+
+/// The error of type `E` that another error was made of.
+pub fn in_chain<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// What went wrong between a request and a successful answer to it.
+#[derive(Clone, Debug, Error)]
+pub enum TransportError {
+    /// The host has no address.
+    #[error("{host} has no address: {problem}")]
+    Dns {
+        /// The host that was asked for.
+        host: String,
+        /// The resolver's own words.
+        problem: String,
+    },
+    /// The server's certificate does not prove that it is the host.
+    #[error("the TLS certificate of {host} is not accepted: {problem}")]
+    Certificate {
+        /// The host that was asked for.
+        host: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is no connection, and so nothing was sent.
+    #[error("no connection to {host}: {problem}")]
+    Connect {
+        /// The host that was asked for.
+        host: String,
+        /// The last cause in the chain.
+        problem: String,
+        /// The whole chain.
+        source: Arc<reqwest::Error>,
+    },
+    /// The connection ended before the answer did.
+    #[error("the connection to {host} broke: {problem}")]
+    Interrupted {
+        /// The host that was asked for.
+        host: String,
+        /// The last cause in the chain.
+        problem: String,
+        /// The whole chain.
+        source: Arc<reqwest::Error>,
+    },
+    /// No answer in time.
+    #[error("{host} took longer than {} s to {phase}", after.as_secs())]
+    Timeout {
+        /// The host that was asked for.
+        host: String,
+        /// What it was expected to do.
+        phase: Phase,
+        /// The time it had.
+        after: Duration,
+    },
+    /// An answer that no Azure service gives.
+    #[error("{host} answered with more than {MAX_BODY} bytes")]
+    TooLarge {
+        /// The host that was asked for.
+        host: String,
+    },
+    /// A request that would carry a vault's token to another host.
+    #[error("{vault} points to {found}, which gets no token")]
+    ForeignHost {
+        /// The host of the vault.
+        vault: String,
+        /// The host it points to.
+        found: String,
+    },
+    /// An answer with a status that is no success.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// What a server was expected to do when its time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// TCP and TLS.
+    Connect,
+    /// The answer.
+    Answer,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "accept a connection",
+            Self::Answer => "answer",
+        })
+    }
+}
+
+/// An answer with a status that is no success.
+#[derive(Clone)]
+pub struct Refusal {
+    /// The host that answered.
+    pub host: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What the header `Retry-After` says, where it gives seconds.
+    pub retry_after: Option<Duration>,
+    /// The body: the service's error as JSON, or whatever stands in its way.
+    pub body: Bytes,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered with HTTP status {}", self.host, self.status)
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("host", &self.host)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TransportError {
+    /// Whether the same request may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Interrupted { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500 | 502..=504),
+            _ => false,
+        }
+    }
+}
+
+/// The transport as one kind of SDK client sees it.
+#[derive(Debug)]
+struct Shape {
+    client: reqwest::Client,
+    only_host: Option<String>,
+    base: Option<Url>,
+    challenges: bool,
+}
+
+impl Shape {
+    fn into_options(self) -> ClientOptions {
+        ClientOptions {
+            retry: RetryOptions::none(),
+            transport: Some(azure_core::http::Transport::new(Arc::new(self))),
+            ..ClientOptions::default()
+        }
+    }
+
+    /// Where the request goes.
+    fn target(&self, request: &Request) -> Result<Url, TransportError> {
+        let mut url = request.url().clone();
+        if let Some(vault) = &self.only_host
+            && url.host_str() != Some(vault)
+        {
+            let found = url.host_str().unwrap_or("nowhere").to_owned();
+            return Err(TransportError::ForeignHost {
+                vault: vault.clone(),
+                found,
+            });
+        }
+        if let Some(base) = &self.base {
+            let mut moved = base.clone();
+            moved.set_path(url.path());
+            moved.set_query(url.query());
+            url = moved;
+        }
+        Ok(url)
+    }
+
+    async fn execute(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
+        let url = self.target(request)?;
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let body = match request.body() {
+            Body::Bytes(bytes) => bytes.clone(),
+            // No operation of this program streams a body.
+            Body::SeekableStream(_) => Bytes::new(),
+        };
+        // The two libraries' methods differ in type only: GET and POST are all that is used.
+        let method = reqwest::Method::from_bytes(request.method().as_str().as_bytes());
+        let mut outgoing = self
+            .client
+            .request(method.unwrap_or_default(), url)
+            .body(body);
+        for (name, value) in request.headers().iter() {
+            outgoing = outgoing.header(name.as_str(), value.as_str());
+        }
+        let exchange = async {
+            let response = outgoing
+                .send()
+                .await
+                .map_err(|error| failure(&host, error))?;
+            let status = response.status().as_u16();
+            let headers = response.headers().clone();
+            Ok((status, headers, read_body(&host, response).await?))
+        };
+        let (status, headers, body) = tokio::time::timeout(REQUEST_TIMEOUT, exchange)
+            .await
+            .map_err(|_| TransportError::Timeout {
+                host: host.clone(),
+                phase: Phase::Answer,
+                after: REQUEST_TIMEOUT,
+            })??;
+        if (200..300).contains(&status) || (status == 401 && self.challenges) {
+            return Ok(AsyncRawResponse::from_bytes(
+                StatusCode::from(status),
+                sdk_headers(&headers),
+                body,
+            ));
+        }
+        let retry_after = headers
+            .get(reqwest::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+            .map(Duration::from_secs);
+        Err(TransportError::Refused(Refusal {
+            host,
+            status,
+            retry_after,
+            body,
+        }))
+    }
+}
+
+#[async_trait]
+impl HttpClient for Shape {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        // `ErrorKind::Other` is the kind that no retry policy of the SDK acts on.
+        self.execute(request)
+            .await
+            .map_err(|error| azure_core::Error::new(ErrorKind::Other, error))
+    }
+}
+
+async fn read_body(host: &str, mut response: reqwest::Response) -> Result<Bytes, TransportError> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failure(host, error))?
+    {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(TransportError::TooLarge {
+                host: host.to_owned(),
+            });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Names what went wrong, as finely as the library's error allows.
+fn failure(host: &str, error: reqwest::Error) -> TransportError {
+    let host = host.to_owned();
+    let error = error.without_url();
+    if let Some(source) = in_chain::<dns::DnsError>(&error) {
+        return TransportError::Dns {
+            host,
+            problem: one_line(&source.to_string(), 160),
+        };
+    }
+    if let Some(problem) = trust::failure_in(&error) {
+        return TransportError::Certificate { host, problem };
+    }
+    if error.is_connect() && error.is_timeout() {
+        return TransportError::Timeout {
+            host,
+            phase: Phase::Connect,
+            after: CONNECT_TIMEOUT,
+        };
+    }
+    let problem = one_line(&root_cause(&error).to_string(), 160);
+    let source = Arc::new(error);
+    if source.is_connect() {
+        TransportError::Connect {
+            host,
+            problem,
+            source,
+        }
+    } else {
+        TransportError::Interrupted {
+            host,
+            problem,
+            source,
+        }
+    }
+}
+
+fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}
+
+fn sdk_headers(headers: &reqwest::header::HeaderMap) -> Headers {
+    let headers: HashMap<HeaderName, HeaderValue> = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .map(|(name, value)| {
+            (
+                HeaderName::from(name.to_owned()),
+                HeaderValue::from(value.to_owned()),
+            )
+        })
+        .collect();
+    headers.into()
+}

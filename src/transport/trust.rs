@@ -1,0 +1,110 @@
+//! Which servers are believed: the system's certificates and the operator's, and what is said when a
+//! server's certificate is not among them.
+
+use std::error::Error as StdError;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use thiserror::Error;
+
+/// Why there are no trusted certificates.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// The file that `--ca-file` names.
+    #[error("--ca-file {}: expected PEM certificates", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: pem::Error,
+    },
+    /// The file that `--ca-file` names has none in it.
+    #[error("--ca-file {}: expected PEM certificates, found none", .0.display())]
+    CaFileEmpty(PathBuf),
+    /// Nobody could be believed.
+    #[error(
+        "no trusted certificates: expected the system's (package ca-certificates), SSL_CERT_FILE, SSL_CERT_DIR or \
+         --ca-file"
+    )]
+    NoRoots,
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Library(#[source] rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 by ring, HTTP/2 where the server has it.
+pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    // The crate reads SSL_CERT_FILE and SSL_CERT_DIR, and the system's files where neither is set. What
+    // it cannot read is not fatal as long as something is left.
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::warn!(%error, "some trusted certificates cannot be read");
+    }
+    roots.add_parsable_certificates(system.certs);
+    if let Some(path) = ca_file {
+        roots.add_parsable_certificates(ca_certificates(path)?);
+    }
+    if roots.is_empty() {
+        return Err(TrustError::NoRoots);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TrustError::Library)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let unreadable = |source| TrustError::CaFile {
+        path: path.to_owned(),
+        source,
+    };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(unreadable)?
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
+    if certificates.is_empty() {
+        return Err(TrustError::CaFileEmpty(path.to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// What is wrong with the server's certificate, if that is what an error was made of.
+pub(super) fn failure_in(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // A handshake's error travels inside an I/O error, which does not show it as its source.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        let tls = error
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
+            return Some(match problem {
+                CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "it has expired".to_owned()
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "it is not valid yet".to_owned()
+                }
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => {
+                    "it is for another host".to_owned()
+                }
+                other => other.to_string(),
+            });
+        }
+        next = error.source();
+    }
+    None
+}

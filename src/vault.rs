@@ -1,0 +1,119 @@
+//! [`Vaults`], the Key Vaults that this process talks to, and what they say.
+//!
+//! [`crate::mount`] opens a vault and gets objects from it. Everything that is Azure's SDK stays in
+//! [`azure`]; everything that is Key Vault's wire stays in [`refusal`].
+
+pub mod azure;
+pub mod refusal;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use thiserror::Error;
+
+use crate::credential::{Credentials, IdentityKey, TokenError};
+use crate::plan::Plan;
+use crate::retry::Again;
+use crate::sensitive::Sensitive;
+use crate::transport::{Transport, TransportError};
+use crate::vault::azure::Vault;
+use crate::vault::refusal::VaultRefusal;
+
+/// The most pairs of vault and identity that are kept.
+const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+
+/// The vaults that this process has talked to, each as each identity: a vault tells once whose token it
+/// takes, and the answer serves every later mount.
+#[derive(Debug)]
+pub struct Vaults {
+    transport: Transport,
+    credentials: Credentials,
+    open: Mutex<LruCache<(String, IdentityKey), Arc<Vault>>>,
+}
+
+/// A secret as the vault has it.
+#[derive(Debug)]
+pub struct Secret {
+    /// The value.
+    pub value: Sensitive,
+    /// The version's id.
+    pub version: String,
+}
+
+/// Why a vault gave no object.
+#[derive(Clone, Debug, Error)]
+pub enum VaultError {
+    /// There was no token to ask with.
+    #[error("no token for the vault")]
+    Token(#[source] Box<TokenError>),
+    /// The vault answered with an error of its own.
+    #[error("the vault refused the request")]
+    Refused(#[source] Box<VaultRefusal>),
+    /// The vault could not be asked, or did not answer.
+    #[error("the vault cannot be asked")]
+    Transport(#[source] Box<TransportError>),
+    /// A successful answer that does not have what it should.
+    #[error("the vault answered without {missing}")]
+    Unreadable {
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The SDK refuses to go on, in its own words.
+    #[error("the client gave up: {problem}")]
+    Client {
+        /// Its words.
+        problem: String,
+    },
+}
+
+impl VaultError {
+    /// Whether to try again.
+    pub fn again(&self) -> Again {
+        match self {
+            Self::Refused(refusal) => refusal.again(),
+            Self::Transport(error) if error.is_transient() => Again::Soon,
+            // A token has had its own retries.
+            _ => Again::No,
+        }
+    }
+
+    /// Whether it says something about the one object that was asked for, not about the vault.
+    pub fn concerns_one_object(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))
+            || matches!(self, Self::Unreadable { .. })
+    }
+}
+
+impl Vaults {
+    /// No vaults yet.
+    pub fn new(transport: Transport) -> Self {
+        Self {
+            credentials: Credentials::new(transport.clone()),
+            transport,
+            open: Mutex::new(LruCache::new(MAX_VAULTS)),
+        }
+    }
+
+    /// The plan's vault as the plan's identity, the same client for as long as it is in use. Sends
+    /// nothing yet.
+    pub fn open(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
+        let client = |error: azure_core::Error| VaultError::Client {
+            problem: error.to_string(),
+        };
+        let credential = self
+            .credentials
+            .of(&plan.identity, &plan.tenant, &plan.cloud)
+            .map_err(client)?;
+        let host = plan.cloud.vault_host(&plan.vault);
+        let key = (host.clone(), credential.key().clone());
+        // A panic while the lock is held leaves a map that is whole all the same.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(vault) = open.get(&key) {
+            return Ok(Arc::clone(vault));
+        }
+        let vault = Arc::new(Vault::new(&host, credential, &self.transport).map_err(client)?);
+        open.put(key, Arc::clone(&vault));
+        Ok(vault)
+    }
+}
