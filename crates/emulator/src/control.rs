@@ -29,6 +29,8 @@ use crate::state::State;
 use crate::vault::{ObjectKind, Permissions, Vault, VaultError};
 
 type Emulator = Shared<Arc<State>>;
+/// A vault and an object in it.
+type Of = Path<(String, String)>;
 
 /// All routes.
 pub(crate) fn router(state: Arc<State>) -> Router {
@@ -43,10 +45,24 @@ pub(crate) fn router(state: Arc<State>) -> Router {
             "/vaults/{vault}/access/{identity}",
             put(grant).delete(revoke),
         )
-        .route("/vaults/{vault}/secrets/{name}", put(put_secret))
-        .route("/vaults/{vault}/keys/{name}", put(put_key))
-        .route("/vaults/{vault}/certificates/{name}", put(put_certificate))
-        .route("/vaults/{vault}/{collection}/{name}", delete(delete_object))
+        .route(
+            "/vaults/{vault}/secrets/{name}",
+            put(put_secret).delete(async |state: Emulator, of: Of| {
+                delete_object(&state, ObjectKind::Secret, &of)
+            }),
+        )
+        .route(
+            "/vaults/{vault}/keys/{name}",
+            put(put_key).delete(async |state: Emulator, of: Of| {
+                delete_object(&state, ObjectKind::Key, &of)
+            }),
+        )
+        .route(
+            "/vaults/{vault}/certificates/{name}",
+            put(put_certificate).delete(async |state: Emulator, of: Of| {
+                delete_object(&state, ObjectKind::Certificate, &of)
+            }),
+        )
         .route(
             "/vaults/{vault}/{collection}/{name}/{version}/{switch}",
             post(switch),
@@ -195,7 +211,7 @@ async fn revoke(state: Emulator, Path((name, identity)): Path<(String, String)>)
 
 async fn put_secret(
     state: Emulator,
-    Path((of, name)): Path<(String, String)>,
+    Path((of, name)): Of,
     Json(seed): Json<SecretSeed>,
 ) -> Answer<Json<Value>> {
     let version = seed.plant(&vault(&state, &of)?, &name);
@@ -204,7 +220,7 @@ async fn put_secret(
 
 async fn put_key(
     state: Emulator,
-    Path((of, name)): Path<(String, String)>,
+    Path((of, name)): Of,
     Json(seed): Json<KeySeed>,
 ) -> Answer<Json<Value>> {
     let version = seed.plant(&vault(&state, &of)?, &name);
@@ -213,7 +229,7 @@ async fn put_key(
 
 async fn put_certificate(
     state: Emulator,
-    Path((of, name)): Path<(String, String)>,
+    Path((of, name)): Of,
     Json(seed): Json<CertificateSeed>,
 ) -> Answer<Json<Value>> {
     let version = seed.plant(&vault(&state, &of)?, &name)?;
@@ -225,11 +241,8 @@ fn kind(collection: &str) -> Answer<ObjectKind> {
         .ok_or_else(|| Refusal::absent(format!("no collection '{collection}'")))
 }
 
-async fn delete_object(
-    state: Emulator,
-    Path((of, collection, name)): Path<(String, String, String)>,
-) -> Answer {
-    vault(&state, &of)?.delete(kind(&collection)?, &name)?;
+fn delete_object(state: &State, kind: ObjectKind, Path((of, name)): &Of) -> Answer {
+    vault(state, of)?.delete(kind, name)?;
     DONE
 }
 

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::cloud::{Cloud, Role};
 use crate::faults::{Service, Subject, interpose};
 use crate::settings::Settings;
 use crate::state::{Ask, State};
@@ -21,6 +20,7 @@ use crate::{body, identifier};
 mod access_token;
 mod assertion;
 mod errors;
+mod metadata;
 mod token_endpoint;
 
 pub(crate) use access_token::{Caller, Grant, Rejection};
@@ -301,11 +301,7 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
         client,
         authenticated: false,
     };
-    let is_token = matches!(
-        segments[..],
-        [_, "oauth2", "v2.0", "token"] | [_, "oauth2", "token"]
-    );
-    if is_token {
+    if matches!(segments[..], [_, "oauth2", "v2.0", "token"]) {
         state.counters.count(|counts| {
             let client = client.unwrap_or("(none)").to_owned();
             *counts.entra.token_requests.entry(client).or_default() += 1;
@@ -314,15 +310,15 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
     let effects = state.with_latency(state.faults.take(&subject));
     interpose(Service::Entra, effects, &ask.connection, async {
         match (ask.method.as_str(), &segments[..]) {
-            ("POST", [tenant, "oauth2", "v2.0", "token"] | [tenant, "oauth2", "token"]) => {
+            ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
                 token_endpoint::answer(state, ask, tenant, &form)
                     .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
             }
             ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
-                metadata(state, ask, tenant)
+                metadata::of_tenant(state, ask, tenant)
                     .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
             }
-            ("GET", [_, "discovery", "instance"]) => instance_discovery(ask),
+            ("GET", [_, "discovery", "instance"]) => metadata::of_clouds(ask),
             ("GET", [_, "discovery", "v2.0", "keys"]) => {
                 body::json(StatusCode::OK, &json!({ "keys": [] }))
             }
@@ -351,72 +347,4 @@ fn known_tenant(state: &State, tenant: &str) -> Result<String, Refusal> {
     } else {
         Refusal::malformed_tenant(tenant)
     })
-}
-
-fn metadata(state: &State, ask: &Ask, tenant: &str) -> Result<Response<Body>, Refusal> {
-    if !matches!(tenant, "common" | "organizations") {
-        known_tenant(state, tenant)?;
-    }
-    let base = format!("{}/{tenant}", ask.base_url());
-    Ok(body::json(
-        StatusCode::OK,
-        &json!({
-            "token_endpoint": format!("{base}/oauth2/v2.0/token"),
-            "token_endpoint_auth_methods_supported":
-                ["client_secret_post", "private_key_jwt", "client_secret_basic"],
-            "jwks_uri": format!("{base}/discovery/v2.0/keys"),
-            "response_modes_supported": ["query", "fragment", "form_post"],
-            "subject_types_supported": ["pairwise"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-            "scopes_supported": ["openid", "profile", "email", "offline_access"],
-            "issuer": format!("{base}/v2.0"),
-            "request_uri_parameter_supported": false,
-            "authorization_endpoint": format!("{base}/oauth2/v2.0/authorize"),
-            "device_authorization_endpoint": format!("{base}/oauth2/v2.0/devicecode"),
-            "http_logout_supported": true,
-            "frontchannel_logout_supported": true,
-            "end_session_endpoint": format!("{base}/oauth2/v2.0/logout"),
-            "claims_supported": ["sub", "iss", "aud", "exp", "iat", "tid", "ver"],
-            "tenant_region_scope": null,
-            "cloud_instance_name": crate::cloud::without_port(&ask.host),
-        }),
-    ))
-}
-
-fn instance_discovery(ask: &Ask) -> Response<Body> {
-    let endpoint = ask
-        .query
-        .get("authorization_endpoint")
-        .cloned()
-        .unwrap_or_default();
-    let tenant_base = endpoint
-        .split_once("/oauth2/")
-        .map_or(endpoint.as_str(), |(base, _)| base);
-    let mut metadata: Vec<_> = Cloud::ALL
-        .into_iter()
-        .map(|cloud| {
-            let host = cloud.authority_host();
-            let aliases = match cloud {
-                Cloud::Public => vec![host, "login.windows.net", "login.microsoft.com"],
-                Cloud::UsGovernment => vec![host],
-                Cloud::China => vec![host, "login.partner.microsoftonline.cn"],
-            };
-            json!({ "preferred_network": host, "preferred_cache": host, "aliases": aliases })
-        })
-        .collect();
-    if matches!(Role::of(&ask.host), Role::Login { cloud: None }) {
-        let host = &ask.host;
-        metadata
-            .push(json!({ "preferred_network": host, "preferred_cache": host, "aliases": [host] }));
-    }
-    body::json(
-        StatusCode::OK,
-        &json!({
-            "tenant_discovery_endpoint":
-                format!("{tenant_base}/v2.0/.well-known/openid-configuration"),
-            "api-version": "1.1",
-            "metadata": metadata,
-        }),
-    )
 }

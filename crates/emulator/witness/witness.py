@@ -7,6 +7,7 @@ IMDS; this file only uses the clients as any application would.
 
 import base64
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -283,6 +284,8 @@ def check_imds_was_asked_directly():
 
 
 def main():
+    # Refusals are expected here, and the clients log each at length.
+    logging.disable(logging.CRITICAL)
     passed = failed = 0
     for name, check in list(globals().items()):
         if not name.startswith("check_"):

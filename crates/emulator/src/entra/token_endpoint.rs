@@ -72,11 +72,8 @@ pub(crate) fn answer(
     ))
 }
 
-/// The resource that a version 2 `scope` or a version 1 `resource` names.
+/// The resource that a scope names.
 fn resource(form: &HashMap<String, String>) -> Result<&str, Refusal> {
-    if let Some(resource) = form.get("resource") {
-        return Ok(resource);
-    }
     let scope = form
         .get("scope")
         .ok_or_else(|| Refusal::missing_parameter("scope"))?;
@@ -166,10 +163,6 @@ mod tests {
             ),
             (
                 "scope=openid+https://vault.azure.net/.default",
-                Some("https://vault.azure.net"),
-            ),
-            (
-                "resource=https://vault.azure.net",
                 Some("https://vault.azure.net"),
             ),
             ("scope=https://vault.azure.net", None),

@@ -46,7 +46,11 @@ impl Challenge {
             &json!({ "error": { "code": "Unauthorized", "message": message } }),
         );
         let error = error.map_or_else(String::new, |error| {
-            format!(", error=\"{error}\", error_description=\"{message}\"")
+            format!(
+                ", error=\"{error}\", error_description=\"{}\"",
+                // It may quote the client's own token.
+                message.replace('"', "'")
+            )
         });
         let challenge = format!(
             "Bearer authorization=\"{}\", resource=\"{}\"{error}",

@@ -132,10 +132,8 @@ impl<T> Shelf<T> {
         wanted: Wanted,
         now: i64,
     ) -> Result<&Version<T>, VaultError> {
+        self.refuse_deleted(name)?;
         let key = name.to_ascii_lowercase();
-        if self.deleted.contains_key(&key) {
-            return Err(VaultError::deleted_but_recoverable(self.kind, name));
-        }
         let object = self.live.entry(key).or_insert_with(|| Object {
             name: name.to_owned(),
             versions: Vec::new(),
@@ -156,6 +154,14 @@ impl<T> Shelf<T> {
             content,
         });
         Ok(&object.versions[object.versions.len() - 1])
+    }
+
+    /// The name of a deleted object cannot be used until it is purged.
+    pub(crate) fn refuse_deleted(&self, name: &str) -> Result<(), VaultError> {
+        if self.deleted.contains_key(&name.to_ascii_lowercase()) {
+            return Err(VaultError::deleted_but_recoverable(self.kind, name));
+        }
+        Ok(())
     }
 
     pub(crate) fn object(&self, name: &str) -> Result<&Object<T>, VaultError> {

@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod binary;
 mod control;
 mod entra;
 mod faults;

@@ -24,23 +24,20 @@ pub(crate) struct PrivateKeyChain {
 }
 
 impl PrivateKeyChain {
-    /// Reads PEM text, PFX bytes, or PFX in base64; tells which content type it was.
+    /// Reads PEM or PFX, each as it is or in base64; tells which content type it was.
     pub(crate) fn read(
         value: &[u8],
         password: Option<&str>,
     ) -> Result<(Self, &'static str), VaultError> {
-        if let Some(text) = std::str::from_utf8(value)
-            .ok()
-            .filter(|text| text.contains("-----BEGIN "))
-        {
-            return Ok((Self::read_pem(text)?, PEM));
-        }
         let decoded = std::str::from_utf8(value).ok().and_then(|text| {
             let text: String = text.split_whitespace().collect();
             STANDARD.decode(text).ok()
         });
-        let pfx = decoded.as_deref().unwrap_or(value);
-        Ok((Self::read_pfx(pfx, password.unwrap_or_default())?, PKCS12))
+        let plain = decoded.as_deref().unwrap_or(value);
+        match std::str::from_utf8(plain) {
+            Ok(text) if text.contains("-----BEGIN ") => Ok((Self::read_pem(text)?, PEM)),
+            _ => Ok((Self::read_pfx(plain, password.unwrap_or_default())?, PKCS12)),
+        }
     }
 
     fn read_pem(text: &str) -> Result<Self, VaultError> {
@@ -135,4 +132,42 @@ fn bad_pfx() -> VaultError {
         "The specified PKCS#12 X.509 certificate content can not be read. Please check if \
          certificate is in valid PKCS#12 format.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_in_every_wrapping() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec!["a.test".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
+        let chain = PrivateKeyChain {
+            key: key.serialize_der(),
+            certificates: vec![leaf.der().to_vec()],
+        };
+        for content_type in [PEM, PKCS12] {
+            let secret = chain.secret(content_type).unwrap();
+            let wrapped = STANDARD.encode(&secret);
+            let bare = STANDARD
+                .decode(&secret)
+                .unwrap_or(secret.clone().into_bytes());
+            let mut forms = vec![secret.into_bytes(), bare];
+            if content_type == PEM {
+                forms.push(wrapped.into_bytes());
+            }
+            for form in forms {
+                let (read, found) = PrivateKeyChain::read(&form, None).unwrap();
+                assert_eq!(found, content_type);
+                assert_eq!(read.key, chain.key);
+                assert_eq!(read.certificates, chain.certificates);
+            }
+        }
+        for nonsense in [&b""[..], b"-----BEGIN ", b"bm90IGEgcGZ4", b"\xff\x00"] {
+            assert!(PrivateKeyChain::read(nonsense, None).is_err());
+        }
+    }
 }

@@ -1,0 +1,189 @@
+//! How a version of a certificate comes to be: imported with its private key, or made here and
+//! self-signed. Either way it is also a version of a key and of a secret, all with one id.
+
+use std::net::IpAddr;
+
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::{Map, Value};
+use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::Certificate;
+use super::policy::{CertificatePolicy, imported_policy};
+use crate::identifier;
+use crate::vault::Vault;
+use crate::vault::errors::VaultError;
+use crate::vault::keys::Key;
+use crate::vault::material::{self, KeyType, PEM, PKCS12, PrivateKeyChain, RsaKey};
+use crate::vault::operation::valid_name;
+use crate::vault::secrets::{Kid, Secret};
+use crate::vault::store::Wanted;
+
+pub(crate) fn import(
+    vault: &Vault,
+    name: &str,
+    value: &[u8],
+    password: Option<&str>,
+    content_type: Option<&str>,
+    wanted: Wanted,
+) -> Result<String, VaultError> {
+    let (chain, found) = PrivateKeyChain::read(value, password)?;
+    let content_type = match content_type {
+        Some(PEM) => PEM,
+        Some(PKCS12) => PKCS12,
+        _ => found,
+    };
+    let (_, certificate) = X509Certificate::from_der(&chain.certificates[0])
+        .map_err(|_| VaultError::bad_parameter("The certificate can not be read."))?;
+    let jwk = material::jwk_of(certificate.public_key())?;
+    let policy = imported_policy(&certificate, &jwk, content_type);
+    add(vault, name, &chain, jwk, content_type, policy, None, wanted)
+}
+
+pub(crate) fn create(
+    vault: &Vault,
+    name: &str,
+    policy: &CertificatePolicy,
+    wanted: Wanted,
+) -> Result<String, VaultError> {
+    let failed = |error: rcgen::Error| VaultError::bad_parameter(error.to_string());
+    let key = key_pair(policy.key)?;
+    let parameters = parameters(policy, OffsetDateTime::now_utc()).map_err(failed)?;
+    let certificate = parameters.self_signed(&key).map_err(failed)?;
+    let request = parameters
+        .serialize_request(&key)
+        .map_err(failed)?
+        .der()
+        .to_vec();
+    let chain = PrivateKeyChain {
+        key: key.serialize_der(),
+        certificates: vec![certificate.der().to_vec()],
+    };
+    let (_, parsed) = X509Certificate::from_der(certificate.der())
+        .map_err(|error| VaultError::bad_parameter(error.to_string()))?;
+    let jwk = material::jwk_of(parsed.public_key())?;
+    let content_type = policy.content_type();
+    let json = policy.json("Self");
+    add(
+        vault,
+        name,
+        &chain,
+        jwk,
+        content_type,
+        json,
+        Some(request),
+        wanted,
+    )
+}
+
+fn key_pair(kind: KeyType) -> Result<KeyPair, VaultError> {
+    let failed = |error: rcgen::Error| VaultError::bad_parameter(error.to_string());
+    match kind {
+        KeyType::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed),
+        KeyType::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).map_err(failed),
+        KeyType::P521 | KeyType::P256K => Err(VaultError::bad_parameter(
+            "azure-emulator makes certificates with RSA, P-256 and P-384 keys; import others",
+        )),
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+            let pkcs8 = RsaKey::generate(kind.rsa_bits().unwrap_or(2048))
+                .pkcs8()
+                .unwrap_or_default();
+            KeyPair::try_from(&PrivatePkcs8KeyDer::from(pkcs8)).map_err(failed)
+        }
+    }
+}
+
+fn parameters(
+    policy: &CertificatePolicy,
+    now: OffsetDateTime,
+) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::new(Vec::new())?;
+    parameters.distinguished_name = DistinguishedName::new();
+    for part in policy.subject.split(',') {
+        let (kind, value) = part.split_once('=').unwrap_or(("CN", part));
+        let kind = match kind.trim() {
+            "O" => DnType::OrganizationName,
+            "OU" => DnType::OrganizationalUnitName,
+            "C" => DnType::CountryName,
+            "L" => DnType::LocalityName,
+            "S" | "ST" => DnType::StateOrProvinceName,
+            _ => DnType::CommonName,
+        };
+        parameters.distinguished_name.push(kind, value.trim());
+    }
+    for name in &policy.dns_names {
+        parameters
+            .subject_alt_names
+            .push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.clone().try_into()?),
+            });
+    }
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
+    parameters.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    parameters.not_before = now - Duration::minutes(10);
+    parameters.not_after = now + Duration::days(i64::from(policy.validity_months) * 30);
+    Ok(parameters)
+}
+
+/// Adds a version of the certificate, of its key and of its secret, all with one id.
+#[expect(clippy::too_many_arguments, reason = "one version of three objects")]
+fn add(
+    vault: &Vault,
+    name: &str,
+    chain: &PrivateKeyChain,
+    jwk: Map<String, Value>,
+    content_type: &'static str,
+    policy: Value,
+    request: Option<Vec<u8>>,
+    mut wanted: Wanted,
+) -> Result<String, VaultError> {
+    if !valid_name(name) {
+        return Err(VaultError::invalid_name(name));
+    }
+    let der = chain.certificates[0].clone();
+    if let Ok((_, certificate)) = X509Certificate::from_der(&der) {
+        let validity = certificate.validity();
+        wanted.attributes.nbf = Some(validity.not_before.timestamp());
+        wanted.attributes.exp = Some(validity.not_after.timestamp());
+    }
+    let secret = Secret {
+        value: chain.secret(content_type)?,
+        content_type: Some(content_type.to_owned()),
+        kid: Kid::OfCertificate,
+    };
+    let key = Key { jwk, managed: true };
+    let certificate = Certificate {
+        der,
+        policy,
+        request,
+    };
+    let now = vault.now();
+    let id = identifier::version();
+    let contents = &mut *vault.contents();
+    // All three or none.
+    contents.certificates.refuse_deleted(name)?;
+    contents.keys.refuse_deleted(name)?;
+    contents.secrets.refuse_deleted(name)?;
+    contents
+        .certificates
+        .add(name, Some(id.clone()), certificate, wanted.clone(), now)?;
+    contents
+        .keys
+        .add(name, Some(id.clone()), key, wanted.clone(), now)?;
+    contents
+        .secrets
+        .add(name, Some(id.clone()), secret, wanted, now)?;
+    Ok(id)
+}
