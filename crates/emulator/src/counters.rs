@@ -14,6 +14,7 @@ const LOG_LENGTH: usize = 2000;
 
 /// A copy of all counters at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Connections, before any request on them.
     pub connections: ConnectionCounts,
@@ -31,6 +32,7 @@ pub struct Counts {
 
 /// Connections to the TLS listener and the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
     /// TCP connections accepted by the TLS, proxy and IMDS listeners.
     pub tcp: u64,
@@ -46,6 +48,7 @@ pub struct ConnectionCounts {
 
 /// What one vault was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VaultCounts {
     /// All requests.
     pub requests: u64,
@@ -80,6 +83,7 @@ impl VaultCounts {
 
 /// What Entra ID was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EntraCounts {
     /// All requests, those for metadata included.
     pub requests: u64,
@@ -102,6 +106,7 @@ impl EntraCounts {
 
 /// What IMDS was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ImdsCounts {
     /// All requests, however they came.
     pub requests: u64,
@@ -117,6 +122,7 @@ pub struct ImdsCounts {
 
 /// One line of the log of recent requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RequestRecord {
     /// Who was asked.
     pub service: Service,

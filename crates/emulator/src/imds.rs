@@ -16,7 +16,7 @@ use crate::{body, identifier};
 
 /// A managed identity assigned to this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManagedIdentity {
     /// The client id.
     pub client_id: String,

@@ -167,7 +167,7 @@ fn announce(arguments: &Arguments, emulator: &Emulator) -> Result<(), Failure> {
     std::fs::write(ca_file, emulator.ca_pem()).map_err(|error| naming(ca_file, &error))?;
     let ca_file = ca_file.canonicalize()?;
     let mut ready = json!(emulator.urls());
-    ready["ca_file"] = ca_file.display().to_string().into();
+    ready["caFile"] = ca_file.display().to_string().into();
     ready["pid"] = std::process::id().into();
     if let Some(path) = &arguments.ready_file {
         let beside = path.with_extension("partial");

@@ -195,7 +195,7 @@ def check_throttling():
     impatient = secrets(retry_total=0)
     throttled = refused(HttpResponseError, lambda: impatient.get_secret("OPENAI-API-KEY"))
     assert throttled.status_code == 429 and throttled.error.code == "Throttled"
-    effect = {"kind": "throttle", "retry_after": 1}
+    effect = {"kind": "throttle", "retryAfter": 1}
     control("POST", "/faults", {"target": target, "effect": effect, "times": 1})
     assert secrets().get_secret("OPENAI-API-KEY").value, "the client's own retry succeeds"
     assert control("GET", "/faults") == []
@@ -204,9 +204,9 @@ def check_throttling():
 def check_token_revoked():
     client = secrets()
     assert client.get_secret("OPENAI-API-KEY").value
-    before = control("GET", "/counters")["entra"]["tokens_issued"][OWNER]
+    before = control("GET", "/counters")["entra"]["tokensIssued"][OWNER]
     assert client.get_secret("OPENAI-API-KEY").value
-    assert control("GET", "/counters")["entra"]["tokens_issued"][OWNER] == before
+    assert control("GET", "/counters")["entra"]["tokensIssued"][OWNER] == before
     control("POST", "/tokens/revoke")
     refused(HttpResponseError, lambda: client.get_secret("OPENAI-API-KEY"))
     assert secrets().get_secret("OPENAI-API-KEY").value
@@ -280,7 +280,7 @@ def check_certificate_imported():
 
 def check_imds_was_asked_directly():
     imds = control("GET", "/counters")["imds"]
-    assert imds["requests"] > 0 and imds["via_proxy"] == 0, imds
+    assert imds["requests"] > 0 and imds["viaProxy"] == 0, imds
 
 
 def main():

@@ -58,7 +58,7 @@ async fn it_tells_where_it_listens_and_stops_on_a_signal() {
         let mut command = command(folder.path());
         command.arg("--seed").arg(&seed);
         let (child, ready) = start(command, folder.path());
-        let ca = fs::read_to_string(ready["ca_file"].as_str().unwrap()).unwrap();
+        let ca = fs::read_to_string(ready["caFile"].as_str().unwrap()).unwrap();
         assert!(ca.starts_with("-----BEGIN CERTIFICATE-----"));
         let vaults = format!("{}/vaults", ready["control"].as_str().unwrap());
         let client = reqwest::Client::builder()

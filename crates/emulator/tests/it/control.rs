@@ -88,7 +88,7 @@ async fn a_vault_and_its_client_are_made_and_used() {
     };
     let counters = control.get("/counters").await;
     assert_eq!(counters["vaults"]["kv1"]["gets"]["secrets/a"], 1);
-    assert_eq!(counters["entra"]["tokens_issued"][CLIENT], 3);
+    assert_eq!(counters["entra"]["tokensIssued"][CLIENT], 3);
     let log = control.get("/requests").await;
     assert_eq!(log[1]["path"], "/secrets/a/?api-version=7.4");
     assert!(
@@ -104,7 +104,7 @@ async fn faults_objects_identities_and_tokens() {
     let control = Control::new().await;
     let fault = json!({
         "target": { "service": "vault", "vault": "kv1", "object": "secrets/a" },
-        "effect": { "kind": "throttle", "retry_after": 7 },
+        "effect": { "kind": "throttle", "retryAfter": 7 },
         "times": 1,
     });
     let number = control.post("/faults", fault.clone(), 200).await["number"].clone();
@@ -118,11 +118,11 @@ async fn faults_objects_identities_and_tokens() {
     control.delete("/faults", 204).await;
 
     let seed = json!({
-        "managedIdentities": [{ "client_id": "mi" }],
+        "managedIdentities": [{ "clientId": "mi" }],
         "vaults": { "kv1": { "secrets": { "a": [{ "value": "1" }, { "value": "2" }] } } },
     });
     control.post("/seed", seed, 204).await;
-    assert_eq!(control.get("/identities").await[0]["client_id"], "mi");
+    assert_eq!(control.get("/identities").await[0]["clientId"], "mi");
     control.delete("/identities/mi", 204).await;
     let vault = control.emulator.vault("kv1");
     assert_eq!(vault.secret_value("a", None), Ok("2".to_owned()));

@@ -11,7 +11,7 @@ use crate::vault::material::{KeyType, PEM, PKCS12};
 
 /// What a self-signed certificate is to be like.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct CertificatePolicy {
     /// The subject, `CN=...`.
     pub subject: String,
