@@ -124,6 +124,9 @@ pub enum CertificateSeed {
         /// The PFX's password.
         #[serde(default)]
         password: Option<String>,
+        /// The content type of its secret; that of the import when it is not given.
+        #[serde(default, rename = "contentType")]
+        content_type: Option<String>,
     },
     /// What to make.
     Make(CertificatePolicy),
@@ -244,9 +247,16 @@ impl CertificateSeed {
     /// Gives the version.
     pub(crate) fn plant(&self, vault: &Vault, name: &str) -> Result<String, VaultError> {
         match self {
-            Self::Import { value, password } => {
-                vault.import_certificate(name, value.as_bytes(), password.as_deref())
-            }
+            Self::Import {
+                value,
+                password,
+                content_type,
+            } => vault.import_certificate_as(
+                name,
+                value.as_bytes(),
+                password.as_deref(),
+                content_type.as_deref(),
+            ),
             Self::Make(policy) => vault.create_certificate(name, policy),
         }
     }

@@ -208,7 +208,19 @@ impl Vault {
         value: &[u8],
         password: Option<&str>,
     ) -> Result<String, VaultError> {
-        certificates::import(self, name, value, password, None, Wanted::default())
+        self.import_certificate_as(name, value, password, None)
+    }
+
+    /// The same with the content type that its secret is to have: `application/x-pkcs12` or
+    /// `application/x-pem-file`; without one that of the import. Gives the version.
+    pub fn import_certificate_as(
+        &self,
+        name: &str,
+        value: &[u8],
+        password: Option<&str>,
+        content_type: Option<&str>,
+    ) -> Result<String, VaultError> {
+        certificates::import(self, name, value, password, content_type, Wanted::default())
     }
 
     /// The certificate of a version, or the newest, in DER.

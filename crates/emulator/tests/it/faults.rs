@@ -84,11 +84,12 @@ async fn connections_that_break_and_requests_that_hang() {
         .await;
         let faults = world.emulator.faults();
         let ask = |effect: Effect| {
+            let patience = if effect == Effect::Hang { 400 } else { 10_000 };
             faults.next(1, Target::vault("kv1"), effect);
             client(&world.emulator)
                 .get("https://kv1.vault.azure.net/secrets/a/?api-version=7.4")
                 .bearer_auth(&token)
-                .timeout(Duration::from_millis(400))
+                .timeout(Duration::from_millis(patience))
                 .send()
         };
         let dropped = ask(Effect::Drop).await.unwrap_err();
@@ -127,7 +128,7 @@ async fn delays_add_up_with_the_latency() {
 async fn concurrency_is_counted() {
     let (world, token) = ready(Settings::default()).await;
     world.emulator.counters().reset();
-    let by = Effect::delay(Duration::from_millis(200));
+    let by = Effect::delay(Duration::from_secs(1));
     world.emulator.faults().always(Target::vault("kv1"), by);
     let gets = (0..5).map(|_| get(&world, &token, "/secrets/a/"));
     for answer in futures::future::join_all(gets).await {

@@ -136,19 +136,36 @@ fn bad_pfx() -> VaultError {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
     use super::*;
+
+    /// A leaf of an intermediate CA of a root, in the order in which a server sends them.
+    fn chain() -> PrivateKeyChain {
+        let ca = |name: &str| {
+            let mut parameters = CertificateParams::default();
+            parameters.distinguished_name.push(DnType::CommonName, name);
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            parameters
+        };
+        let root = CertifiedIssuer::self_signed(ca("root"), KeyPair::generate().unwrap()).unwrap();
+        let middle =
+            CertifiedIssuer::signed_by(ca("middle"), KeyPair::generate().unwrap(), &root).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::new(vec!["a.test".to_owned()])
+            .unwrap()
+            .signed_by(&key, &middle)
+            .unwrap();
+        let certificates = [leaf.der(), middle.der(), root.der()];
+        PrivateKeyChain {
+            key: key.serialize_der(),
+            certificates: certificates.map(|der| der.to_vec()).to_vec(),
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back_in_every_wrapping() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let leaf = rcgen::CertificateParams::new(vec!["a.test".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
-        let chain = PrivateKeyChain {
-            key: key.serialize_der(),
-            certificates: vec![leaf.der().to_vec()],
-        };
+        let chain = chain();
         for content_type in [PEM, PKCS12] {
             let secret = chain.secret(content_type).unwrap();
             let wrapped = STANDARD.encode(&secret);
