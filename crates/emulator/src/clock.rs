@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+/// In seconds.
+const CENTURY: i64 = 100 * 365 * 86_400;
+
 /// One emulator's clock.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
@@ -13,7 +16,9 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() + time::Duration::seconds(self.offset())
+        let now = OffsetDateTime::now_utc();
+        now.checked_add(time::Duration::seconds(self.offset()))
+            .unwrap_or(now)
     }
 
     /// Seconds since 1970.
@@ -21,8 +26,9 @@ impl Clock {
         self.now().unix_timestamp()
     }
 
+    /// A century at most at a time, which outlives everything here and overflows nothing.
     pub(crate) fn advance(&self, by: Duration) {
-        let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(by.as_secs()).map_or(CENTURY, |by| by.min(CENTURY));
         self.offset.fetch_add(seconds, Ordering::Relaxed);
     }
 
@@ -31,7 +37,7 @@ impl Clock {
         self.offset.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) fn offset(&self) -> i64 {
+    fn offset(&self) -> i64 {
         self.offset.load(Ordering::Relaxed)
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn check(
     let claims = decode(assertion)?;
     let from = claims.nbf.or(claims.iat).unwrap_or(claims.exp);
     // Entra ID allows five minutes of difference between clocks.
-    if now >= claims.exp + 300 || from > now + 300 {
+    if now >= claims.exp.saturating_add(300) || from > now + 300 {
         return Err(Refusal::assertion_not_in_time(
             &date(now),
             &date(from),
@@ -164,6 +164,7 @@ mod tests {
         let other = token("https://issuer/", "other", TOKEN_EXCHANGE_AUDIENCE, 600);
         let audience = token("https://issuer/", "app", "api://other", 600);
         let expired = token("https://issuer/", "app", TOKEN_EXCHANGE_AUDIENCE, -600);
+        let far = token("https://issuer/", "app", TOKEN_EXCHANGE_AUDIENCE, i64::MAX);
         let split = FederationErrors::Split;
         let combined = FederationErrors::Combined;
         let cases = [
@@ -173,6 +174,7 @@ mod tests {
             (&other, split, Some(700_213)),
             (&audience, combined, Some(700_212)),
             (&expired, combined, Some(700_024)),
+            (&far, combined, None),
             ("a.b", combined, Some(50_027)),
             ("a.b.c", combined, Some(50_027)),
             ("e30.e30.e30", combined, Some(50_027)),

@@ -21,6 +21,8 @@ pub(crate) fn page(
             .map(Some)
             .map_err(|_| VaultError::bad_parameter(format!("Invalid {name}: {text}"))),
     };
+    // A page of nothing would link to itself for ever.
+    let page_size = page_size.max(1);
     let size = match number("maxresults")? {
         Some(wanted @ 1..=25) => wanted.min(page_size),
         Some(wanted) => {
@@ -31,7 +33,8 @@ pub(crate) fn page(
         None => page_size,
     };
     let skip = number("$skiptoken")?.unwrap_or(0);
-    let next = (skip + size < items.len()).then(|| next_link(ask, size, skip + size));
+    let rest = skip.saturating_add(size);
+    let next = (rest < items.len()).then(|| next_link(ask, size, rest));
     let page: Vec<Value> = items.into_iter().skip(skip).take(size).collect();
     Ok(body::json(
         StatusCode::OK,

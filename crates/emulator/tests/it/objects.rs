@@ -134,6 +134,7 @@ async fn lists_come_in_pages() {
         ("/secrets", 11, vec![4, 4, 3]),
         ("/secrets?maxresults=3", 11, vec![3, 3, 3, 2]),
         ("/secrets/none/versions", 0, vec![0]),
+        ("/secrets?$skiptoken=18446744073709551615", 0, vec![0]),
     ] {
         let mut page = world.ask_with(&token, Method::GET, path, None).await;
         let mut found = Vec::new();
@@ -303,6 +304,12 @@ async fn certificates_over_the_api() {
     let nonsense = Some(json!({ "value": "bm90IGEgcGZ4" }));
     let refused = world
         .ask(Method::POST, "/certificates/n/import", nonsense)
+        .await;
+    assert_eq!(refused.codes(), (400, "BadParameter", ""));
+    let eternal = json!({ "policy": { "x509_props": { "subject": "CN=x",
+                                                       "validity_months": 4_000_000_000_u32 } } });
+    let refused = world
+        .ask(Method::POST, "/certificates/n/create", Some(eternal))
         .await;
     assert_eq!(refused.codes(), (400, "BadParameter", ""));
     let foreign = json!({ "policy": { "issuer": { "name": "DigiCert" },

@@ -23,6 +23,9 @@ use crate::vault::operation::valid_name;
 use crate::vault::secrets::{Kid, Secret};
 use crate::vault::store::Wanted;
 
+/// A century: X.509 has no dates for what is much longer.
+const MOST_MONTHS: u32 = 1200;
+
 pub(crate) fn import(
     vault: &Vault,
     name: &str,
@@ -51,6 +54,11 @@ pub(crate) fn create(
     wanted: Wanted,
 ) -> Result<String, VaultError> {
     let failed = |error: rcgen::Error| VaultError::bad_parameter(error.to_string());
+    if !(1..=MOST_MONTHS).contains(&policy.validity_months) {
+        return Err(VaultError::bad_parameter(format!(
+            "Property policy.x509_props.validity_months must be between 1 and {MOST_MONTHS}"
+        )));
+    }
     let key = key_pair(policy.key)?;
     let parameters = parameters(policy, OffsetDateTime::now_utc()).map_err(failed)?;
     let certificate = parameters.self_signed(&key).map_err(failed)?;
