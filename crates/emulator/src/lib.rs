@@ -13,6 +13,25 @@
 //!
 //! Unknown things are refused as Azure refuses them: a vault that nobody created does not resolve,
 //! an identity that nobody granted anything gets 403.
+//!
+//! ```no_run
+//! use azure_emulator::{DEFAULT_TENANT, Emulator, Permissions, Settings};
+//!
+//! # async fn example() -> Result<(), azure_emulator::StartError> {
+//! let emulator = Emulator::start(Settings::default()).await?;
+//! emulator
+//!     .entra()
+//!     .application(DEFAULT_TENANT, "client")
+//!     .with_secret("client-secret");
+//! let vault = emulator.vault("kv1");
+//! vault.set_secret("greeting", "hello");
+//! vault.grant("client", Permissions::read());
+//! // A client that goes through emulator.proxy_url() and trusts emulator.ca_pem() now reads
+//! // https://kv1.vault.azure.net/secrets/greeting.
+//! emulator.stop().await;
+//! # Ok(())
+//! # }
+//! ```
 
 mod body;
 mod ca;

@@ -184,6 +184,10 @@ async fn keys_are_made_imported_and_served_as_they_are() {
     let versions = world.get("/keys/k/versions").await;
     assert_eq!(versions.json["value"].as_array().unwrap().len(), 5);
     assert!(versions.json["value"][0]["kid"].is_string());
+    let change = json!({ "key_ops": ["verify"], "tags": { "a": "b" } });
+    let changed = world.ask(Method::PATCH, "/keys/k", Some(change)).await;
+    assert_eq!(changed.json["key"]["key_ops"], json!(["verify"]));
+    assert_eq!(world.get("/keys/k").await.json["tags"]["a"], "b");
     let imported = json!({ "key": { "kty": "RSA", "n": "AQ", "e": "AQAB", "d": "AQ" } });
     let made = world.ask(Method::PUT, "/keys/i", Some(imported)).await;
     assert_eq!(made.json["key"]["n"], "AQ");
