@@ -8,18 +8,23 @@ use std::process::ExitCode;
 
 use crate::excerpt::causes;
 use crate::settings::{Command, Settings};
-use crate::telemetry;
+use crate::telemetry::{self, FAILED_MOUNTS, directives};
 
 /// Runs the command that the settings name. A failure is said on standard error, in one line.
 pub async fn run(settings: Settings) -> ExitCode {
     let result: Result<(), Box<dyn Error>> =
         match settings.command.unwrap_or(Command::Serve(settings.serve)) {
             Command::Serve(serve) => {
-                telemetry::start(serve.logs.log_level, serve.logs.log_format_json);
+                telemetry::start(
+                    &directives(serve.logs.log_level),
+                    serve.logs.log_format_json,
+                );
                 serve::run(serve).await.map_err(Into::into)
             }
             Command::Mount(mount) => {
-                telemetry::start(mount.log_level, false);
+                // The failure itself is said below, once.
+                let directives = format!("{},{FAILED_MOUNTS}=off", directives(mount.log_level));
+                telemetry::start(&directives, false);
                 mount::run(mount).await.map_err(Into::into)
             }
         };

@@ -22,6 +22,7 @@ use crate::parameters::Parameters;
 use crate::plan::Plan;
 use crate::request::{Pod, Request};
 use crate::status::{CallError, Explanation};
+use crate::telemetry::FAILED_MOUNTS;
 
 /// The version of the contract between driver and provider.
 const CONTRACT: &str = "v1alpha1";
@@ -124,6 +125,7 @@ impl CsiDriverProvider for Service {
             Err(error) => {
                 let explanation = Explanation::of(&error);
                 tracing::warn!(
+                    target: FAILED_MOUNTS,
                     pod,
                     reason = explanation.reason.as_str(),
                     milliseconds,

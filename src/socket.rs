@@ -16,6 +16,9 @@ use futures::Stream;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 
+/// The most bytes of a socket's path: `sun_path` in unix(7), without its last NUL.
+const MAX_PATH: usize = 107;
+
 /// A bound socket. Dropping it removes its file, unless another provider has taken its place.
 #[derive(Debug)]
 pub struct Socket {
@@ -39,6 +42,9 @@ pub enum SocketError {
     /// Something else is at the path.
     #[error("{}: expected a socket or nothing; another kind of file is there, and it is left alone", .0.display())]
     NotASocket(PathBuf),
+    /// The path is longer than an address on a Unix socket can be.
+    #[error("{}: expected a path of at most {MAX_PATH} bytes, which is all that a caller can name", .0.display())]
+    TooLong(PathBuf),
     /// The path has no folder, or one that cannot be written to.
     #[error("{}: a socket cannot be made there", path.display())]
     Io {
@@ -52,6 +58,10 @@ pub enum SocketError {
 impl Socket {
     /// Binds the path, in place of a socket that is there already.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        // It could be made, by the shorter name it has at first, but nobody could call it.
+        if path.as_os_str().len() > MAX_PATH {
+            return Err(SocketError::TooLong(path.to_owned()));
+        }
         let failed = |source| SocketError::Io {
             path: path.to_owned(),
             source,

@@ -3,16 +3,23 @@
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging. Libraries are heard from `warn` up, and at every level where `trace` is asked for:
-/// none of them logs a secret, which the tests check.
-pub fn start(level: Level, json: bool) {
-    let filter = if level == Level::TRACE {
-        EnvFilter::new("trace")
+/// The target of the line that a failed mount writes. Whoever shows the failure by itself turns it off.
+pub const FAILED_MOUNTS: &str = "provider_azure_rs::failed_mounts";
+
+/// What is logged at a level. Libraries are heard from `warn` up, and at every level where `trace` is
+/// asked for: none of them logs a secret, which the tests check.
+pub fn directives(level: Level) -> String {
+    if level == Level::TRACE {
+        "trace".to_owned()
     } else {
-        EnvFilter::new(format!("warn,provider_azure_rs={level}"))
-    };
+        format!("warn,provider_azure_rs={level}")
+    }
+}
+
+/// Starts logging what the directives of [`EnvFilter`] let through.
+pub fn start(directives: &str, json: bool) {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(directives))
         .with_writer(std::io::stderr);
     if json {
         lines.json().flatten_event(true).init();

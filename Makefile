@@ -1,0 +1,33 @@
+# `make` alone lists the targets. `make demo` and `make test` are all that a newcomer needs.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs witness figures generate
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
+	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
+	@$(CARGO) build --workspace
+	@exec target/debug/demo
+
+test: ## Run all tests: pure modules, and the real binary on a real socket against the emulator
+	$(CARGO) test --workspace
+
+lint: ## Check formatting, lints and the documentation's links, with warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+witness: ## Check the emulator with Microsoft's own Python clients
+	$(CARGO) build --workspace
+	crates/emulator/witness/run target/debug/azure-emulator
+
+figures: ## Measure start time, idle memory and the binary's size of a release build
+	$(CARGO) build --release --package provider-azure-rs
+	$(CARGO) run --quiet --package bench -- startup target/release/provider-azure-rs
+
+generate: ## Make src/generated again from proto/
+	$(CARGO) run --package codegen

@@ -1,0 +1,59 @@
+//! What the driver relies on besides `Mount`: `Version`, the health service, the socket.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use provider_azure_rs::generated::v1alpha1::VersionRequest;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::Node;
+use crate::support::provider::connect;
+
+#[tokio::test]
+async fn the_version_is_the_contracts_and_ours() {
+    let node = Node::start().await;
+    let request = VersionRequest {
+        version: "v1alpha1".into(),
+    };
+    let response = node
+        .provider
+        .client()
+        .version(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(response.version, "v1alpha1");
+    assert_eq!(response.runtime_name, "provider-azure-rs");
+    assert_eq!(response.runtime_version, env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn health_is_served_for_the_process_and_the_service() {
+    let node = Node::start().await;
+    let mut client = HealthClient::new(connect(&node.provider.socket()).await);
+    for service in ["", "v1alpha1.CSIDriverProvider"] {
+        let request = HealthCheckRequest {
+            service: service.into(),
+        };
+        let status = client.check(request).await.unwrap().into_inner().status;
+        assert_eq!(status, i32::from(ServingStatus::Serving));
+    }
+    let request = HealthCheckRequest {
+        service: "other".into(),
+    };
+    assert_eq!(
+        client.check(request).await.unwrap_err().code(),
+        tonic::Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn the_socket_is_for_its_owner_only() {
+    let node = Node::start().await;
+    let mode = std::fs::metadata(node.provider.socket())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

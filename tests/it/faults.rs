@@ -1,0 +1,193 @@
+//! What a caller gets when Azure is ill: a name for it, in bounded time, and afterwards a mount that works.
+
+use std::time::{Duration, Instant};
+
+use azure_emulator::{Effect, Target};
+use tonic::Code;
+
+use crate::support::class::Class;
+use crate::support::{Node, VAULT, expect_status};
+
+/// The longest that a failure may take which does not wait for a time limit.
+const AT_ONCE: Duration = Duration::from_secs(4);
+
+#[tokio::test]
+async fn an_ill_vault_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    for (effect, code, words) in [
+        (Effect::error(500), Code::Aborted, "[KV_UNAVAILABLE] "),
+        (Effect::error(503), Code::Aborted, "[KV_UNAVAILABLE] "),
+        (
+            Effect::BadGateway,
+            Code::Aborted,
+            "an HTML page, so a proxy or firewall may have answered",
+        ),
+        (Effect::Drop, Code::FailedPrecondition, "[KV_UNREACHABLE] "),
+        (
+            Effect::DropInBody,
+            Code::FailedPrecondition,
+            "[KV_UNREACHABLE] ",
+        ),
+        (Effect::Truncate, Code::FailedPrecondition, "[KV_UN"),
+        (
+            Effect::Empty,
+            Code::FailedPrecondition,
+            "[KV_UNEXPECTED_ANSWER] ",
+        ),
+        (
+            Effect::WrongJson,
+            Code::FailedPrecondition,
+            "[KV_UNEXPECTED_ANSWER] ",
+        ),
+        (
+            Effect::Oversize { bytes: 3_000_000 },
+            Code::FailedPrecondition,
+            "more than 1048576 bytes",
+        ),
+        (
+            Effect::Redirect {
+                location: "https://evil.example/".into(),
+            },
+            Code::FailedPrecondition,
+            "HTTP status 30",
+        ),
+    ] {
+        let shown = format!("{effect:?}");
+        let fault = node.azure.faults().always(Target::vault(VAULT), effect);
+        let start = Instant::now();
+        expect_status(node.mount(&class).await, code, &[words, "Fix: "]);
+        assert!(
+            start.elapsed() < AT_ONCE,
+            "{shown} took {:?}",
+            start.elapsed()
+        );
+        node.azure.faults().remove(fault);
+        node.mount(&class).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_short_illness_is_not_noticed() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    for effect in [
+        Effect::error(503),
+        Effect::Drop,
+        Effect::BadGateway,
+        Effect::throttle_for(1),
+    ] {
+        node.azure.faults().next(2, Target::vault(VAULT), effect);
+        node.mount(&Class::of_secret("S")).await.unwrap();
+    }
+    node.azure
+        .faults()
+        .next(2, Target::imds(), Effect::error(500));
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .next(2, Target::imds(), Effect::error(500));
+    node.mount(&Class::of_secret("S")).await.unwrap();
+}
+
+#[tokio::test]
+async fn throttling_is_answered_without_making_it_worse() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    let before = node.azure.counters().vault(VAULT).all_gets();
+    // The vault asks for more time than a mount has: it is told at once.
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle_for(3600));
+    let start = Instant::now();
+    let result = node.mount(&Class::of_secret("S")).await;
+    expect_status(
+        result,
+        Code::ResourceExhausted,
+        &["[KV_THROTTLED] ", "4,000 in 10 s"],
+    );
+    assert!(start.elapsed() < Duration::from_secs(2));
+    node.azure.faults().clear();
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle());
+    let result = node.mount(&Class::of_secret("S")).await;
+    expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+    assert!(node.azure.counters().vault(VAULT).all_gets() - before <= 4);
+}
+
+#[tokio::test]
+async fn a_hanging_vault_is_given_up_by_the_callers_deadline() {
+    let node = Node::start_with(&["--mount-timeout", "1s"]).await;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let start = Instant::now();
+    let result = node.mount(&Class::of_secret("S")).await;
+    let words =
+        ["[TIMEOUT] no answer within 1.0 s; waiting for Key Vault \"ai-chat-kv-1763873634\""];
+    expect_status(result, Code::DeadlineExceeded, &words);
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_hanging_imds_is_named() {
+    let node = Node::start_with(&["--mount-timeout", "1s"]).await;
+    node.azure.faults().always(Target::imds(), Effect::Hang);
+    let result = node.mount(&Class::of_secret("S")).await;
+    expect_status(
+        result,
+        Code::DeadlineExceeded,
+        &["[TIMEOUT] ", "waiting for a token from IMDS"],
+    );
+}
+
+#[tokio::test]
+async fn a_vault_that_does_not_exist_is_not_reached() {
+    let node = Node::start().await;
+    let class = Class::of_secret("S").with("keyvaultName", "no-such-vault");
+    let words = [
+        "Key Vault \"no-such-vault\"",
+        "no-such-vault.vault.azure.net",
+        "Fix: ",
+    ];
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
+}
+
+#[tokio::test]
+async fn an_ill_imds_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    for (effect, code, words) in [
+        (Effect::error(500), Code::Aborted, "[IMDS_FAILED] "),
+        (Effect::BadGateway, Code::Aborted, "[IMDS_FAILED] "),
+        (
+            Effect::throttle(),
+            Code::Aborted,
+            "too many requests from this node",
+        ),
+        (
+            Effect::Drop,
+            Code::FailedPrecondition,
+            "[IMDS_UNREACHABLE] ",
+        ),
+        (Effect::Empty, Code::Aborted, "no token"),
+        (Effect::WrongJson, Code::Aborted, "no token"),
+    ] {
+        let shown = format!("{effect:?}");
+        let fault = node.azure.faults().always(Target::imds(), effect);
+        let start = Instant::now();
+        expect_status(node.mount(&Class::of_secret("S")).await, code, &[words]);
+        assert!(
+            start.elapsed() < Duration::from_secs(6),
+            "{shown} took {:?}",
+            start.elapsed()
+        );
+        node.azure.faults().remove(fault);
+    }
+    node.mount(&Class::of_secret("S")).await.unwrap();
+}

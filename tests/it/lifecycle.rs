@@ -1,0 +1,169 @@
+//! Start, stop, and everything that can be wrong before a provider serves.
+
+use std::time::{Duration, Instant};
+
+use azure_emulator::{Effect, Emulator, Settings, Target};
+use rustix::process::Signal;
+use tonic::Code;
+
+use crate::support::class::Class;
+use crate::support::provider::command;
+use crate::support::{Node, VAULT, files};
+
+#[tokio::test]
+async fn mounts_under_way_end_after_sigterm() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut node = Node::start().await;
+        node.vault.set_secret("S", "v");
+        node.azure.faults().always(
+            Target::vault(VAULT),
+            Effect::delay(Duration::from_millis(500)),
+        );
+        let mount = tokio::spawn({
+            let (mut client, request) = (node.provider.client(), Class::of_secret("S").request());
+            async move { client.mount(request).await }
+        });
+        while node.azure.counters().vault(VAULT).requests == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        node.provider.signal(signal);
+        let response = mount.await.unwrap().unwrap().into_inner();
+        assert_eq!(files(&response), [("S", 0o644, "v")]);
+        assert!(node.provider.ended().await.success());
+        assert!(!node.provider.socket().exists());
+    }
+}
+
+#[tokio::test]
+async fn draining_is_bounded() {
+    let mut node = Node::start_with(&["--drain-timeout", "300ms"]).await;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let mount = tokio::spawn({
+        let (mut client, request) = (node.provider.client(), Class::of_secret("S").request());
+        async move { client.mount(request).await }
+    });
+    while node.azure.counters().vault(VAULT).requests == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let start = Instant::now();
+    node.provider.signal(Signal::TERM);
+    assert!(node.provider.ended().await.success());
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(mount.await.unwrap().is_err());
+    assert!(node.provider.log().contains("cut off"));
+}
+
+#[tokio::test]
+async fn a_second_provider_takes_the_socket_over() {
+    let mut node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let folder = tempfile::tempdir().unwrap();
+    let mut second = command(&node.azure, folder.path());
+    second
+        .arg("--endpoint")
+        .arg(node.provider.socket())
+        .kill_on_drop(true);
+    let _second = second.spawn().unwrap();
+    // The first keeps its caller until it is told to stop, and does not take the second's file along.
+    while node.provider.log().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    node.provider.signal(Signal::TERM);
+    assert!(node.provider.ended().await.success());
+    let channel = crate::support::provider::connect(&node.provider.socket()).await;
+    let mut client =
+        provider_azure_rs::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient::new(channel);
+    client.mount(Class::of_secret("S").request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_said_in_one_line() {
+    let azure = Emulator::start(Settings::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("file"), "precious").unwrap();
+    let socket = path("a.sock");
+    for (arguments, words) in [
+        (
+            vec!["--endpoint".into(), path("file")],
+            "expected a socket or nothing",
+        ),
+        (
+            vec!["--endpoint".into(), path("none/a.sock")],
+            "a socket cannot be made there: No such file",
+        ),
+        (
+            vec!["--endpoint".into(), path(&"x".repeat(200))],
+            "at most 107 bytes",
+        ),
+        (
+            vec!["--endpoint".into(), "tcp://1.2.3.4:5".into()],
+            "expected unix:///PATH",
+        ),
+        (
+            vec![
+                "--endpoint".into(),
+                socket.clone(),
+                "--ca-file".into(),
+                path("none"),
+            ],
+            "--ca-file",
+        ),
+        (
+            vec![
+                "--endpoint".into(),
+                socket.clone(),
+                "--ca-file".into(),
+                path("file"),
+            ],
+            "expected PEM certificates",
+        ),
+        (
+            vec!["--mount-timeout".into(), "soon".into()],
+            "expected a duration such as",
+        ),
+        (vec!["--no-such-flag".into()], "unexpected argument"),
+    ] {
+        let output = command(&azure, folder.path())
+            .args(&arguments)
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(
+            text.contains("error: ") && text.contains(words),
+            "{arguments:?}: {text}"
+        );
+    }
+    assert_eq!(std::fs::read(path("file")).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_ends_its_mount() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let hanging = node
+        .azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let mut request = tonic::Request::new(Class::of_secret("S").request());
+    request.set_timeout(Duration::from_secs(2));
+    let start = Instant::now();
+    let status = node.provider.client().mount(request).await.unwrap_err();
+    assert!(
+        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{status:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(4));
+    node.azure.faults().remove(hanging);
+    assert_eq!(
+        files(&node.mount(&Class::of_secret("S")).await.unwrap()),
+        [("S", 0o644, "v")]
+    );
+}

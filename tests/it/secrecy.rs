@@ -1,0 +1,89 @@
+//! Nothing secret is said, whatever happens and however much is logged.
+
+use std::time::Duration;
+
+use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
+
+use crate::support::class::Class;
+use crate::support::{Node, VAULT};
+
+const AUDIENCE: &str = "api://AzureADTokenExchange";
+const CANARY: &str = "canary-7f3a9c";
+
+#[tokio::test]
+async fn no_log_and_no_message_has_a_secret_or_a_token() {
+    let node = Node::start_with(&["--log-level", "trace", "--mount-timeout", "2s"]).await;
+    node.vault.set_secret("S", CANARY);
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_service_account("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    let token =
+        node.azure
+            .service_account_token("chat", "chat", AUDIENCE, Duration::from_secs(3600));
+    let stranger =
+        node.azure
+            .service_account_token("chat", "stranger", AUDIENCE, Duration::from_secs(3600));
+    let managed = Class::of_secret("S");
+    let workload = managed
+        .clone()
+        .without("userAssignedIdentityID")
+        .with("clientID", "9b1d7f0e");
+    let secrets = format!(r#"{{"clientsecret":"{CANARY}"}}"#);
+    let classes = [
+        managed.clone(),
+        managed.clone().secrets(&secrets),
+        workload.clone().token(AUDIENCE, &token),
+        workload.clone().token(AUDIENCE, &stranger),
+        workload
+            .clone()
+            .token(AUDIENCE, &format!("{CANARY} with spaces")),
+        workload.token("api://other", CANARY),
+        managed.clone().with("objects", "array: [{objectName: S}]"),
+    ];
+    let mut said = String::new();
+    let effects = [
+        None,
+        Some(Effect::error(500)),
+        Some(Effect::WrongJson),
+        Some(Effect::Truncate),
+        Some(Effect::DropInBody),
+        Some(Effect::Empty),
+        Some(Effect::throttle()),
+        Some(Effect::Hang),
+    ];
+    for effect in effects {
+        if let Some(effect) = effect {
+            node.azure.faults().always(Target::vault(VAULT), effect);
+        }
+        for class in &classes {
+            if let Err(status) = node.mount(class).await {
+                said.push_str(&format!("{status:?}\n"));
+            }
+        }
+        node.azure.faults().clear();
+    }
+    said.push_str(&node.provider.log());
+    assert!(said.contains("TRACE"), "the log is at trace level");
+    // A token's parts: what all tokens start with is no secret, but nothing should quote one at all.
+    for secret in [
+        CANARY,
+        "Bearer ey",
+        token.as_str(),
+        stranger.as_str(),
+        &token[token.len() - 20..],
+    ] {
+        if let Some(at) = said.find(secret) {
+            let from = said[..at].rfind('\n').map_or(0, |line| line + 1);
+            panic!(
+                "{secret:?} is in the line {:?}",
+                said[from..].lines().next()
+            );
+        }
+    }
+    // Access tokens of the emulator are JSON Web Tokens, which begin like this.
+    let header = token.split('.').next().unwrap();
+    assert!(!said.contains(header), "a token's header is in the log");
+}

@@ -1,0 +1,97 @@
+//! A SecretProviderClass as the driver would pass it on.
+
+use provider_azure_rs::generated::v1alpha1::MountRequest;
+use serde_json::{Map, Value, json};
+
+use super::{CLIENT_ID, TENANT, VAULT};
+
+/// A class and the pod that mounts it.
+#[derive(Clone)]
+pub struct Class {
+    attributes: Map<String, Value>,
+    secrets: String,
+    permission: String,
+}
+
+impl Class {
+    /// The example's class, without objects yet: managed identity by `userAssignedIdentityID` alone.
+    pub fn new() -> Self {
+        let mut class = Self {
+            attributes: Map::new(),
+            secrets: "{}".to_owned(),
+            permission: "420".to_owned(),
+        };
+        for (name, value) in [
+            ("csi.storage.k8s.io/pod.name", "chat-backend-0"),
+            ("csi.storage.k8s.io/pod.namespace", "chat"),
+            ("csi.storage.k8s.io/pod.uid", "0b1c2d3e"),
+            ("csi.storage.k8s.io/serviceAccount.name", "chat"),
+            ("csi.storage.k8s.io/ephemeral", "true"),
+            ("secretProviderClass", "azure-kv-openai-secret"),
+            ("keyvaultName", VAULT),
+            ("tenantId", TENANT),
+            ("userAssignedIdentityID", CLIENT_ID),
+        ] {
+            class = class.with(name, value);
+        }
+        class
+    }
+
+    /// The same with one secret.
+    pub fn of_secret(name: &str) -> Self {
+        Self::new().secret(&format!("objectName: {name}\nobjectType: secret"))
+    }
+
+    pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
+        self.attributes.insert(attribute.to_owned(), value.into());
+        self
+    }
+
+    pub fn without(mut self, attribute: &str) -> Self {
+        self.attributes.remove(attribute);
+        self
+    }
+
+    /// One more entry of `objects`, as a YAML map in a string.
+    pub fn secret(self, entry: &str) -> Self {
+        let known = self
+            .attributes
+            .get("objects")
+            .and_then(Value::as_str)
+            .unwrap_or("array:\n");
+        let indented = entry.replace('\n', "\n    ");
+        let objects = format!("{known}  - |\n    {indented}\n");
+        self.with("objects", objects)
+    }
+
+    /// The pod's service account token for an audience.
+    pub fn token(self, audience: &str, token: &str) -> Self {
+        let tokens =
+            json!({ audience: { "token": token, "expirationTimestamp": "2036-01-01T00:00:00Z" } });
+        self.with(
+            "csi.storage.k8s.io/serviceAccount.tokens",
+            tokens.to_string(),
+        )
+    }
+
+    pub fn secrets(mut self, secrets: &str) -> Self {
+        secrets.clone_into(&mut self.secrets);
+        self
+    }
+
+    pub fn permission(mut self, permission: &str) -> Self {
+        permission.clone_into(&mut self.permission);
+        self
+    }
+
+    pub fn request(&self) -> MountRequest {
+        MountRequest {
+            attributes: Value::Object(self.attributes.clone()).to_string(),
+            secrets: self.secrets.clone(),
+            target_path: "/var/lib/kubelet/pods/0b1c2d3e/volumes/kubernetes.io~csi/secrets/mount"
+                .into(),
+            permission: self.permission.clone(),
+            current_object_version: Vec::new(),
+        }
+    }
+}

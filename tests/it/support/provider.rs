@@ -1,0 +1,118 @@
+//! The provider's binary as a process, and the driver's client to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use azure_emulator::Emulator;
+use provider_azure_rs::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
+use provider_azure_rs::generated::v1alpha1::{MountRequest, MountResponse};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tonic::Status;
+use tonic::transport::{Channel, Endpoint};
+
+/// How long anything in a test may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running provider. Ended with this value.
+pub struct Provider {
+    process: Child,
+    folder: TempDir,
+    client: CsiDriverProviderClient<Channel>,
+}
+
+impl Provider {
+    /// Starts one that sees the emulator as Azure, as a production node would see Azure by way of a
+    /// proxy: no flag or variable is one for tests.
+    pub async fn start(azure: &Emulator, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("azure-rs.sock");
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut command = command(azure, folder.path());
+        command
+            .arg("--endpoint")
+            .arg(format!("unix://{}", socket.display()))
+            .args(flags);
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let client = CsiDriverProviderClient::new(connect(&socket).await);
+        Self {
+            process,
+            folder,
+            client,
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("azure-rs.sock")
+    }
+
+    /// The driver's client.
+    pub fn client(&self) -> CsiDriverProviderClient<Channel> {
+        self.client.clone()
+    }
+
+    pub async fn mount(&self, request: MountRequest) -> Result<MountResponse, Status> {
+        let mut request = tonic::Request::new(request);
+        request.set_timeout(PATIENCE);
+        self.client()
+            .mount(request)
+            .await
+            .map(tonic::Response::into_inner)
+    }
+
+    /// Everything that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = self.process.id().expect("the provider runs");
+        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// The exit status, once it has ended.
+    pub async fn ended(&mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(PATIENCE, self.process.wait())
+            .await
+            .expect("the provider ends")
+            .unwrap()
+    }
+}
+
+/// The provider's binary in an environment in which Azure is the emulator.
+pub fn command(azure: &Emulator, folder: &Path) -> Command {
+    let ca = folder.join("ca.pem");
+    fs::write(&ca, azure.ca_pem()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_provider-azure-rs"));
+    command
+        .env_clear()
+        .env("HTTPS_PROXY", azure.proxy_url())
+        .env("HTTP_PROXY", azure.proxy_url())
+        .env("SSL_CERT_FILE", ca)
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds_url());
+    command
+}
+
+/// A channel to a socket, once somebody listens on it.
+pub async fn connect(socket: &Path) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
+    let connecting = async {
+        loop {
+            match endpoint.connect().await {
+                Ok(channel) => return channel,
+                Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, connecting)
+        .await
+        .expect("the provider listens")
+}
