@@ -1,6 +1,10 @@
 //! [`Cloud`], the Azure cloud that a vault lives in: where its tokens come from, and under which
 //! domain its vaults answer.
 
+pub mod environment_file;
+
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::excerpt::Excerpt;
@@ -11,29 +15,45 @@ use crate::excerpt::Excerpt;
 /// clouds" (Entra ID), and the names that `cloudName` has had since go-autorest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cloud {
-    authority: &'static str,
-    vault_domain: &'static str,
+    authority: Cow<'static, str>,
+    vault_domain: Cow<'static, str>,
 }
 
-const PUBLIC: Cloud = Cloud {
-    authority: "https://login.microsoftonline.com",
-    vault_domain: "vault.azure.net",
-};
-const US_GOVERNMENT: Cloud = Cloud {
-    authority: "https://login.microsoftonline.us",
-    vault_domain: "vault.usgovcloudapi.net",
-};
-const CHINA: Cloud = Cloud {
-    authority: "https://login.chinacloudapi.cn",
-    vault_domain: "vault.azure.cn",
-};
+const PUBLIC: Cloud = known("https://login.microsoftonline.com", "vault.azure.net");
+const US_GOVERNMENT: Cloud = known(
+    "https://login.microsoftonline.us",
+    "vault.usgovcloudapi.net",
+);
+const CHINA: Cloud = known("https://login.chinacloudapi.cn", "vault.azure.cn");
+
+const fn known(authority: &'static str, vault_domain: &'static str) -> Cloud {
+    Cloud {
+        authority: Cow::Borrowed(authority),
+        vault_domain: Cow::Borrowed(vault_domain),
+    }
+}
+
+/// What `cloudName` (and `cloudEnvFileName` with it) asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloudChoice {
+    /// Nothing: the operator's default.
+    Default,
+    /// One of Microsoft's clouds.
+    Known(Cloud),
+    /// An Azure Stack, whose endpoints are in the file that `cloudEnvFileName` names, or in the
+    /// operator's where that is empty.
+    Stack {
+        /// `cloudEnvFileName`
+        file: String,
+    },
+}
 
 /// Why there is no such cloud.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CloudError {
     /// Not a name of a cloud.
     #[error(
-        "cloudName: expected AzurePublicCloud, AzureUSGovernmentCloud or AzureChinaCloud, found {0}"
+        "cloudName: expected AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud, found {0}"
     )]
     Unknown(String),
     /// The cloud was closed on 2021-10-29.
@@ -44,26 +64,45 @@ pub enum CloudError {
     GermanyIsClosed,
 }
 
-impl Cloud {
-    /// The cloud with this name, in any case; the public cloud where it is empty.
-    pub fn named(name: &str) -> Result<Self, CloudError> {
+impl CloudChoice {
+    /// Reads `cloudName`, in any case, and `cloudEnvFileName`.
+    pub fn new(name: &str, file: &str) -> Result<Self, CloudError> {
         match name.trim().to_ascii_uppercase().as_str() {
-            "" | "AZUREPUBLICCLOUD" | "AZUREPUBLIC" | "AZURECLOUD" => Ok(PUBLIC),
-            "AZUREUSGOVERNMENTCLOUD" | "AZUREUSGOVERNMENT" => Ok(US_GOVERNMENT),
-            "AZURECHINACLOUD" | "AZURECHINA" => Ok(CHINA),
+            "" => Ok(Self::Default),
+            "AZUREPUBLICCLOUD" | "AZUREPUBLIC" | "AZURECLOUD" => Ok(Self::Known(PUBLIC)),
+            "AZUREUSGOVERNMENTCLOUD" | "AZUREUSGOVERNMENT" => Ok(Self::Known(US_GOVERNMENT)),
+            "AZURECHINACLOUD" | "AZURECHINA" => Ok(Self::Known(CHINA)),
+            "AZURESTACKCLOUD" => Ok(Self::Stack {
+                file: file.to_owned(),
+            }),
             "AZUREGERMANCLOUD" => Err(CloudError::GermanyIsClosed),
             _ => Err(CloudError::Unknown(Excerpt(name).to_string())),
+        }
+    }
+}
+
+impl Cloud {
+    /// Microsoft's public cloud.
+    pub fn public() -> Self {
+        PUBLIC
+    }
+
+    /// A cloud with endpoints of its own: an `https` URL without a path, and a domain.
+    fn of_its_own(authority: String, vault_domain: String) -> Self {
+        Self {
+            authority: authority.into(),
+            vault_domain: vault_domain.into(),
         }
     }
 
     /// Where Entra ID gives tokens for this cloud: an `https` URL without a trailing slash.
     pub fn authority(&self) -> &str {
-        self.authority
+        &self.authority
     }
 
-    /// The host of a vault.
+    /// The host of a vault. Host names are compared in lower case, and names of vaults have no case.
     pub fn vault_host(&self, vault: &VaultName) -> String {
-        format!("{}.{}", vault.as_str(), self.vault_domain)
+        format!("{}.{}", vault.as_str(), self.vault_domain).to_ascii_lowercase()
     }
 }
 
@@ -96,26 +135,32 @@ mod tests {
     #[test]
     fn clouds_have_their_known_names() {
         for (name, host) in [
-            ("", "kv1.vault.azure.net"),
             ("AzurePublicCloud", "kv1.vault.azure.net"),
             ("azurecloud", "kv1.vault.azure.net"),
             ("AzureUSGovernmentCloud", "kv1.vault.usgovcloudapi.net"),
             (" AzureUSGovernment ", "kv1.vault.usgovcloudapi.net"),
             ("AZURECHINACLOUD", "kv1.vault.azure.cn"),
         ] {
-            let cloud = Cloud::named(name).unwrap();
+            let Ok(CloudChoice::Known(cloud)) = CloudChoice::new(name, "/a/file") else {
+                panic!("{name} is a cloud");
+            };
             assert_eq!(
-                cloud.vault_host(&VaultName::new("kv1").unwrap()),
+                cloud.vault_host(&VaultName::new("KV1").unwrap()),
                 host,
                 "{name}"
             );
         }
+        assert_eq!(CloudChoice::new("", "/a/file"), Ok(CloudChoice::Default));
+        let stack = CloudChoice::Stack {
+            file: "/a/file".into(),
+        };
+        assert_eq!(CloudChoice::new("AzureStackCloud", "/a/file"), Ok(stack));
         assert_eq!(
-            Cloud::named("AzureGermanCloud"),
+            CloudChoice::new("AzureGermanCloud", ""),
             Err(CloudError::GermanyIsClosed)
         );
         assert_eq!(
-            Cloud::named("moon"),
+            CloudChoice::new("moon", ""),
             Err(CloudError::Unknown("\"moon\"".into()))
         );
     }

@@ -20,7 +20,8 @@ use azure_core::error::ErrorKind;
 use azure_core::http::{ClientMethodOptions, ClientOptions};
 use azure_identity::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use futures::TryFutureExt as _;
 use lru::LruCache;
@@ -52,16 +53,18 @@ pub struct Credentials {
 /// Whose token it is. Two identities with equal keys may share a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IdentityKey {
-    /// A workload identity.
-    Workload {
+    /// An identity that Entra ID, or a token proxy in its place, gives a token to.
+    Entra {
+        /// The kind of identity.
+        kind: &'static str,
         /// The authority's URL.
         authority: String,
         /// The tenant.
         tenant: TenantId,
         /// The client ID.
         client_id: String,
-        /// The SHA-256 digest of the assertion.
-        assertion: [u8; 32],
+        /// The SHA-256 digest of what proves who asks: the assertion or the client secret.
+        proof: [u8; 32],
     },
     /// One of the node's.
     Managed(ManagedIdentity),
@@ -70,16 +73,23 @@ pub enum IdentityKey {
 impl IdentityKey {
     /// The key of an identity.
     pub fn of(identity: &Identity, tenant: &TenantId, cloud: &Cloud) -> Self {
+        let entra = |client_id: &str, proof: &Sensitive| Self::Entra {
+            kind: identity.kind(),
+            authority: cloud.authority().to_owned(),
+            tenant: tenant.clone(),
+            client_id: client_id.to_owned(),
+            proof: sha256(proof.expose()),
+        };
         match identity {
             Identity::Workload {
                 client_id,
                 assertion,
-            } => Self::Workload {
-                authority: cloud.authority().to_owned(),
-                tenant: tenant.clone(),
-                client_id: client_id.clone(),
-                assertion: sha256(assertion.expose()),
-            },
+            }
+            | Identity::Binding {
+                client_id,
+                assertion,
+            } => entra(client_id, assertion),
+            Identity::ServicePrincipal { client_id, secret } => entra(client_id, secret),
             Identity::Managed(managed) => Self::Managed(managed.clone()),
         }
     }
@@ -178,18 +188,37 @@ impl Credentials {
         cloud: &Cloud,
         key: IdentityKey,
     ) -> azure_core::Result<Credential> {
+        let assertion_credential = |client_id: &String, assertion: &Sensitive, client_options| {
+            ClientAssertionCredential::new(
+                tenant.as_str().to_owned(),
+                client_id.clone(),
+                ServiceAccountToken(assertion.clone()),
+                Some(ClientAssertionCredentialOptions { client_options }),
+            )
+        };
         let (service, source): (_, Arc<dyn TokenCredential>) = match identity {
             Identity::Workload {
                 client_id,
                 assertion,
-            } => {
-                let options = ClientAssertionCredentialOptions {
+            } => (
+                TokenService::Entra,
+                assertion_credential(client_id, assertion, self.entra_options(cloud))?,
+            ),
+            Identity::Binding { .. } => {
+                return Err(azure_core::Error::with_message(
+                    ErrorKind::Other,
+                    "identity binding is not available in this version",
+                ));
+            }
+            Identity::ServicePrincipal { client_id, secret } => {
+                let options = ClientSecretCredentialOptions {
                     client_options: self.entra_options(cloud),
                 };
-                let credential = ClientAssertionCredential::new(
-                    tenant.as_str().to_owned(),
+                let secret = secret.expose_str().unwrap_or_default().to_owned();
+                let credential = ClientSecretCredential::new(
+                    tenant.as_str(),
                     client_id.clone(),
-                    ServiceAccountToken(assertion.clone()),
+                    secret.into(),
                     Some(options),
                 )?;
                 (TokenService::Entra, credential)
@@ -199,6 +228,10 @@ impl Credentials {
                     user_assigned_id: match managed {
                         ManagedIdentity::SystemAssigned => None,
                         ManagedIdentity::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
+                        ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
+                        ManagedIdentity::ResourceId(id) => {
+                            Some(UserAssignedId::ResourceId(id.clone()))
+                        }
                     },
                     client_options: self.transport.for_imds(),
                 };
@@ -333,6 +366,7 @@ impl ClientAssertion for ServiceAccountToken {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::CloudChoice;
     use crate::transport::TransportSettings;
 
     fn workload(client_id: &str, assertion: &str) -> Identity {
@@ -346,10 +380,25 @@ mod tests {
     fn identities_share_a_credential_only_with_themselves() {
         let transport = Transport::new(&TransportSettings::default()).unwrap();
         let credentials = Credentials::new(transport);
-        let (cloud, tenant) = (Cloud::named("").unwrap(), TenantId::new("t").unwrap());
+        let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
             credentials.of(identity, tenant, cloud).unwrap()
         };
+        let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
+            panic!("China has a cloud");
+        };
+        let binding = Identity::Binding {
+            client_id: "c".into(),
+            assertion: "a.b.c".to_owned().into(),
+        };
+        let principal = Identity::ServicePrincipal {
+            client_id: "c".into(),
+            secret: "a.b.c".to_owned().into(),
+        };
+        assert_ne!(
+            IdentityKey::of(&binding, &tenant, &cloud),
+            IdentityKey::of(&principal, &tenant, &cloud)
+        );
         let first = of(&workload("c", "a.b.c"), &tenant, &cloud);
         assert!(Arc::ptr_eq(
             &first,
@@ -358,16 +407,13 @@ mod tests {
         let others = [
             of(&workload("c", "a.b.d"), &tenant, &cloud),
             of(&workload("d", "a.b.c"), &tenant, &cloud),
+            of(&principal, &tenant, &cloud),
             of(
                 &workload("c", "a.b.c"),
                 &TenantId::new("u").unwrap(),
                 &cloud,
             ),
-            of(
-                &workload("c", "a.b.c"),
-                &tenant,
-                &Cloud::named("AzureChinaCloud").unwrap(),
-            ),
+            of(&workload("c", "a.b.c"), &tenant, &china),
             of(
                 &Identity::Managed(ManagedIdentity::SystemAssigned),
                 &tenant,

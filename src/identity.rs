@@ -13,6 +13,9 @@ use crate::sensitive::Sensitive;
 /// The audience of the token that Entra ID exchanges for a workload identity.
 pub const WORKLOAD_IDENTITY_AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// The audience of the token that AKS exchanges for an identity binding.
+pub const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
 /// Who asks Key Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -23,6 +26,22 @@ pub enum Identity {
         client_id: String,
         /// The pod's service account token for [`WORKLOAD_IDENTITY_AUDIENCE`].
         assertion: Sensitive,
+    },
+    /// The pod's own by an AKS identity binding: like a workload identity, but the cluster's token proxy
+    /// stands in for Entra ID.
+    Binding {
+        /// The identity's client ID.
+        client_id: String,
+        /// The pod's service account token for [`IDENTITY_BINDING_AUDIENCE`].
+        assertion: Sensitive,
+    },
+    /// An application with a client secret, from the Secret that the pod names in
+    /// `nodePublishSecretRef`.
+    ServicePrincipal {
+        /// The application's client ID.
+        client_id: String,
+        /// Its client secret.
+        secret: Sensitive,
     },
     /// The node's: an identity assigned to the virtual machine (scale set), told by IMDS.
     Managed(ManagedIdentity),
@@ -35,6 +54,10 @@ pub enum ManagedIdentity {
     SystemAssigned,
     /// The user-assigned one with this client ID.
     ClientId(String),
+    /// The user-assigned one with this object (principal) ID.
+    ObjectId(String),
+    /// The user-assigned one with this resource ID in Azure Resource Manager.
+    ResourceId(String),
 }
 
 /// What the parameters say about identity, before it is decided which one they mean.
@@ -66,12 +89,19 @@ pub enum IdentityError {
         "usePodIdentity, useVMManagedIdentity, useAzureTokenProxy: expected at most one to be \"true\", found {0}"
     )]
     MoreThanOne(String),
-    /// Identity binding.
-    #[error("useAzureTokenProxy: identity binding is not available in this version")]
-    IdentityBinding,
-    /// A service principal from `nodePublishSecretRef`.
-    #[error("nodePublishSecretRef: a service principal is not available in this version")]
-    ServicePrincipal,
+    /// Identity binding without a client ID.
+    #[error(
+        "clientID: expected the client ID of the bound identity, since useAzureTokenProxy is \"true\", found none"
+    )]
+    BindingNeedsClientId,
+    /// `nodePublishSecretRef` has one half of a service principal.
+    #[error(
+        "nodePublishSecretRef: expected the keys clientid and clientsecret, found no {missing}"
+    )]
+    ServicePrincipal {
+        /// The key that is missing or empty.
+        missing: &'static str,
+    },
     /// The class wants workload identity, and the driver sent no token for it.
     #[error(
         "clientID: the driver sent no service account token for audience {audience} (it sent {found}); the \
@@ -96,7 +126,8 @@ pub enum IdentityError {
     /// Nothing at all.
     #[error(
         "identity: expected one of clientID (workload identity), useVMManagedIdentity: \"true\" or \
-         userAssignedIdentityID (managed identity), found none"
+         userAssignedIdentityID (managed identity), or a nodePublishSecretRef with clientid and clientsecret (service \
+         principal), found none"
     )]
     None,
 }
@@ -114,13 +145,13 @@ impl Identity {
         if parameters.use_pod_identity {
             Err(IdentityError::PodIdentityIsRetired)
         } else if parameters.use_azure_token_proxy {
-            Err(IdentityError::IdentityBinding)
+            binding(parameters.client_id, tokens)
         } else if parameters.use_vm_managed_identity {
             ManagedIdentity::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
         } else if !parameters.client_id.is_empty() {
             workload(parameters.client_id, tokens)
-        } else if !node_publish_secret.is_empty() {
-            Err(IdentityError::ServicePrincipal)
+        } else if let Some(principal) = service_principal(node_publish_secret)? {
+            Ok(principal)
         } else if !parameters.user_assigned_identity_id.is_empty() {
             ManagedIdentity::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
         } else {
@@ -132,6 +163,8 @@ impl Identity {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Workload { .. } => "workload identity",
+            Self::Binding { .. } => "identity binding",
+            Self::ServicePrincipal { .. } => "service principal",
             Self::Managed(_) => "managed identity",
         }
     }
@@ -140,41 +173,139 @@ impl Identity {
     pub fn client_id(&self) -> Option<&str> {
         match self {
             Self::Workload { client_id, .. }
+            | Self::Binding { client_id, .. }
+            | Self::ServicePrincipal { client_id, .. }
             | Self::Managed(ManagedIdentity::ClientId(client_id)) => Some(client_id),
-            Self::Managed(ManagedIdentity::SystemAssigned) => None,
+            Self::Managed(_) => None,
         }
     }
 }
 
 impl ManagedIdentity {
+    /// What `userAssignedIdentityID` names: a client ID, a resource ID, or an object ID behind
+    /// `objectID:`, which cannot be told from a client ID by its form.
     fn from_id(id: &str) -> Result<Self, IdentityError> {
         if id.is_empty() {
             return Ok(Self::SystemAssigned);
         }
+        let object_id = id
+            .split_once(':')
+            .filter(|(kind, _)| kind.eq_ignore_ascii_case("objectID"));
+        if let Some((_, id)) = object_id
+            && !id.is_empty()
+            && is_client_id(id)
+        {
+            return Ok(Self::ObjectId(id.to_owned()));
+        }
+        if is_resource_id(id) {
+            return Ok(Self::ResourceId(id.to_owned()));
+        }
         if is_client_id(id) {
             return Ok(Self::ClientId(id.to_owned()));
         }
-        Err(malformed_client_id("userAssignedIdentityID", id))
+        Err(IdentityError::Malformed {
+            field: "userAssignedIdentityID",
+            expected: "a client ID such as e502213f-1f15-4f03-9fb4-b546f51aafe9, objectID: and an object ID, or a \
+                       resource ID such as /subscriptions/…/userAssignedIdentities/NAME",
+            found: Excerpt(id).to_string(),
+        })
     }
+}
+
+/// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME`, of the characters
+/// that names in Azure Resource Manager are made of.
+fn is_resource_id(id: &str) -> bool {
+    id.len() <= 1024
+        && id
+            .get(..15)
+            .is_some_and(|start| start.eq_ignore_ascii_case("/subscriptions/"))
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.()".contains(&byte))
 }
 
 fn workload(
     client_id: &str,
     tokens: &BTreeMap<String, Sensitive>,
 ) -> Result<Identity, IdentityError> {
+    let (client_id, assertion) = with_token(client_id, tokens, WORKLOAD_IDENTITY_AUDIENCE)?;
+    Ok(Identity::Workload {
+        client_id,
+        assertion,
+    })
+}
+
+fn binding(
+    client_id: &str,
+    tokens: &BTreeMap<String, Sensitive>,
+) -> Result<Identity, IdentityError> {
+    if client_id.is_empty() {
+        return Err(IdentityError::BindingNeedsClientId);
+    }
+    let (client_id, assertion) = with_token(client_id, tokens, IDENTITY_BINDING_AUDIENCE)?;
+    Ok(Identity::Binding {
+        client_id,
+        assertion,
+    })
+}
+
+fn with_token(
+    client_id: &str,
+    tokens: &BTreeMap<String, Sensitive>,
+    audience: &'static str,
+) -> Result<(String, Sensitive), IdentityError> {
     if !is_client_id(client_id) {
         return Err(malformed_client_id("clientID", client_id));
     }
-    let Some(assertion) = tokens.get(WORKLOAD_IDENTITY_AUDIENCE) else {
-        return Err(IdentityError::NoToken {
-            audience: WORKLOAD_IDENTITY_AUDIENCE,
+    match tokens.get(audience) {
+        Some(assertion) => Ok((client_id.to_owned(), assertion.clone())),
+        None => Err(IdentityError::NoToken {
+            audience,
             found: audiences(tokens),
-        });
+        }),
+    }
+}
+
+/// The application in a pod's Secret. The keys' case does not matter; other keys are nobody's business.
+fn service_principal(
+    secret: &BTreeMap<String, Sensitive>,
+) -> Result<Option<Identity>, IdentityError> {
+    let value = |name: &str| {
+        let (_, value) = secret
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(value).filter(|value| value.len() > 0)
     };
-    Ok(Identity::Workload {
-        client_id: client_id.to_owned(),
-        assertion: assertion.clone(),
-    })
+    let (client_id, client_secret) = match (value("clientid"), value("clientsecret")) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => {
+            return Err(IdentityError::ServicePrincipal {
+                missing: "clientid",
+            });
+        }
+        (Some(_), None) => {
+            return Err(IdentityError::ServicePrincipal {
+                missing: "clientsecret",
+            });
+        }
+        (Some(client_id), Some(secret)) => (client_id, secret),
+    };
+    // The value is not quoted: whoever mixes the two keys up has put the secret here.
+    let client_id = client_id
+        .expose_str()
+        .map(str::trim)
+        .filter(|id| !id.is_empty() && is_client_id(id));
+    match client_id {
+        Some(id) => Ok(Some(Identity::ServicePrincipal {
+            client_id: id.to_owned(),
+            secret: client_secret.clone(),
+        })),
+        None => Err(IdentityError::Malformed {
+            field: "nodePublishSecretRef: clientid",
+            expected: "a client ID such as e502213f-1f15-4f03-9fb4-b546f51aafe9",
+            found: "something else".to_owned(),
+        }),
+    }
 }
 
 fn at_most_one(parameters: &IdentityParameters<'_>) -> Result<(), IdentityError> {
@@ -288,6 +419,21 @@ mod tests {
             (default(), "expected one of clientID"),
             (
                 IdentityParameters {
+                    use_azure_token_proxy: true,
+                    ..default()
+                },
+                "clientID: expected the client ID of the bound identity",
+            ),
+            (
+                IdentityParameters {
+                    use_azure_token_proxy: true,
+                    client_id: "c",
+                    ..default()
+                },
+                "no service account token for audience api://AKSIdentityBinding",
+            ),
+            (
+                IdentityParameters {
                     use_pod_identity: true,
                     ..default()
                 },
@@ -339,6 +485,87 @@ mod tests {
                 assert!(error.contains(part), "{error} should contain {part}");
             }
             assert!(!error.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn an_identity_of_the_node_has_three_kinds_of_names() {
+        let resource = "/subscriptions/s/resourceGroups/g(1)/providers/Microsoft.ManagedIdentity/userAssignedIdentities/n_1";
+        for (id, expected) in [
+            ("", ManagedIdentity::SystemAssigned),
+            (
+                "e502213f-1f15",
+                ManagedIdentity::ClientId("e502213f-1f15".into()),
+            ),
+            (
+                "objectID:301f31b4",
+                ManagedIdentity::ObjectId("301f31b4".into()),
+            ),
+            (
+                "OBJECTID:301f31b4",
+                ManagedIdentity::ObjectId("301f31b4".into()),
+            ),
+            (resource, ManagedIdentity::ResourceId(resource.into())),
+        ] {
+            assert_eq!(ManagedIdentity::from_id(id), Ok(expected), "{id}");
+        }
+        for id in [
+            "objectID:",
+            "objectID:a b",
+            "clientID:x",
+            "/subscriptions/x?y",
+            "a&resource=b",
+        ] {
+            assert!(ManagedIdentity::from_id(id).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_service_principal_comes_from_the_pods_secret() {
+        let secret = |pairs: &[(&str, &str)]| -> BTreeMap<String, Sensitive> {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned().into()))
+                .collect()
+        };
+        let decide = |pairs: &[(&str, &str)]| {
+            let parameters = IdentityParameters {
+                user_assigned_identity_id: "u",
+                ..Default::default()
+            };
+            Identity::decide(&parameters, &tokens(), &secret(pairs))
+        };
+        let expected = Identity::ServicePrincipal {
+            client_id: "c".into(),
+            secret: " s ".to_owned().into(),
+        };
+        for pairs in [
+            [("clientid", "c"), ("clientsecret", " s ")],
+            [("ClientID", "c\n"), ("CLIENTSECRET", " s ")],
+        ] {
+            assert_eq!(decide(&pairs), Ok(expected.clone()));
+        }
+        // What says nothing about a service principal leaves the managed identity as it is.
+        assert!(matches!(
+            decide(&[("other", "x")]),
+            Ok(Identity::Managed(_))
+        ));
+        for (pairs, message) in [
+            (vec![("clientid", "c")], "found no clientsecret"),
+            (
+                vec![("clientsecret", "s"), ("clientid", "")],
+                "found no clientid",
+            ),
+            (
+                vec![("clientsecret", "c"), ("clientid", "canary secret")],
+                "expected a client ID",
+            ),
+        ] {
+            let error = decide(&pairs).unwrap_err().to_string();
+            assert!(
+                error.contains(message) && !error.contains("canary"),
+                "{error}"
+            );
         }
     }
 }

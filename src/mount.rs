@@ -3,27 +3,31 @@
 //! A mount answers all of its files or none. A failure that concerns single objects (not found, not
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures::FutureExt as _;
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
 use crate::credential::TokenService;
 use crate::file_mode::FileMode;
 use crate::identity::Identity;
-use crate::object::FilePath;
+use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
+use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::retry::retry;
 use crate::sensitive::Sensitive;
 use crate::transport::Transport;
 use crate::vault::azure::Vault;
-use crate::vault::{VaultError, Vaults};
+use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults};
 
-/// How many objects of one mount are fetched side by side.
-const CONCURRENT_FETCHES: usize = 16;
+/// How many requests of one mount are under way at a time.
+const CONCURRENT_REQUESTS: usize = 16;
 
 /// What serves every mount of this process.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub struct Provider {
 #[derive(Debug)]
 pub struct MountedFile {
     /// Its path in the volume.
-    pub path: FilePath,
+    pub path: String,
     /// Its mode.
     pub mode: FileMode,
     /// Its bytes.
@@ -83,6 +87,9 @@ pub enum Failure {
     /// The vault or the identity, so that no object can be had.
     #[error("the vault cannot be used")]
     Whole(#[source] VaultError),
+    /// Two objects' files have one path.
+    #[error("two objects write the file {0}")]
+    SamePath(String),
     /// The caller's time, or ours, ran out.
     #[error("time ran out after {} ms", after.as_millis())]
     Deadline {
@@ -101,7 +108,27 @@ pub struct ObjectFailure {
     pub fetch: Fetch,
     /// Why it cannot be had.
     #[source]
-    pub error: VaultError,
+    pub problem: ObjectProblem,
+}
+
+/// Why one object cannot be had.
+#[derive(Debug, Error)]
+pub enum ObjectProblem {
+    /// The vault does not give it.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// It has no such version.
+    #[error("there is no such version, or it is disabled")]
+    NoVersion {
+        /// The newest of those that there are.
+        there_are: Vec<String>,
+    },
+    /// Its value cannot become a file.
+    #[error(transparent)]
+    Secret(#[from] RenderError),
+    /// Its key cannot become a file.
+    #[error(transparent)]
+    Key(#[from] PublicKeyError),
 }
 
 impl Provider {
@@ -148,49 +175,191 @@ async fn fetch_all(
     plan: &Plan,
     deadline: Instant,
 ) -> Result<Vec<MountedFile>, Failure> {
+    let requests = Requests {
+        vault,
+        deadline,
+        slots: Semaphore::new(CONCURRENT_REQUESTS),
+    };
     let fetches = plan.fetches.iter().enumerate();
-    let fetches: Vec<_> = fetches
-        .map(|(index, fetch)| fetch_one(vault, fetch, deadline).map(move |result| (index, result)))
+    let mut fetches: FuturesUnordered<_> = fetches
+        .map(|(index, fetch)| requests.files_of(fetch).map(move |result| (index, result)))
         .collect();
-    let mut fetches = stream::iter(fetches).buffer_unordered(CONCURRENT_FETCHES);
     let mut files = Vec::with_capacity(plan.fetches.len());
     let mut failures = Vec::new();
     while let Some((index, result)) = fetches.next().await {
         match result {
-            Ok(file) => files.push((index, file)),
-            Err(error) if error.concerns_one_object() => failures.push((index, error)),
-            // Dropping the stream ends the requests that are under way.
-            Err(error) => return Err(Failure::Whole(error)),
+            Ok(of_one) => files.push((index, of_one)),
+            Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
+                // Dropping the others ends the requests that are under way.
+                return Err(Failure::Whole(error));
+            }
+            Err(problem) => failures.push((index, problem)),
         }
     }
     if failures.is_empty() {
         files.sort_by_key(|(index, _)| *index);
-        return Ok(files.into_iter().map(|(_, file)| file).collect());
+        check_paths(&files)?;
+        return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
     }
     failures.sort_by_key(|(index, _)| *index);
-    let failures = failures.into_iter().map(|(index, error)| ObjectFailure {
+    let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
         fetch: plan.fetches[index].clone(),
-        error,
+        problem,
     });
     Err(Failure::Objects(failures.collect()))
 }
 
-async fn fetch_one(
-    vault: &Vault,
-    fetch: &Fetch,
+/// The requests of one mount, so many at a time.
+struct Requests<'a> {
+    vault: &'a Vault,
     deadline: Instant,
-) -> Result<MountedFile, VaultError> {
-    let secret = retry(deadline, VaultError::again, || {
-        vault.secret(&fetch.name, &fetch.version)
-    })
-    .await?;
-    Ok(MountedFile {
-        path: fetch.path.clone(),
-        mode: fetch.mode,
-        contents: secret.value,
-        id: fetch.id.clone(),
-        version: secret.version,
-    })
+    slots: Semaphore,
+}
+
+impl Requests<'_> {
+    /// The files that one entry of the class becomes.
+    async fn files_of(&self, fetch: &Fetch) -> Result<Vec<MountedFile>, ObjectProblem> {
+        let Some(count) = fetch.history else {
+            return self.files_of_version(fetch, &fetch.version, None).await;
+        };
+        let listed = self
+            .one_by_one(|| self.vault.versions(fetch.kind, &fetch.name))
+            .await?;
+        let versions = newest_from(listed, &fetch.version, count.get())?;
+        let files = versions
+            .iter()
+            .enumerate()
+            .map(|(age, version)| self.files_of_version(fetch, version, Some(age)));
+        let files = futures::future::try_join_all(files).await?;
+        Ok(files.into_iter().flatten().collect())
+    }
+
+    /// The files that one version of an object becomes; `age` counts from the newest.
+    async fn files_of_version(
+        &self,
+        fetch: &Fetch,
+        version: &ObjectVersion,
+        age: Option<usize>,
+    ) -> Result<Vec<MountedFile>, ObjectProblem> {
+        let object = self
+            .one_by_one(|| self.vault.get(fetch.kind, &fetch.name, version))
+            .await?;
+        if let Some(oddity) = object.oddity {
+            tracing::warn!(
+                object = fetch.id,
+                version = object.version,
+                "the object {oddity}; it is served all the same, as the vault serves it"
+            );
+        }
+        let rendered = match object.contents {
+            Contents::Secret {
+                value,
+                kid,
+                content_type,
+            } => {
+                let content = SecretContent::of(kid.as_deref(), content_type.as_deref())?;
+                rendering::secret(value, content, fetch.rendering)?
+            }
+            Contents::Key(jwk) => vec![Rendered {
+                suffix: "",
+                contents: jwk.render()?,
+            }],
+            Contents::Certificate(der) => {
+                vec![Rendered {
+                    suffix: "",
+                    contents: rendering::certificate(&der),
+                }]
+            }
+        };
+        let place = age.map(|age| format!("/{age}")).unwrap_or_default();
+        Ok(rendered
+            .into_iter()
+            .map(|file| MountedFile {
+                path: format!("{}{place}{}", fetch.path.as_str(), file.suffix),
+                mode: fetch.mode,
+                contents: file.contents,
+                id: format!("{}{place}", fetch.id),
+                version: object.version.clone(),
+            })
+            .collect())
+    }
+
+    /// Does a request in its turn, again where that may help.
+    async fn one_by_one<T, F: Future<Output = Result<T, VaultError>>>(
+        &self,
+        request: impl FnMut() -> F,
+    ) -> Result<T, VaultError> {
+        // The semaphore is never closed, so that there is a slot for everyone in the end.
+        let _slot = self.slots.acquire().await;
+        retry(self.deadline, VaultError::again, request).await
+    }
+}
+
+impl PublicJwk {
+    fn render(&self) -> Result<Sensitive, PublicKeyError> {
+        rendering::public_key(&JsonWebKey {
+            kty: self.kty.as_deref(),
+            crv: self.crv.as_deref(),
+            n: self.n.as_deref(),
+            e: self.e.as_deref(),
+            x: self.x.as_deref(),
+            y: self.y.as_deref(),
+        })
+    }
+}
+
+/// The enabled versions from `first` on, newest first, at most `count`.
+fn newest_from(
+    mut listed: Vec<ListedVersion>,
+    first: &ObjectVersion,
+    count: u32,
+) -> Result<Vec<ObjectVersion>, ObjectProblem> {
+    listed.retain(|version| version.enabled);
+    listed.sort_by_key(|version| Reverse(version.created));
+    let start = match first {
+        ObjectVersion::Latest => 0,
+        ObjectVersion::Exact(wanted) => listed
+            .iter()
+            .position(|version| version.id == wanted.as_str())
+            .unwrap_or(listed.len()),
+    };
+    let versions: Vec<_> = listed
+        .iter()
+        .skip(start)
+        .take(count as usize)
+        .filter_map(|version| ObjectName::new(&version.id))
+        .map(ObjectVersion::Exact)
+        .collect();
+    if versions.is_empty() {
+        let there_are = listed
+            .into_iter()
+            .take(5)
+            .map(|version| version.id)
+            .collect();
+        return Err(ObjectProblem::NoVersion { there_are });
+    }
+    Ok(versions)
+}
+
+/// A certificate's `.crt` and `.key` may meet the file of another object, which only shows now.
+fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
+    let mut known: BTreeMap<&str, &MountedFile> = BTreeMap::new();
+    for file in files.iter().flat_map(|(_, of_one)| of_one) {
+        let first = known.entry(&file.path).or_insert(file);
+        // The same entry twice is harmless.
+        if (&first.id, &first.contents) != (&file.id, &file.contents) {
+            return Err(Failure::SamePath(file.path.clone()));
+        }
+    }
+    for path in known.keys() {
+        if path
+            .match_indices('/')
+            .any(|(end, _)| known.contains_key(&path[..end]))
+        {
+            return Err(Failure::SamePath((*path).to_owned()));
+        }
+    }
+    Ok(())
 }
 
 impl Asked {
@@ -202,9 +371,81 @@ impl Asked {
             identity: plan.identity.kind(),
             client_id: plan.identity.client_id().map(str::to_owned),
             claims: match &plan.identity {
-                Identity::Workload { assertion, .. } => Claims::of(assertion),
-                Identity::Managed(_) => None,
+                Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
+                    Claims::of(assertion)
+                }
+                _ => None,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(id: &str, created: i64, enabled: bool) -> ListedVersion {
+        let created = time::OffsetDateTime::from_unix_timestamp(created).ok();
+        ListedVersion {
+            id: id.into(),
+            created,
+            enabled,
+        }
+    }
+
+    #[test]
+    fn a_history_starts_at_its_version_and_goes_back() {
+        let versions = [
+            listed("b", 2, true),
+            listed("d", 4, true),
+            listed("a", 1, true),
+            listed("c", 3, false),
+        ];
+        let exact = |id: &str| ObjectVersion::Exact(ObjectName::new(id).unwrap());
+        for (first, count, expected) in [
+            (ObjectVersion::Latest, 10, vec!["d", "b", "a"]),
+            (ObjectVersion::Latest, 2, vec!["d", "b"]),
+            (exact("b"), 10, vec!["b", "a"]),
+            (exact("a"), 10, vec!["a"]),
+        ] {
+            let found = newest_from(versions.to_vec(), &first, count).unwrap();
+            assert_eq!(found, expected.into_iter().map(exact).collect::<Vec<_>>());
+        }
+        for unknown in ["c", "x"] {
+            let problem = newest_from(versions.to_vec(), &exact(unknown), 2).unwrap_err();
+            let ObjectProblem::NoVersion { there_are } = problem else {
+                panic!("{problem}")
+            };
+            assert_eq!(there_are, ["d", "b", "a"]);
+        }
+    }
+
+    #[test]
+    fn files_that_only_show_after_rendering_have_paths_of_their_own() {
+        let file = |path: &str, id: &str| MountedFile {
+            path: path.into(),
+            mode: FileMode::new(0).unwrap(),
+            contents: Sensitive::default(),
+            id: id.into(),
+            version: String::new(),
+        };
+        assert!(
+            check_paths(&[
+                (0, vec![file("a", "x"), file("a.key", "x")]),
+                (1, vec![file("b", "y")])
+            ])
+            .is_ok()
+        );
+        assert!(check_paths(&[(0, vec![file("a", "x")]), (1, vec![file("a", "x")])]).is_ok());
+        assert!(
+            check_paths(&[(0, vec![file("a.key", "x")]), (1, vec![file("a.key", "y")])]).is_err()
+        );
+        assert!(
+            check_paths(&[
+                (0, vec![file("a.key", "x")]),
+                (1, vec![file("a.key/b", "y")])
+            ])
+            .is_err()
+        );
     }
 }

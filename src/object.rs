@@ -5,11 +5,14 @@
 
 pub mod yaml;
 
+use std::num::NonZeroU32;
+
 use thiserror::Error;
 
 use crate::excerpt::Excerpt;
 use crate::file_mode::FileMode;
 use crate::object::yaml::Fields;
+use crate::rendering::{Encoding, Format};
 
 /// The fields that an entry of `objects` can have.
 pub const FIELDS: [&str; 8] = [
@@ -36,13 +39,23 @@ pub struct Object {
     pub path: FilePath,
     /// `filePermission`, where the entry has one.
     pub mode: Option<FileMode>,
+    /// `objectVersionHistory`, where it asks for more than one version.
+    pub history: Option<NonZeroU32>,
+    /// `objectFormat`
+    pub format: Format,
+    /// `objectEncoding`
+    pub encoding: Encoding,
 }
 
 /// `objectType`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObjectKind {
-    /// `secret`: the value of a secret.
+    /// `secret`: the value of a secret, and a certificate with its private key.
     Secret,
+    /// `key`: the public half of a key.
+    Key,
+    /// `cert`: a certificate without its private key.
+    Certificate,
 }
 
 impl ObjectKind {
@@ -50,6 +63,16 @@ impl ObjectKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Secret => "secret",
+            Self::Key => "key",
+            Self::Certificate => "cert",
+        }
+    }
+
+    /// As the Azure CLI and Key Vault's permissions spell it.
+    pub fn azure_name(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            other => other.as_str(),
         }
     }
 }
@@ -153,13 +176,15 @@ pub enum ObjectError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The field means something that this version does not do.
-    #[error("{field}: {found} is not available in this version")]
-    NotAvailable {
+    /// Two fields that do not go together.
+    #[error("{field}: {found} goes with objectType secret only, found objectType {kind}")]
+    SecretsOnly {
         /// The field.
         field: &'static str,
-        /// What was asked, quoted.
+        /// Its value, quoted.
         found: String,
+        /// The entry's `objectType`.
+        kind: &'static str,
     },
 }
 
@@ -171,10 +196,6 @@ impl Object {
             expected,
             found: Excerpt(fields.get(field)).to_string(),
         };
-        let not_available = |field| ObjectError::NotAvailable {
-            field,
-            found: Excerpt(fields.get(field)).to_string(),
-        };
         let name = ObjectName::new(fields.get("objectName")).ok_or_else(|| {
             refused(
                 "objectName",
@@ -183,7 +204,8 @@ impl Object {
         })?;
         let kind = match fields.get("objectType") {
             "secret" => ObjectKind::Secret,
-            "key" | "cert" => return Err(not_available("objectType")),
+            "key" => ObjectKind::Key,
+            "cert" => ObjectKind::Certificate,
             _ => return Err(refused("objectType", "secret, key or cert")),
         };
         let version = match fields.get("objectVersion") {
@@ -204,9 +226,38 @@ impl Object {
                 )
             })?),
         };
-        for field in ["objectVersionHistory", "objectFormat", "objectEncoding"] {
-            if !fields.get(field).is_empty() {
-                return Err(not_available(field));
+        let history = history(fields.get("objectVersionHistory")).ok_or_else(|| {
+            refused(
+                "objectVersionHistory",
+                "a whole number of versions in decimal digits, such as 3",
+            )
+        })?;
+        let format = match fields.get("objectFormat") {
+            "" => Format::Pem,
+            text if text.eq_ignore_ascii_case("pem") => Format::Pem,
+            text if text.eq_ignore_ascii_case("pfx") => Format::Pfx,
+            _ => return Err(refused("objectFormat", "pem or pfx")),
+        };
+        let encoding = match fields.get("objectEncoding") {
+            "" => Encoding::Utf8,
+            text if text.eq_ignore_ascii_case("utf-8") => Encoding::Utf8,
+            text if text.eq_ignore_ascii_case("hex") => Encoding::Hex,
+            text if text.eq_ignore_ascii_case("base64") => Encoding::Base64,
+            _ => return Err(refused("objectEncoding", "utf-8, hex or base64")),
+        };
+        if kind != ObjectKind::Secret {
+            let secrets_only = |field| ObjectError::SecretsOnly {
+                field,
+                found: Excerpt(fields.get(field)).to_string(),
+                kind: kind.as_str(),
+            };
+            // The Go provider compares with `pfx` in lower case here, and lets `PFX` pass without a
+            // meaning; a class that has it works, so it stays accepted.
+            if fields.get("objectFormat") == "pfx" {
+                return Err(secrets_only("objectFormat"));
+            }
+            if !fields.get("objectEncoding").is_empty() {
+                return Err(secrets_only("objectEncoding"));
             }
         }
         let (field, path) = match fields.get("objectAlias") {
@@ -224,6 +275,9 @@ impl Object {
             version,
             path,
             mode,
+            history,
+            format,
+            encoding,
         })
     }
 
@@ -231,6 +285,32 @@ impl Object {
     pub fn id(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.name.as_str())
     }
+}
+
+/// How many versions `objectVersionHistory` asks for; `None` inside for one, which needs no list.
+///
+/// The Go provider reads a YAML number into 32 bits: 0, 1 and negative ones mean one version. What YAML
+/// would read in another base (`010`, `0x3`), or as a fraction, is refused instead of guessed at.
+#[allow(
+    clippy::option_option,
+    reason = "refused, one version, and several are three things"
+)]
+fn history(text: &str) -> Option<Option<NonZeroU32>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let leading_zero = digits.len() > 1 && digits.starts_with('0');
+    if leading_zero || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: i32 = text.parse().ok()?;
+    Some(
+        u32::try_from(count)
+            .ok()
+            .filter(|count| *count > 1)
+            .and_then(NonZeroU32::new),
+    )
 }
 
 #[cfg(test)]
@@ -268,6 +348,59 @@ mod tests {
             let mut fields = vec![("objectName", "a"), ("objectType", "secret")];
             fields.extend(version.map(|version| ("objectVersion", version)));
             assert_eq!(object(&fields).unwrap().version, ObjectVersion::Latest);
+        }
+    }
+
+    #[test]
+    fn a_history_is_a_whole_number() {
+        for (text, expected) in [
+            ("", Some(None)),
+            ("0", Some(None)),
+            ("1", Some(None)),
+            ("-5", Some(None)),
+            ("2", Some(NonZeroU32::new(2))),
+            ("+3", Some(NonZeroU32::new(3))),
+            ("2147483647", Some(NonZeroU32::new(2_147_483_647))),
+            ("2147483648", None),
+            ("010", None),
+            ("0x3", None),
+            ("2.0", None),
+            ("1e1", None),
+            ("1_0", None),
+            ("many", None),
+            ("-", None),
+        ] {
+            assert_eq!(history(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn format_and_encoding_are_spelled_in_any_case() {
+        let typed = |format: &str, encoding: &str| {
+            let fields = [
+                ("objectName", "a"),
+                ("objectType", "secret"),
+                ("objectFormat", format),
+                ("objectEncoding", encoding),
+            ];
+            let object = object(&fields).unwrap();
+            (object.format, object.encoding)
+        };
+        assert_eq!(typed("", ""), (Format::Pem, Encoding::Utf8));
+        assert_eq!(typed("PEM", "UTF-8"), (Format::Pem, Encoding::Utf8));
+        assert_eq!(typed("Pfx", "Base64"), (Format::Pfx, Encoding::Base64));
+        assert_eq!(typed("pfx", "HEX"), (Format::Pfx, Encoding::Hex));
+        for (field, value, accepted) in [
+            ("objectFormat", "pfx", false),
+            ("objectFormat", "PFX", true),
+            ("objectFormat", "pem", true),
+            ("objectEncoding", "utf-8", false),
+            ("objectEncoding", "base64", false),
+        ] {
+            for kind in ["key", "cert"] {
+                let object = object(&[("objectName", "a"), ("objectType", kind), (field, value)]);
+                assert_eq!(object.is_ok(), accepted, "{kind} {field} {value}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use crate::cloud::{Cloud, CloudError, VaultName};
+use crate::cloud::{CloudChoice, CloudError, VaultName};
 use crate::excerpt::Excerpt;
 use crate::identity::{Identity, IdentityError, IdentityParameters};
 use crate::object::yaml::{self, Fields, YamlError};
@@ -35,7 +35,7 @@ pub struct Parameters {
     /// The tenant that the vault's identities live in.
     pub tenant: TenantId,
     /// The cloud.
-    pub cloud: Cloud,
+    pub cloud: CloudChoice,
     /// Who asks.
     pub identity: Identity,
     /// What is asked, in the order of the class; at least one.
@@ -109,9 +109,6 @@ pub enum ParameterError {
         /// Its value, quoted.
         found: String,
     },
-    /// A cloud that needs its endpoints from a file.
-    #[error("cloudName: AzureStackCloud is not available in this version")]
-    AzureStack,
     /// There is no such cloud.
     #[error(transparent)]
     Cloud(#[from] CloudError),
@@ -156,10 +153,7 @@ impl Parameters {
         };
         let tenant = TenantId::new(tenant)
             .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string()))?;
-        if get("cloudName").eq_ignore_ascii_case("AzureStackCloud") {
-            return Err(ParameterError::AzureStack);
-        }
-        let cloud = Cloud::named(get("cloudName"))?;
+        let cloud = CloudChoice::new(get("cloudName"), get("cloudEnvFileName"))?;
         let identity = IdentityParameters {
             use_pod_identity: switch("usePodIdentity")?,
             use_vm_managed_identity: switch("useVMManagedIdentity")?,
@@ -192,7 +186,7 @@ impl Parameters {
 }
 
 /// The spellings of Go's `strconv.ParseBool`; empty means false.
-fn go_bool(text: &str) -> Option<bool> {
+pub fn go_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
@@ -324,7 +318,6 @@ mod tests {
             ("tenantId", "a/b", "tenantID: "),
             ("cloudName", "moon", "cloudName: expected AzurePublicCloud"),
             ("cloudName", "AzureGermanCloud", "closed in October 2021"),
-            ("cloudName", "AzureStackCloud", "cloudName: AzureStackCloud"),
             ("objects", "", "objects: expected a list"),
             (
                 "objects",

@@ -3,6 +3,7 @@
 //! The last place that refuses without any network: what passes here can only fail because of Azure.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use thiserror::Error;
 
@@ -11,6 +12,27 @@ use crate::file_mode::FileMode;
 use crate::identity::Identity;
 use crate::object::{FilePath, ObjectKind, ObjectName, ObjectVersion};
 use crate::parameters::{Parameters, TenantId};
+use crate::rendering::Rendering;
+
+/// What the operator decides for every class.
+#[derive(Clone, Copy, Debug)]
+pub struct Conventions {
+    /// How many files `objectVersionHistory` gives.
+    pub history: HistoryCount,
+    /// Whether certificates are put in order, from the leaf to the root.
+    pub construct_pem_chain: bool,
+    /// Whether a certificate's secret gives a `.crt` and a `.key` file too.
+    pub separate_files: bool,
+}
+
+/// How many files `objectVersionHistory: N` gives, where there are more versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum HistoryCount {
+    /// N, as the Go provider's documentation promises
+    Documented,
+    /// N + 1, as the Go provider does
+    Go,
+}
 
 /// What one mount does.
 #[derive(Debug)]
@@ -34,8 +56,13 @@ pub struct Fetch {
     pub kind: ObjectKind,
     /// Its name in the vault.
     pub name: ObjectName,
-    /// Which version.
+    /// Which version; the first of them where there are several.
     pub version: ObjectVersion,
+    /// How many versions at most, where one file per version is asked for. Their paths and ids then end
+    /// in `/0`, the newest, `/1`, and so on.
+    pub history: Option<NonZeroU32>,
+    /// How the contents become files.
+    pub rendering: Rendering,
     /// The file's path in the volume.
     pub path: FilePath,
     /// The file's mode.
@@ -76,13 +103,28 @@ pub enum PlanError {
 }
 
 impl Plan {
-    /// Plans a mount; files without a mode of their own get `default_mode`.
-    pub fn new(parameters: Parameters, default_mode: FileMode) -> Result<Self, PlanError> {
+    /// Plans a mount in this cloud; files without a mode of their own get `default_mode`.
+    pub fn new(
+        parameters: Parameters,
+        cloud: Cloud,
+        conventions: Conventions,
+        default_mode: FileMode,
+    ) -> Result<Self, PlanError> {
         let fetches: Vec<_> = parameters
             .objects
             .into_iter()
             .map(|object| Fetch {
                 id: object.id(),
+                history: object.history.map(|count| match conventions.history {
+                    HistoryCount::Documented => count,
+                    HistoryCount::Go => count.saturating_add(1),
+                }),
+                rendering: Rendering {
+                    format: object.format,
+                    encoding: object.encoding,
+                    construct_pem_chain: conventions.construct_pem_chain,
+                    separate_files: conventions.separate_files,
+                },
                 kind: object.kind,
                 name: object.name,
                 version: object.version,
@@ -93,7 +135,7 @@ impl Plan {
         check_paths(&fetches)?;
         Ok(Self {
             vault: parameters.vault,
-            cloud: parameters.cloud,
+            cloud,
             tenant: parameters.tenant,
             identity: parameters.identity,
             fetches,
@@ -105,12 +147,12 @@ impl Plan {
 fn check_paths(fetches: &[Fetch]) -> Result<(), PlanError> {
     let mut files = BTreeMap::new();
     for (second, fetch) in fetches.iter().enumerate() {
-        let first = *files.entry(fetch.path.as_str()).or_insert(second);
+        let first = *files.entry(fetch.first_path()).or_insert(second);
         if fetches[first] != *fetch {
             return Err(PlanError::SamePath {
                 first,
                 second,
-                path: fetch.path.as_str().to_owned(),
+                path: fetch.first_path(),
             });
         }
     }
@@ -125,7 +167,47 @@ fn check_paths(fetches: &[Fetch]) -> Result<(), PlanError> {
             }
         }
     }
+    check_histories(fetches)
+}
+
+/// The later versions' files, `PATH/1` and so on, may meet somebody else's too.
+fn check_histories(fetches: &[Fetch]) -> Result<(), PlanError> {
+    let histories: BTreeMap<_, _> = fetches
+        .iter()
+        .enumerate()
+        .filter_map(|(index, fetch)| Some((fetch.path.as_str(), (index, fetch.history?.get()))))
+        .collect();
+    for (second, fetch) in fetches.iter().enumerate() {
+        // Every part of the path that could be the number of a version.
+        for (end, _) in fetch.path.as_str().match_indices('/') {
+            let (folder, rest) = fetch.path.as_str().split_at(end);
+            let number = rest[1..]
+                .split('/')
+                .next()
+                .and_then(|number| number.parse::<u32>().ok());
+            if let (Some(&(first, count)), Some(number)) = (histories.get(folder), number)
+                && number < count
+                && fetches[first] != *fetch
+            {
+                return Err(PlanError::SamePath {
+                    first,
+                    second,
+                    path: format!("{folder}/{number}"),
+                });
+            }
+        }
+    }
     Ok(())
+}
+
+impl Fetch {
+    /// The path of its first file.
+    fn first_path(&self) -> String {
+        match self.history {
+            Some(_) => format!("{}/0", self.path.as_str()),
+            None => self.path.as_str().to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +219,8 @@ mod tests {
             kind: ObjectKind::Secret,
             name: ObjectName::new(name).unwrap(),
             version: ObjectVersion::Latest,
+            history: None,
+            rendering: Rendering::default(),
             path: FilePath::new(path).unwrap(),
             mode: FileMode::new(0o644).unwrap(),
             id: format!("secret/{name}"),
@@ -167,6 +251,39 @@ mod tests {
         ] {
             let error = check_paths(&fetches).unwrap_err().to_string();
             assert!(error.contains("writes the file x, which"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_files_of_a_history_have_paths_of_their_own_too() {
+        let history = |path: &str| Fetch {
+            history: NonZeroU32::new(3),
+            ..fetch("h", path)
+        };
+        for fits in [
+            vec![history("h"), fetch("a", "a")],
+            vec![history("h"), history("h")],
+            vec![history("h"), fetch("a", "h/3")],
+            vec![history("h"), fetch("a", "h/x")],
+            vec![history("h"), history("g")],
+        ] {
+            assert_eq!(check_paths(&fits), Ok(()), "{fits:?}");
+        }
+        for meets in [
+            vec![history("h"), fetch("a", "h")],
+            vec![fetch("a", "h"), history("h")],
+            vec![history("h"), fetch("a", "h/0")],
+            vec![history("h"), fetch("a", "h/2")],
+            vec![fetch("a", "h/2/b"), history("h")],
+            vec![
+                history("h"),
+                Fetch {
+                    history: NonZeroU32::new(2),
+                    ..fetch("b", "h")
+                },
+            ],
+        ] {
+            assert!(check_paths(&meets).is_err(), "{meets:?}");
         }
     }
 

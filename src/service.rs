@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
+use crate::cloud::environment_file::EnvironmentFiles;
 use crate::excerpt::{Excerpt, causes, one_line};
 use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
@@ -19,7 +20,7 @@ use crate::generated::v1alpha1::{
 };
 use crate::mount::{MountedFile, Provider};
 use crate::parameters::Parameters;
-use crate::plan::Plan;
+use crate::plan::{Conventions, Plan};
 use crate::request::{Pod, Request};
 use crate::status::{CallError, Explanation};
 use crate::telemetry::FAILED_MOUNTS;
@@ -36,21 +37,19 @@ const MAX_MESSAGE: usize = 3000;
 /// The driver's gRPC service.
 #[derive(Clone, Debug)]
 pub struct Service {
-    provider: Arc<Provider>,
-    mount_timeout: Duration,
-    max_answer_size: usize,
+    /// What carries mounts out.
+    pub provider: Arc<Provider>,
+    /// Which cloud a class may mean.
+    pub environment_files: EnvironmentFiles,
+    /// What the operator decides for every class.
+    pub conventions: Conventions,
+    /// Most time for one mount.
+    pub mount_timeout: Duration,
+    /// Most bytes of all files of one mount.
+    pub max_answer_size: usize,
 }
 
 impl Service {
-    /// A service that mounts by this provider, within these bounds.
-    pub fn new(provider: Provider, mount_timeout: Duration, max_answer_size: usize) -> Self {
-        Self {
-            provider: Arc::new(provider),
-            mount_timeout,
-            max_answer_size,
-        }
-    }
-
     async fn carry_out(
         self,
         request: Request,
@@ -60,7 +59,8 @@ impl Service {
         for warning in &parameters.warnings {
             tracing::warn!(pod = pod_name(&request.pod), %warning, "the class may not mean what it says");
         }
-        let plan = Plan::new(parameters, request.default_mode)?;
+        let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
+        let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
         let files = self.provider.mount(&plan, deadline).await?;
         let bytes = files.iter().map(|file| file.contents.len()).sum();
         if bytes > self.max_answer_size {
@@ -159,7 +159,7 @@ fn answer(files: Vec<MountedFile>) -> MountResponse {
     let files = files
         .into_iter()
         .map(|file| File {
-            path: file.path.as_str().to_owned(),
+            path: file.path,
             mode: i32::from(file.mode.bits()),
             contents: file.contents.expose().to_vec(),
         })

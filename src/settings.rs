@@ -2,13 +2,21 @@
 //! either, but for the variables that libraries of the field read themselves: `SSL_CERT_FILE`,
 //! `SSL_CERT_DIR`, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 
+// The comments on flags are their help texts, which have no Markdown.
+#![allow(clippy::doc_markdown)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
 use url::Url;
 
+use crate::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFiles};
+use crate::cloud::{Cloud, CloudChoice, CloudError};
 use crate::file_mode::FileMode;
+use crate::parameters;
+use crate::plan::{Conventions, HistoryCount};
 use crate::transport::TransportSettings;
 
 /// Azure Key Vault provider for the Kubernetes Secrets Store CSI Driver.
@@ -43,15 +51,19 @@ pub enum Command {
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeSettings {
-    /// Socket that the driver calls; the file's name is the provider's, with .sock
+    /// Socket that the driver calls; where it is not said, the provider's name in
+    /// /var/run/secrets-store-csi-providers
+    #[arg(long, value_name = "unix:///PATH", env = "PROVIDER_AZURE_RS_ENDPOINT", value_parser = socket_path)]
+    endpoint: Option<PathBuf>,
+    /// Name that classes have under spec.provider; azure takes over the Go provider's classes
     #[arg(
         long,
-        value_name = "unix:///PATH",
-        env = "PROVIDER_AZURE_RS_ENDPOINT",
-        default_value = "unix:///var/run/secrets-store-csi-providers/azure-rs.sock",
-        value_parser = socket_path
+        value_name = "NAME",
+        env = "PROVIDER_AZURE_RS_PROVIDER_NAME",
+        default_value = "azure-rs",
+        value_parser = provider_name
     )]
-    pub endpoint: PathBuf,
+    pub provider_name: String,
     /// Most time that mounts under way get to end after SIGTERM, such as 20s
     #[arg(
         long,
@@ -64,9 +76,56 @@ pub struct ServeSettings {
     /// What every provider decides.
     #[command(flatten)]
     pub provider: ProviderSettings,
+    /// The health check over HTTP.
+    #[command(flatten)]
+    pub healthz: HealthzSettings,
     /// Logs.
     #[command(flatten)]
     pub logs: LogSettings,
+}
+
+impl ServeSettings {
+    /// The socket's path.
+    pub fn endpoint(&self) -> PathBuf {
+        self.endpoint.clone().unwrap_or_else(|| {
+            PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
+        })
+    }
+}
+
+/// Where the driver looks for providers, by default.
+const PROVIDERS_FOLDER: &str = "/var/run/secrets-store-csi-providers";
+
+/// Flags of the health check that a liveness probe asks over HTTP.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Health")]
+pub struct HealthzSettings {
+    /// Port of the health check; 0 for none
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "PROVIDER_AZURE_RS_HEALTHZ_PORT",
+        default_value_t = 8989
+    )]
+    pub healthz_port: u16,
+    /// Path of the health check
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "PROVIDER_AZURE_RS_HEALTHZ_PATH",
+        default_value = "/healthz",
+        value_parser = url_path
+    )]
+    pub healthz_path: String,
+    /// Most time that the socket may take to answer a health check
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_HEALTHZ_TIMEOUT",
+        default_value = "5s",
+        value_parser = duration
+    )]
+    pub healthz_timeout: Duration,
 }
 
 /// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
@@ -90,10 +149,75 @@ pub struct ProviderSettings {
         default_value_t = 4 * 1024 * 1024
     )]
     pub max_answer_size: usize,
+    /// Cloud of classes without cloudName: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or
+    /// AzureStackCloud
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PROVIDER_AZURE_RS_CLOUD_NAME",
+        default_value = "AzurePublicCloud",
+        help_heading = "Clouds"
+    )]
+    pub cloud_name: String,
+    /// Folder that cloudEnvFileName of a class may point into; may be given several times
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "PROVIDER_AZURE_RS_CLOUD_ENV_DIR",
+        value_delimiter = ':',
+        help_heading = "Clouds"
+    )]
+    pub cloud_env_dir: Vec<PathBuf>,
+    /// File with the endpoints of AzureStackCloud, for classes without cloudEnvFileName
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AZURE_ENVIRONMENT_FILEPATH",
+        help_heading = "Clouds"
+    )]
+    pub cloud_env_file: Option<PathBuf>,
+    /// How many files objectVersionHistory: N gives
+    #[arg(
+        long,
+        value_enum,
+        value_name = "COUNT",
+        env = "PROVIDER_AZURE_RS_OBJECT_VERSION_HISTORY",
+        default_value = "documented",
+        help_heading = "Files"
+    )]
+    pub object_version_history: HistoryCount,
+    /// Put the certificates of a certificate's secret in order, from the leaf to the root
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_CONSTRUCT_PEM_CHAIN",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool,
+        help_heading = "Files"
+    )]
+    pub construct_pem_chain: bool,
+    /// Write a certificate and its key to NAME.crt and NAME.key too
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_WRITE_CERT_AND_KEY_IN_SEPARATE_FILES",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool,
+        help_heading = "Files"
+    )]
+    pub write_cert_and_key_in_separate_files: bool,
     /// PEM certificates to trust besides the system's
     #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Another address for IMDS than <http://169.254.169.254>
+    /// Another address for IMDS than http://169.254.169.254
     #[arg(long, value_name = "URL", env = "AZURE_POD_IDENTITY_AUTHORITY_HOST", value_parser = http_url)]
     pub imds_endpoint: Option<Url>,
 }
@@ -106,6 +230,49 @@ impl ProviderSettings {
             imds_endpoint: self.imds_endpoint.clone(),
         }
     }
+
+    /// What holds for every class.
+    pub fn conventions(&self) -> Conventions {
+        Conventions {
+            history: self.object_version_history,
+            construct_pem_chain: self.construct_pem_chain,
+            separate_files: self.write_cert_and_key_in_separate_files,
+        }
+    }
+
+    /// The default cloud, and where others' endpoints may be read.
+    pub fn environment_files(&self) -> Result<EnvironmentFiles, DefaultCloudError> {
+        let default = match CloudChoice::new(&self.cloud_name, "")? {
+            CloudChoice::Known(cloud) => cloud,
+            CloudChoice::Default => Cloud::public(),
+            CloudChoice::Stack { .. } => {
+                let file = self
+                    .cloud_env_file
+                    .as_deref()
+                    .ok_or(DefaultCloudError::NoFile)?;
+                environment_file::read(file)?
+            }
+        };
+        Ok(EnvironmentFiles {
+            default,
+            folders: self.cloud_env_dir.clone(),
+            operators_file: self.cloud_env_file.clone(),
+        })
+    }
+}
+
+/// Why the operator's default cloud cannot be used.
+#[derive(Debug, Error)]
+pub enum DefaultCloudError {
+    /// There is no such cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// An Azure Stack without its endpoints.
+    #[error("AzureStackCloud needs --cloud-env-file (or AZURE_ENVIRONMENT_FILEPATH)")]
+    NoFile,
+    /// An Azure Stack whose endpoints cannot be read.
+    #[error(transparent)]
+    File(#[from] EnvironmentFileError),
 }
 
 /// Flags of logs.
@@ -121,7 +288,17 @@ pub struct LogSettings {
     )]
     pub log_level: tracing::Level,
     /// Log lines of JSON instead of text
-    #[arg(long, env = "PROVIDER_AZURE_RS_LOG_FORMAT_JSON")]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_LOG_FORMAT_JSON",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool
+    )]
     pub log_format_json: bool,
 }
 
@@ -167,10 +344,14 @@ pub struct PodSettings {
     /// Service account of the pod
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub service_account: String,
-    /// File with the pod's token for audience `api://AzureADTokenExchange` (workload identity), as made by
-    /// `kubectl create token`
+    /// File with the pod's token for audience api://AzureADTokenExchange (workload identity), as made by
+    /// kubectl create token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Folder whose files are the data of the pod's nodePublishSecretRef (service principal): clientid and
+    /// clientsecret
+    #[arg(long, value_name = "DIR")]
+    pub node_publish_secret: Option<PathBuf>,
 }
 
 /// `unix:///path`, as the Go provider's flag has it, or a path.
@@ -184,6 +365,37 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
         return Err("expected unix:///PATH to a socket".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+fn go_bool(text: &str) -> Result<bool, String> {
+    parameters::go_bool(text).ok_or_else(|| "expected true or false".to_owned())
+}
+
+fn url_path(text: &str) -> Result<String, String> {
+    let plain = text.starts_with('/')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
+    if plain {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a path such as /healthz".to_owned())
+    }
+}
+
+/// A name that the driver accepts.
+///
+/// Source: the driver's `pkg/secrets-store/provider_client.go`, `^[a-zA-Z0-9_-]{0,30}$`.
+fn provider_name(text: &str) -> Result<String, String> {
+    let fits = (1..=30).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 30 letters, digits, hyphens and underscores".to_owned())
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -219,7 +431,15 @@ mod tests {
     fn serving_is_the_default() {
         let settings = parse(&["--endpoint", "unix:///tmp/a.sock", "--mount-timeout=90s"]).unwrap();
         assert!(settings.command.is_none());
-        assert_eq!(settings.serve.endpoint, PathBuf::from("/tmp/a.sock"));
+        assert_eq!(settings.serve.endpoint(), PathBuf::from("/tmp/a.sock"));
+        let named = parse(&["--provider-name", "azure"])
+            .unwrap()
+            .serve
+            .endpoint();
+        assert_eq!(
+            named,
+            PathBuf::from("/var/run/secrets-store-csi-providers/azure.sock")
+        );
         assert_eq!(
             settings.serve.provider.mount_timeout,
             Duration::from_secs(90)
@@ -240,6 +460,9 @@ mod tests {
             ["--mount-timeout", "0s"],
             ["--imds-endpoint", "https://imds"],
             ["--log-level", "loud"],
+            ["--provider-name", "a/b"],
+            ["--healthz-port", "70000"],
+            ["--healthz-path", "healthz"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

@@ -13,16 +13,20 @@ use std::fmt;
 use thiserror::Error;
 use tonic::Code;
 
+use crate::cloud::environment_file::EnvironmentFileError;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::credential::{TokenError, TokenService};
+use crate::excerpt::{Excerpt, causes};
 use crate::identity::IdentityError;
-use crate::mount::{Asked, Failure, MountError, ObjectFailure};
+use crate::mount::{Asked, Failure, MountError, ObjectFailure, ObjectProblem};
+use crate::object::{ObjectKind, ObjectVersion};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
+use crate::rendering::RenderError;
 use crate::request::RequestError;
 use crate::transport::TransportError;
 use crate::vault::VaultError;
-use crate::vault::refusal::VaultRefusal;
+use crate::vault::refusal::{Operation, VaultRefusal};
 
 /// Why a call got no files.
 #[derive(Debug, Error)]
@@ -33,6 +37,9 @@ pub enum CallError {
     /// The class cannot be served.
     #[error(transparent)]
     Parameters(#[from] ParameterError),
+    /// The class's cloud is not known.
+    #[error(transparent)]
+    Cloud(#[from] EnvironmentFileError),
     /// The class's files cannot be in one volume.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -102,6 +109,8 @@ pub enum Reason {
     KvForbidden,
     /// The vault has no such object.
     KvObjectNotFound,
+    /// The object's value cannot become the file that the class asks for.
+    KvObjectUnusable,
     /// The vault does not take the token.
     KvTokenRejected,
     /// The vault asks for fewer requests.
@@ -150,6 +159,7 @@ impl Reason {
             Self::KvObjectDisabled => "KV_OBJECT_DISABLED",
             Self::KvForbidden => "KV_FORBIDDEN",
             Self::KvObjectNotFound => "KV_OBJECT_NOT_FOUND",
+            Self::KvObjectUnusable => "KV_OBJECT_UNUSABLE",
             Self::KvTokenRejected => "KV_TOKEN_REJECTED",
             Self::KvThrottled => "KV_THROTTLED",
             Self::KvUnavailable => "KV_UNAVAILABLE",
@@ -176,6 +186,7 @@ impl Reason {
             | Self::ImdsUnreachable
             | Self::EntraUnreachable
             | Self::KvObjectDisabled
+            | Self::KvObjectUnusable
             | Self::KvHostNotFound
             | Self::KvUnreachable
             | Self::KvUnexpectedAnswer
@@ -236,6 +247,13 @@ impl Explanation {
                     .to_owned(),
             },
             CallError::Parameters(error) => of_parameters(error),
+            CallError::Cloud(error) => Self {
+                reason: Reason::InvalidParameter,
+                cause: error.to_string(),
+                fix: format!(
+                    "{IN_THE_CLASS}, or let the provider's --cloud-env-dir name the folder that the file is in"
+                ),
+            },
             CallError::Plan(error) => Self {
                 reason: Reason::PathConflict,
                 cause: error.to_string(),
@@ -284,6 +302,14 @@ fn of_mount(error: &MountError) -> Explanation {
     match failure {
         Failure::Objects(failures) => of_objects(asked, failures),
         Failure::Whole(error) => of_vault(asked, error, None),
+        Failure::SamePath(path) => Explanation {
+            reason: Reason::PathConflict,
+            cause: format!(
+                "two objects both write the file {} (a certificate gives a .crt and a .key file too)",
+                Excerpt(path)
+            ),
+            fix: format!("give one of them another objectAlias: {IN_THE_CLASS}"),
+        },
         Failure::Deadline { after, waiting_for } => {
             let whom = match waiting_for {
                 Some(service) => format!("a token from {service}"),
@@ -306,7 +332,7 @@ fn of_objects(asked: &Asked, failures: &[ObjectFailure]) -> Explanation {
     const MAX_NAMED: usize = 10;
     let explained: Vec<_> = failures
         .iter()
-        .map(|failure| of_vault(asked, &failure.error, Some(failure)))
+        .map(|failure| of_object(asked, failure))
         .collect();
     let Some(first) = explained.first() else {
         return Explanation {
@@ -346,12 +372,59 @@ fn of_objects(asked: &Asked, failures: &[ObjectFailure]) -> Explanation {
     }
 }
 
+/// Why one object cannot be had.
+fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
+    let vault = &asked.vault;
+    let what = named(failure);
+    let unusable = |problem: &(dyn std::error::Error + 'static), fix: &str| Explanation {
+        reason: Reason::KvObjectUnusable,
+        cause: format!(
+            "{what} in Key Vault {vault:?} cannot become a file: {}",
+            causes(problem)
+        ),
+        fix: fix.to_owned(),
+    };
+    match &failure.problem {
+        ObjectProblem::Vault(error) => of_vault(asked, error, Some(failure)),
+        ObjectProblem::NoVersion { there_are } => {
+            let there_are = match there_are.as_slice() {
+                [] => "it has no version that is enabled".to_owned(),
+                newest => format!("the newest that are enabled are {}", newest.join(", ")),
+            };
+            Explanation {
+                reason: Reason::KvObjectNotFound,
+                cause: format!(
+                    "Key Vault {vault:?} has no {what} to start a history from: {there_are}"
+                ),
+                fix: format!(
+                    "correct objectVersion, or enable it: az keyvault {} list-versions --vault-name {vault} --name {}",
+                    failure.fetch.kind.azure_name(),
+                    failure.fetch.name.as_str()
+                ),
+            }
+        }
+        ObjectProblem::Secret(error @ RenderError::Encoding(_)) => unusable(
+            error,
+            "correct objectEncoding in the SecretProviderClass, or the secret's value in the vault",
+        ),
+        ObjectProblem::Secret(error) => unusable(
+            error,
+            "import the certificate again, with an empty password, or take the stored file as it is with \
+             objectFormat: pfx",
+        ),
+        ObjectProblem::Key(error) => unusable(
+            error,
+            "use a key of type RSA or EC, or take it out of objects",
+        ),
+    }
+}
+
 /// `secret "X"`, with its version where one was asked for.
 fn named(failure: &ObjectFailure) -> String {
     let fetch = &failure.fetch;
     let version = match &fetch.version {
-        crate::object::ObjectVersion::Latest => String::new(),
-        crate::object::ObjectVersion::Exact(version) => format!(" version {}", version.as_str()),
+        ObjectVersion::Latest => String::new(),
+        ObjectVersion::Exact(version) => format!(" version {}", version.as_str()),
     };
     format!("{} {:?}{version}", fetch.kind.as_str(), fetch.name.as_str())
 }
@@ -403,7 +476,7 @@ fn of_refusal(
         tenant,
         ..
     } = asked;
-    let kind = object.map_or("secret", |object| object.fetch.kind.as_str());
+    let kind = object.map_or("secret", |object| object.fetch.kind.azure_name());
     let what = object.map_or_else(|| "an object".to_owned(), named);
     let message = &refusal.message;
     let look = format!("check what answers for {host} from the nodes");
@@ -463,25 +536,36 @@ fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailur
     let vault = &asked.vault;
     let what = object.map_or_else(|| "an object".to_owned(), named);
     let name = object.map_or("NAME", |object| object.fetch.name.as_str());
-    let kind = object.map_or("secret", |object| object.fetch.kind.as_str());
+    let kind = object.map_or("secret", |object| object.fetch.kind.azure_name());
     let object_id = or_placeholder(&refusal.caller.object_id, "OBJECT-ID-OF-THE-IDENTITY");
     let refused = format!(
-        "Key Vault {vault:?} refused \"get\" on {what} to {}",
+        "Key Vault {vault:?} refused {:?} on {what} to {}",
+        refusal.operation.as_str(),
         who(asked, refusal)
     );
+    // A list is only asked for together with what is in it.
+    let permissions = match refusal.operation {
+        Operation::Get => "get",
+        Operation::List => "get list",
+    };
+    let role = match object.map(|object| object.fetch.kind) {
+        Some(ObjectKind::Key) => "Key Vault Crypto User",
+        Some(ObjectKind::Certificate) => "Key Vault Certificate User",
+        Some(ObjectKind::Secret) | None => "Key Vault Secrets User",
+    };
     let (reason, cause, fix) = match refusal.inner_code.as_str() {
         "AccessDenied" => (
             Reason::KvAccessDenied,
             format!("{refused}: its access policies do not allow it"),
             format!(
-                "az keyvault set-policy --name {vault} --object-id {object_id} --{kind}-permissions get"
+                "az keyvault set-policy --name {vault} --object-id {object_id} --{kind}-permissions {permissions}"
             ),
         ),
         "ForbiddenByRbac" => (
             Reason::KvRbacDenied,
             format!("{refused}: it has no role assignment that allows it"),
             format!(
-                "az role assignment create --role \"Key Vault Secrets User\" --assignee-object-id {object_id} \
+                "az role assignment create --role \"{role}\" --assignee-object-id {object_id} \
                  --assignee-principal-type ServicePrincipal --scope \"$(az keyvault show --name {vault} --query id \
                  --output tsv)\" (it takes up to ten minutes to count)"
             ),
@@ -745,7 +829,7 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
 mod tests {
     use super::*;
     use crate::file_mode::FileMode;
-    use crate::object::{FilePath, ObjectKind, ObjectName, ObjectVersion};
+    use crate::object::{FilePath, ObjectName};
     use crate::plan::Fetch;
     use crate::transport::Refusal;
 
@@ -771,7 +855,7 @@ mod tests {
             retry_after: None,
             body,
         };
-        VaultError::Refused(Box::new(VaultRefusal::read(&refusal)))
+        VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
     }
 
     fn failed(name: &str, error: VaultError) -> ObjectFailure {
@@ -779,11 +863,16 @@ mod tests {
             kind: ObjectKind::Secret,
             name: ObjectName::new(name).unwrap(),
             version: ObjectVersion::Latest,
+            history: None,
+            rendering: crate::rendering::Rendering::default(),
             path: FilePath::new(name).unwrap(),
             mode: FileMode::new(0o644).unwrap(),
             id: format!("secret/{name}"),
         };
-        ObjectFailure { fetch, error }
+        ObjectFailure {
+            fetch,
+            problem: error.into(),
+        }
     }
 
     fn explain(failure: Failure) -> Explanation {

@@ -9,9 +9,11 @@
 //! - the SDK loses an Entra ID error whose text has a quotation mark or a line break in it.
 //!
 //! [`crate::vault::azure`] and [`crate::credential`] find the error again with [`in_chain`] and read the
-//! service's own words from it. The exception is a vault's 401, which the SDK needs to see:
-//! it is the challenge that tells whose token the vault takes.
+//! service's own words from it. The exception is a vault's 401, which the SDK needs to see: it is the
+//! challenge that tells whose token the vault takes. Each client of the SDK would ask for it by itself;
+//! [`challenge`] asks once per vault.
 
+mod challenge;
 mod dns;
 mod trust;
 
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::{HeaderName, HeaderValue, Headers};
+use azure_core::http::headers::{AUTHORIZATION, HeaderName, HeaderValue, Headers};
 use azure_core::http::request::Body;
 use azure_core::http::{
     AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, StatusCode,
@@ -34,6 +36,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::excerpt::one_line;
+use crate::transport::challenge::{Challenge, Challenges};
 
 pub use trust::TrustError;
 
@@ -64,6 +67,7 @@ pub struct Transport {
     /// Never by a proxy: IMDS answers for the machine that asks.
     direct: reqwest::Client,
     imds_endpoint: Option<Url>,
+    challenges: Arc<Challenges>,
 }
 
 /// Why there is no HTTP client.
@@ -100,39 +104,32 @@ impl Transport {
                 .build()
                 .map_err(TransportSetupError::Client)?,
             imds_endpoint: settings.imds_endpoint.clone(),
+            challenges: Arc::default(),
         })
     }
 
     /// For the clients of one vault. Requests to any other host are refused, since each carries the
     /// token: the pages of a list are followed to wherever the vault says.
     pub fn for_vault(&self, host: &str) -> ClientOptions {
+        let challenge = self.challenges.of(host);
         Shape {
-            client: self.outbound.clone(),
             only_host: Some(host.to_owned()),
-            base: None,
-            challenges: true,
+            challenge: Some(challenge),
+            ..Shape::of(&self.outbound)
         }
         .into_options()
     }
 
     /// For credentials that ask Entra ID.
     pub fn for_entra(&self) -> ClientOptions {
-        Shape {
-            client: self.outbound.clone(),
-            only_host: None,
-            base: None,
-            challenges: false,
-        }
-        .into_options()
+        Shape::of(&self.outbound).into_options()
     }
 
     /// For credentials that ask IMDS.
     pub fn for_imds(&self) -> ClientOptions {
         Shape {
-            client: self.direct.clone(),
-            only_host: None,
             base: self.imds_endpoint.clone(),
-            challenges: false,
+            ..Shape::of(&self.direct)
         }
         .into_options()
     }
@@ -204,6 +201,14 @@ pub enum TransportError {
     TooLarge {
         /// The host that was asked for.
         host: String,
+    },
+    /// A request that cannot be sent.
+    #[error("the header {name} of a request to {host} cannot be sent")]
+    Header {
+        /// The host.
+        host: String,
+        /// The header's name.
+        name: String,
     },
     /// A request that would carry a vault's token to another host.
     #[error("{vault} points to {found}, which gets no token")]
@@ -281,10 +286,19 @@ struct Shape {
     client: reqwest::Client,
     only_host: Option<String>,
     base: Option<Url>,
-    challenges: bool,
+    challenge: Option<Arc<Challenge>>,
 }
 
 impl Shape {
+    fn of(client: &reqwest::Client) -> Self {
+        Self {
+            client: client.clone(),
+            only_host: None,
+            base: None,
+            challenge: None,
+        }
+    }
+
     fn into_options(self) -> ClientOptions {
         ClientOptions {
             retry: RetryOptions::none(),
@@ -314,7 +328,17 @@ impl Shape {
         Ok(url)
     }
 
+    /// Sends the request, unless it would only bring the vault's challenge again.
     async fn execute(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
+        match &self.challenge {
+            Some(challenge) if request.headers().get_optional_str(&AUTHORIZATION).is_none() => {
+                challenge.ask(self.exchange(request)).await
+            }
+            _ => self.exchange(request).await,
+        }
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
         let url = self.target(request)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let body = match request.body() {
@@ -329,7 +353,16 @@ impl Shape {
             .request(method.unwrap_or_default(), url)
             .body(body);
         for (name, value) in request.headers().iter() {
-            outgoing = outgoing.header(name.as_str(), value.as_str());
+            let mut value =
+                reqwest::header::HeaderValue::from_str(value.as_str()).map_err(|_| {
+                    TransportError::Header {
+                        host: host.clone(),
+                        name: name.as_str().to_owned(),
+                    }
+                })?;
+            // What is sensitive is shown by no library, at any level.
+            value.set_sensitive(*name == AUTHORIZATION);
+            outgoing = outgoing.header(name.as_str(), value);
         }
         let exchange = async {
             let response = outgoing
@@ -347,7 +380,7 @@ impl Shape {
                 phase: Phase::Answer,
                 after: REQUEST_TIMEOUT,
             })??;
-        if (200..300).contains(&status) || (status == 401 && self.challenges) {
+        if (200..300).contains(&status) || (status == 401 && self.challenge.is_some()) {
             return Ok(AsyncRawResponse::from_bytes(
                 StatusCode::from(status),
                 sdk_headers(&headers),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use thiserror::Error;
+use time::OffsetDateTime;
 
 use crate::credential::{Credentials, IdentityKey, TokenError};
 use crate::plan::Plan;
@@ -32,13 +33,61 @@ pub struct Vaults {
     open: Mutex<LruCache<(String, IdentityKey), Arc<Vault>>>,
 }
 
-/// A secret as the vault has it.
+/// One version of an object as the vault has it.
 #[derive(Debug)]
-pub struct Secret {
-    /// The value.
-    pub value: Sensitive,
+pub struct VaultObject {
     /// The version's id.
     pub version: String,
+    /// What is in it.
+    pub contents: Contents,
+    /// What is odd about it: the vault serves what has expired all the same.
+    pub oddity: Option<&'static str>,
+}
+
+/// What is in an object.
+#[derive(Debug)]
+pub enum Contents {
+    /// A secret.
+    Secret {
+        /// The value.
+        value: Sensitive,
+        /// `kid`, which only a certificate's secret has.
+        kid: Option<String>,
+        /// `contentType`
+        content_type: Option<String>,
+    },
+    /// The public half of a key.
+    Key(PublicJwk),
+    /// A certificate in DER.
+    Certificate(Vec<u8>),
+}
+
+/// The public members of a key, as the vault's JSON Web Key has them.
+#[derive(Debug, Default)]
+pub struct PublicJwk {
+    /// `kty`
+    pub kty: Option<String>,
+    /// `crv`
+    pub crv: Option<String>,
+    /// `n`
+    pub n: Option<Vec<u8>>,
+    /// `e`
+    pub e: Option<Vec<u8>>,
+    /// `x`
+    pub x: Option<Vec<u8>>,
+    /// `y`
+    pub y: Option<Vec<u8>>,
+}
+
+/// One entry in the list of an object's versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// The version's id.
+    pub id: String,
+    /// When it was made; the vault's clock has whole seconds.
+    pub created: Option<OffsetDateTime>,
+    /// Whether it can be fetched.
+    pub enabled: bool,
 }
 
 /// Why a vault gave no object.

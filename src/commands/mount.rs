@@ -19,13 +19,12 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::commands::mount::manifest::{Class, ManifestError};
 use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
-use crate::commands::serve;
+use crate::commands::serve::{self, ServiceSetupError};
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
 use crate::settings::MountSettings;
 use crate::socket::{Socket, SocketError};
-use crate::transport::TransportSetupError;
 
 /// Longer than the kubelet waits, for providers that give up late.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -46,7 +45,7 @@ pub enum MountCommandError {
     },
     /// A provider inside this process could not be started.
     #[error(transparent)]
-    Transport(#[from] TransportSetupError),
+    Service(#[from] ServiceSetupError),
     /// A provider inside this process has no socket.
     #[error(transparent)]
     Socket(#[from] SocketError),

@@ -2,6 +2,7 @@
 //! draining.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -14,9 +15,20 @@ use crate::generated::v1alpha1::csi_driver_provider_server::{
 };
 use crate::mount::Provider;
 use crate::service::Service;
-use crate::settings::{ProviderSettings, ServeSettings};
+use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
+
+/// Why there is no service to be served.
+#[derive(Debug, Error)]
+pub enum ServiceSetupError {
+    /// There is no HTTP client.
+    #[error(transparent)]
+    Transport(#[from] TransportSetupError),
+    /// There is no default cloud.
+    #[error("--cloud-name: {0}")]
+    Cloud(#[from] DefaultCloudError),
+}
 
 /// Why serving could not start, or ended.
 #[derive(Debug, Error)]
@@ -24,9 +36,9 @@ pub enum ServeError {
     /// There is no socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// There is no HTTP client.
+    /// There is no service.
     #[error(transparent)]
-    Transport(#[from] TransportSetupError),
+    Service(#[from] ServiceSetupError),
     /// Signals cannot be heard.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -39,23 +51,23 @@ pub enum ServeError {
 pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let stop = stop_signal()?;
     let service = service(&settings.provider)?;
-    let socket = Socket::bind(&settings.endpoint)?;
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        endpoint = %settings.endpoint.display(),
-        "serving"
-    );
+    let path = settings.endpoint();
+    let socket = Socket::bind(&path)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
+    let _healthz = settings.healthz.start(&path);
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
 /// The driver's service, ready to be served.
-pub fn service(settings: &ProviderSettings) -> Result<Service, TransportSetupError> {
-    let provider = Provider::new(Transport::new(&settings.transport())?);
-    Ok(Service::new(
-        provider,
-        settings.mount_timeout,
-        settings.max_answer_size,
-    ))
+pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
+    let transport = Transport::new(&settings.transport())?;
+    Ok(Service {
+        provider: Arc::new(Provider::new(transport)),
+        environment_files: settings.environment_files()?,
+        conventions: settings.conventions(),
+        mount_timeout: settings.mount_timeout,
+        max_answer_size: settings.max_answer_size,
+    })
 }
 
 /// Serves on the socket until `stop`. Calls under way then have `drain_timeout` to end.

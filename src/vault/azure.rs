@@ -6,23 +6,32 @@ use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
+use azure_core::http::Url;
+use azure_security_keyvault_certificates::models::CertificateClientGetCertificateOptions;
+use azure_security_keyvault_certificates::{CertificateClient, CertificateClientOptions};
+use azure_security_keyvault_keys::models::KeyClientGetKeyOptions;
+use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
-use azure_security_keyvault_secrets::{ResourceExt as _, SecretClient, SecretClientOptions};
-use tokio::sync::OnceCell;
+use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use futures::{Stream, TryStreamExt as _};
+use time::OffsetDateTime;
 
 use crate::credential::{Credential, TokenError};
 use crate::excerpt::one_line;
-use crate::object::{ObjectName, ObjectVersion};
+use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::transport::{Refusal, Transport, TransportError, in_chain};
-use crate::vault::refusal::VaultRefusal;
-use crate::vault::{Secret, VaultError};
+use crate::vault::refusal::{Operation, VaultRefusal};
+use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject};
+
+/// The most versions of one object that are looked at. Each page of the vault's list has 25.
+const MAX_VERSIONS: usize = 5_000;
 
 /// One vault as one identity.
 pub struct Vault {
     credential: Arc<Credential>,
     secrets: SecretClient,
-    /// Set by the first request that the vault has answered.
-    introduced: OnceCell<()>,
+    keys: KeyClient,
+    certificates: CertificateClient,
 }
 
 impl Vault {
@@ -32,16 +41,26 @@ impl Vault {
         credential: Arc<Credential>,
         transport: &Transport,
     ) -> azure_core::Result<Self> {
-        let options = SecretClientOptions {
-            client_options: transport.for_vault(host),
+        let url = format!("https://{host}");
+        let client_options = transport.for_vault(host);
+        let token = || -> Arc<dyn TokenCredential> { Arc::<Credential>::clone(&credential) };
+        let secrets = SecretClientOptions {
+            client_options: client_options.clone(),
             ..Default::default()
         };
-        let token_source: Arc<dyn TokenCredential> = Arc::clone(&credential) as _;
-        let secrets = SecretClient::new(&format!("https://{host}"), token_source, Some(options))?;
+        let keys = KeyClientOptions {
+            client_options: client_options.clone(),
+            ..Default::default()
+        };
+        let certificates = CertificateClientOptions {
+            client_options,
+            ..Default::default()
+        };
         Ok(Self {
+            secrets: SecretClient::new(&url, token(), Some(secrets))?,
+            keys: KeyClient::new(&url, token(), Some(keys))?,
+            certificates: CertificateClient::new(&url, token(), Some(certificates))?,
             credential,
-            secrets,
-            introduced: OnceCell::new(),
         })
     }
 
@@ -50,58 +69,152 @@ impl Vault {
         &self.credential
     }
 
-    /// Gets a secret's value.
-    ///
-    /// The first request of all goes alone: it meets the vault's challenge, and the SDK would let every
-    /// request that starts before the answer meet it too.
-    pub async fn secret(
+    /// Gets one version of an object.
+    pub async fn get(
         &self,
+        kind: ObjectKind,
         name: &ObjectName,
         version: &ObjectVersion,
-    ) -> Result<Secret, VaultError> {
-        let mut first = None;
-        let introduced = self.introduced.get_or_try_init(async || {
-            let result = self.get_secret(name, version).await;
-            // A refusal is an answer too: the challenge has been met.
-            let answered = matches!(result, Ok(_) | Err(VaultError::Refused(_)));
-            first = Some(result);
-            if answered { Ok(()) } else { Err(()) }
-        });
-        // An error says that this request was the first, which has its own result.
-        _ = introduced.await;
-        match first {
-            Some(result) => result,
-            None => self.get_secret(name, version).await,
+    ) -> Result<VaultObject, VaultError> {
+        let version = match version {
+            ObjectVersion::Latest => None,
+            ObjectVersion::Exact(version) => Some(version.as_str().to_owned()),
+        };
+        match kind {
+            ObjectKind::Secret => self.secret(name.as_str(), version).await,
+            ObjectKind::Key => self.key(name.as_str(), version).await,
+            ObjectKind::Certificate => self.certificate(name.as_str(), version).await,
         }
     }
 
-    async fn get_secret(
-        &self,
-        name: &ObjectName,
-        version: &ObjectVersion,
-    ) -> Result<Secret, VaultError> {
+    async fn secret(&self, name: &str, version: Option<String>) -> Result<VaultObject, VaultError> {
         let options = SecretClientGetSecretOptions {
-            secret_version: match version {
-                ObjectVersion::Latest => None,
-                ObjectVersion::Exact(version) => Some(version.as_str().to_owned()),
-            },
+            secret_version: version,
             ..Default::default()
         };
         let response = self
             .secrets
-            .get_secret(name.as_str(), Some(options))
+            .get_secret(name, Some(options))
             .await
-            .map_err(|error| understand(&error))?;
+            .map_err(|error| got(&error))?;
         // The library's own words about a body that is not a secret may quote it.
-        let unreadable = |missing| VaultError::Unreadable { missing };
         let secret = response
             .into_model()
             .map_err(|_| unreadable("a secret in the form of Key Vault"))?;
-        let version = secret.resource_id().ok().and_then(|id| id.version);
-        Ok(Secret {
-            value: secret.value.ok_or(unreadable("the secret's value"))?.into(),
-            version: version.ok_or(unreadable("the secret's version"))?,
+        let attributes = secret.attributes.unwrap_or_default();
+        Ok(VaultObject {
+            version: version_of(secret.id).ok_or(unreadable("the secret's version"))?,
+            contents: Contents::Secret {
+                value: secret.value.ok_or(unreadable("the secret's value"))?.into(),
+                kid: secret.kid,
+                content_type: secret.content_type,
+            },
+            oddity: oddity(
+                attributes.enabled,
+                attributes.not_before,
+                attributes.expires,
+            ),
         })
+    }
+
+    async fn key(&self, name: &str, version: Option<String>) -> Result<VaultObject, VaultError> {
+        let options = KeyClientGetKeyOptions {
+            key_version: version,
+            ..Default::default()
+        };
+        let response = self
+            .keys
+            .get_key(name, Some(options))
+            .await
+            .map_err(|error| got(&error))?;
+        let key = response
+            .into_model()
+            .map_err(|_| unreadable("a key in the form of Key Vault"))?;
+        let attributes = key.attributes.unwrap_or_default();
+        let jwk = key.key.ok_or(unreadable("the key"))?;
+        Ok(VaultObject {
+            version: version_of(jwk.kid).ok_or(unreadable("the key's version"))?,
+            contents: Contents::Key(PublicJwk {
+                kty: jwk.kty.map(|kty| kty.as_ref().to_owned()),
+                crv: jwk.crv.map(|crv| crv.as_ref().to_owned()),
+                n: jwk.n,
+                e: jwk.e,
+                x: jwk.x,
+                y: jwk.y,
+            }),
+            oddity: oddity(
+                attributes.enabled,
+                attributes.not_before,
+                attributes.expires,
+            ),
+        })
+    }
+
+    async fn certificate(
+        &self,
+        name: &str,
+        version: Option<String>,
+    ) -> Result<VaultObject, VaultError> {
+        let options = CertificateClientGetCertificateOptions {
+            certificate_version: version,
+            ..Default::default()
+        };
+        let response = self
+            .certificates
+            .get_certificate(name, Some(options))
+            .await
+            .map_err(|error| got(&error))?;
+        let certificate = response
+            .into_model()
+            .map_err(|_| unreadable("a certificate in the form of Key Vault"))?;
+        let attributes = certificate.attributes.unwrap_or_default();
+        Ok(VaultObject {
+            version: version_of(certificate.id).ok_or(unreadable("the certificate's version"))?,
+            contents: Contents::Certificate(certificate.cer.ok_or(unreadable("the certificate"))?),
+            oddity: oddity(
+                attributes.enabled,
+                attributes.not_before,
+                attributes.expires,
+            ),
+        })
+    }
+
+    /// Lists the versions of an object across all pages, in no order.
+    pub async fn versions(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+    ) -> Result<Vec<ListedVersion>, VaultError> {
+        let name = name.as_str();
+        match kind {
+            ObjectKind::Secret => {
+                let pages = self.secrets.list_secret_properties_versions(name, None);
+                let listed = |item: azure_security_keyvault_secrets::models::SecretProperties| {
+                    let attributes = item.attributes?;
+                    listed(item.id, attributes.created, attributes.enabled)
+                };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+            ObjectKind::Key => {
+                let pages = self.keys.list_key_properties_versions(name, None);
+                let listed = |item: azure_security_keyvault_keys::models::KeyProperties| {
+                    let attributes = item.attributes?;
+                    listed(item.kid, attributes.created, attributes.enabled)
+                };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+            ObjectKind::Certificate => {
+                let pages = self
+                    .certificates
+                    .list_certificate_properties_versions(name, None);
+                let listed =
+                    |item: azure_security_keyvault_certificates::models::CertificateProperties| {
+                        let attributes = item.attributes?;
+                        listed(item.id, attributes.created, attributes.enabled)
+                    };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+        }
     }
 }
 
@@ -113,15 +226,80 @@ impl fmt::Debug for Vault {
     }
 }
 
+/// An item of a list; one without attributes or version is passed over, as in the Go provider.
+fn listed(
+    id: Option<String>,
+    created: Option<OffsetDateTime>,
+    enabled: Option<bool>,
+) -> Option<ListedVersion> {
+    Some(ListedVersion {
+        id: version_of(id)?,
+        created,
+        enabled: enabled != Some(false),
+    })
+}
+
+async fn collect<T>(
+    items: impl Stream<Item = azure_core::Result<T>>,
+    listed: impl Fn(T) -> Option<ListedVersion>,
+) -> Result<Vec<ListedVersion>, VaultError> {
+    let mut items = std::pin::pin!(items);
+    let mut versions = Vec::new();
+    while let Some(item) = items.try_next().await.map_err(|error| listing(&error))? {
+        versions.extend(listed(item));
+        if versions.len() == MAX_VERSIONS {
+            break;
+        }
+    }
+    Ok(versions)
+}
+
+/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`.
+fn version_of(id: Option<String>) -> Option<String> {
+    let url = Url::parse(&id?).ok()?;
+    let version = url.path_segments()?.nth(2)?;
+    (!version.is_empty()).then(|| version.to_owned())
+}
+
+/// What a reader of the log should know about an object that is served.
+fn oddity(
+    enabled: Option<bool>,
+    not_before: Option<OffsetDateTime>,
+    expires: Option<OffsetDateTime>,
+) -> Option<&'static str> {
+    let now = OffsetDateTime::now_utc();
+    if enabled == Some(false) {
+        Some("is disabled")
+    } else if expires.is_some_and(|expires| expires <= now) {
+        Some("has expired")
+    } else if not_before.is_some_and(|start| start > now) {
+        Some("is not valid yet")
+    } else {
+        None
+    }
+}
+
+fn unreadable(missing: &'static str) -> VaultError {
+    VaultError::Unreadable { missing }
+}
+
+fn got(error: &azure_core::Error) -> VaultError {
+    understand(error, Operation::Get)
+}
+
+fn listing(error: &azure_core::Error) -> VaultError {
+    understand(error, Operation::List)
+}
+
 /// Finds in the SDK's error what really happened.
-fn understand(error: &azure_core::Error) -> VaultError {
+fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
+    let refused =
+        |refusal: &Refusal| VaultError::Refused(Box::new(VaultRefusal::read(refusal, operation)));
     if let Some(error) = in_chain::<TokenError>(error) {
         return VaultError::Token(Box::new(error.clone()));
     }
     match in_chain::<TransportError>(error) {
-        Some(TransportError::Refused(refusal)) => {
-            return refused(refusal);
-        }
+        Some(TransportError::Refused(refusal)) => return refused(refusal),
         Some(error) => return VaultError::Transport(Box::new(error.clone())),
         None => {}
     }
@@ -137,13 +315,14 @@ fn understand(error: &azure_core::Error) -> VaultError {
             retry_after: None,
             body: response.body().as_ref().to_vec().into(),
         }),
+        // A body that is no JSON; the library's words may quote it.
+        ErrorKind::DataConversion => unreadable(match operation {
+            Operation::Get => "an object in the form of Key Vault",
+            Operation::List => "a list in the form of Key Vault",
+        }),
         // A challenge that names another domain, mostly.
         _ => VaultError::Client {
             problem: one_line(&error.to_string(), 300),
         },
     }
-}
-
-fn refused(refusal: &Refusal) -> VaultError {
-    VaultError::Refused(Box::new(VaultRefusal::read(refusal)))
 }

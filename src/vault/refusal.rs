@@ -19,6 +19,8 @@ const MAX_CHARS: usize = 400;
 #[derive(Clone, Debug, Error)]
 #[error("HTTP status {status}: {message}")]
 pub struct VaultRefusal {
+    /// What was asked.
+    pub operation: Operation,
     /// The HTTP status.
     pub status: u16,
     /// The outer code, such as `Forbidden` or `SecretNotFound`; empty where the answer is not the
@@ -32,6 +34,25 @@ pub struct VaultRefusal {
     pub caller: Caller,
     /// The wait that it asks for.
     pub retry_after: Option<Duration>,
+}
+
+/// What was asked of the vault, by the name of the permission that it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// One version of an object.
+    Get,
+    /// The versions of an object.
+    List,
+}
+
+impl Operation {
+    /// As Key Vault's permissions spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+        }
+    }
 }
 
 /// Who asked, in the vault's words: it knows the object ID that a fix needs.
@@ -62,10 +83,11 @@ struct InnerError {
 
 impl VaultRefusal {
     /// Reads the body, or says that it is not the vault's.
-    pub fn read(refusal: &Refusal) -> Self {
+    pub fn read(refusal: &Refusal, operation: Operation) -> Self {
         let body: Option<Body> = serde_json::from_slice(&refusal.body).ok();
         let Some(Body { error }) = body else {
             return Self {
+                operation,
                 status: refusal.status,
                 code: String::new(),
                 inner_code: String::new(),
@@ -76,6 +98,7 @@ impl VaultRefusal {
         };
         let message = error.message.unwrap_or_default();
         Self {
+            operation,
             status: refusal.status,
             code: word(error.code),
             inner_code: word(error.innererror.and_then(|inner| inner.code)),
@@ -119,12 +142,15 @@ mod tests {
 
     fn read(status: u16, body: &str) -> VaultRefusal {
         let body = body.to_owned().into();
-        VaultRefusal::read(&Refusal {
-            host: "h".into(),
-            status,
-            retry_after: None,
-            body,
-        })
+        VaultRefusal::read(
+            &Refusal {
+                host: "h".into(),
+                status,
+                retry_after: None,
+                body,
+            },
+            Operation::Get,
+        )
     }
 
     #[test]

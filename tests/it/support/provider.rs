@@ -36,6 +36,10 @@ impl Provider {
             .arg("--endpoint")
             .arg(format!("unix://{}", socket.display()))
             .args(flags);
+        // A fixed port is nothing for tests that run side by side.
+        if !flags.contains(&"--healthz-port") {
+            command.args(["--healthz-port", "0"]);
+        }
         let process = command
             .stdout(Stdio::null())
             .stderr(log)

@@ -1,0 +1,98 @@
+//! The health check that a liveness probe asks over HTTP: whether the gRPC service on the socket answers
+//! `Version`. It says nothing about Azure, which a restart would not mend.
+//!
+//! Flags, path and answers are the Go provider's, so that its DaemonSet's probes work as they are.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::{Endpoint, Error};
+
+use crate::excerpt::causes;
+use crate::generated::v1alpha1::VersionRequest;
+use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
+use crate::settings::HealthzSettings;
+
+/// What a check needs to know.
+#[derive(Clone, Debug)]
+struct Check {
+    socket: PathBuf,
+    timeout: Duration,
+}
+
+impl HealthzSettings {
+    /// Serves the health check of this socket for as long as the returned value lives; nothing where the
+    /// port is 0. A port that is taken is said in the log and leaves the mounts alone.
+    pub fn start(&self, socket: &Path) -> Option<AbortOnDropHandle<()>> {
+        if self.healthz_port == 0 {
+            return None;
+        }
+        let check = Check {
+            socket: socket.to_owned(),
+            timeout: self.healthz_timeout,
+        };
+        let app = Router::new()
+            .route(&self.healthz_path, get(answer))
+            .with_state(check);
+        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.healthz_port));
+        let serving = async move {
+            let result = match listen(address).await {
+                Ok(listener) => axum::serve(listener, app).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = result {
+                tracing::error!(port = address.port(), %error, "the health check is not served");
+            }
+        };
+        Some(AbortOnDropHandle::new(tokio::spawn(serving)))
+    }
+}
+
+/// Listens on all addresses, also on a node without IPv6.
+async fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    match tokio::net::TcpListener::bind(address).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
+        Err(_) => tokio::net::TcpListener::bind(("0.0.0.0", address.port())).await,
+        listener => listener,
+    }
+}
+
+async fn answer(State(check): State<Check>) -> (StatusCode, String) {
+    match tokio::time::timeout(check.timeout, check.version()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok".to_owned()),
+        Ok(Err(problem)) => (StatusCode::SERVICE_UNAVAILABLE, problem),
+        Err(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "the socket did not answer within {} ms",
+                check.timeout.as_millis()
+            ),
+        ),
+    }
+}
+
+impl Check {
+    async fn version(&self) -> Result<(), String> {
+        let unreachable =
+            |error: Error| format!("nobody answers on the socket: {}", causes(&error));
+        let absolute = std::path::absolute(&self.socket).unwrap_or_else(|_| self.socket.clone());
+        let channel = Endpoint::from_shared(format!("unix://{}", absolute.display()))
+            .map_err(unreachable)?
+            .connect()
+            .await
+            .map_err(unreachable)?;
+        let request = VersionRequest {
+            version: "v1alpha1".to_owned(),
+        };
+        match CsiDriverProviderClient::new(channel).version(request).await {
+            Ok(_) => Ok(()),
+            Err(status) => Err(format!("the service failed: {}", status.message())),
+        }
+    }
+}
