@@ -553,3 +553,22 @@ fn sdk_headers(headers: &reqwest::header::HeaderMap) -> Headers {
         .collect();
     headers.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_substitute_gets_the_path_below_its_own() {
+        let asked = Url::parse("https://login.test/t/oauth2/v2.0/token?a=b").unwrap();
+        for (url, expected) in [
+            ("https://p", "https://p/t/oauth2/v2.0/token?a=b"),
+            ("https://p:8443/", "https://p:8443/t/oauth2/v2.0/token?a=b"),
+            ("https://p/x/y", "https://p/x/y/t/oauth2/v2.0/token?a=b"),
+            ("https://p/x/", "https://p/x/t/oauth2/v2.0/token?a=b"),
+        ] {
+            let substitute = Substitute::at(Url::parse(url).unwrap());
+            assert_eq!(substitute.moved(&asked).as_str(), expected);
+        }
+    }
+}

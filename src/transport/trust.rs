@@ -122,16 +122,12 @@ fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustErr
 pub(super) fn failure_in(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // A handshake's error travels inside an I/O error, which does not show it as its source.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
+        if let Some(rustls::Error::InvalidCertificate(problem)) = error.downcast_ref() {
             return Some(match problem {
-                CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
+                // All clusters' CAs have one name, so that another cluster's is told by its key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    "its issuer is not trusted".to_owned()
+                }
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                     "it has expired".to_owned()
                 }
@@ -145,7 +141,44 @@ pub(super) fn failure_in(error: &(dyn StdError + 'static)) -> Option<String> {
                 other => other.to_string(),
             });
         }
-        next = error.source();
+        // A handshake's error travels inside an I/O error or two, which do not show it as their source.
+        let inside = error.downcast_ref().and_then(io::Error::get_ref);
+        next = inside.map_or_else(|| error.source(), |inside| Some(inside));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_failure_is_found_however_deep_it_lies() {
+        for problem in [
+            CertificateError::UnknownIssuer,
+            CertificateError::BadSignature,
+        ] {
+            let tls = rustls::Error::InvalidCertificate(problem);
+            let once = io::Error::other(tls.clone());
+            let twice = io::Error::other(io::Error::other(tls.clone()));
+            for error in [&tls as &(dyn StdError + 'static), &once, &twice] {
+                assert_eq!(
+                    failure_in(error).as_deref(),
+                    Some("its issuer is not trusted")
+                );
+            }
+        }
+        assert_eq!(failure_in(&io::Error::other("refused")), None);
+    }
+
+    #[test]
+    fn a_ca_alone_must_be_one() {
+        for pem in [
+            "",
+            "text",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            assert!(Trust::only(pem.as_bytes()).is_err(), "{pem}");
+        }
+    }
 }

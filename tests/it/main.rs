@@ -8,6 +8,7 @@ mod bad_input;
 mod driver_contract;
 mod faults;
 mod identities;
+mod identity_binding;
 mod lifecycle;
 mod mount_command;
 mod secrecy;

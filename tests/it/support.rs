@@ -34,6 +34,11 @@ impl Node {
     /// With further flags for the provider.
     pub async fn start_with(flags: &[&str]) -> Self {
         let azure = Emulator::start(Settings::default()).await.unwrap();
+        Self::start_in(azure, flags).await
+    }
+
+    /// In this Azure, with further flags for the provider.
+    pub async fn start_in(azure: Emulator, flags: &[&str]) -> Self {
         azure
             .imds()
             .assign(ManagedIdentity::user_assigned(CLIENT_ID, OBJECT_ID));
