@@ -19,6 +19,10 @@ pub async fn run(settings: Settings) -> ExitCode {
                     &directives(serve.logs.log_level),
                     serve.logs.log_format_json,
                 );
+                if !settings.ignored.is_empty() {
+                    let flags = settings.ignored.join(" ");
+                    tracing::warn!(flags, "these flags of the Go provider mean nothing here");
+                }
                 serve::run(serve).await.map_err(Into::into)
             }
             Command::Mount(mount) => {

@@ -287,7 +287,15 @@ impl Credential {
             Some(TransportError::Refused(refusal)) if service == TokenService::Entra => {
                 TokenError::Entra(EntraRefusal::read(refusal))
             }
-            Some(TransportError::Refused(refusal)) => TokenError::Imds(ImdsRefusal::read(refusal)),
+            Some(TransportError::Refused(refusal)) => {
+                // IMDS asks Entra ID in its turn, and passes on what that one says.
+                let passed_on = EntraRefusal::read(refusal);
+                if passed_on.code.is_some() {
+                    TokenError::Entra(passed_on)
+                } else {
+                    TokenError::Imds(ImdsRefusal::read(refusal))
+                }
+            }
             Some(error) => TokenError::Transport {
                 service,
                 source: error.clone(),

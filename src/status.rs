@@ -85,10 +85,14 @@ pub enum Reason {
     EntraAppNotFound,
     /// Entra ID knows no such tenant.
     EntraTenantNotFound,
+    /// The tenant does not know Key Vault of that cloud.
+    EntraResourceNotFound,
     /// No federated credential matches the pod's token.
     EntraNoFederatedCredential,
     /// The pod's token has expired, or clocks differ.
     EntraTokenExpired,
+    /// The client secret is wrong or has expired.
+    EntraBadClientSecret,
     /// Entra ID refuses for another reason.
     EntraRefused,
     /// Entra ID asks for fewer requests.
@@ -147,8 +151,10 @@ impl Reason {
             Self::ImdsFailed => "IMDS_FAILED",
             Self::EntraAppNotFound => "ENTRA_APP_NOT_FOUND",
             Self::EntraTenantNotFound => "ENTRA_TENANT_NOT_FOUND",
+            Self::EntraResourceNotFound => "ENTRA_RESOURCE_NOT_FOUND",
             Self::EntraNoFederatedCredential => "ENTRA_NO_FEDERATED_CREDENTIAL",
             Self::EntraTokenExpired => "ENTRA_TOKEN_EXPIRED",
+            Self::EntraBadClientSecret => "ENTRA_BAD_CLIENT_SECRET",
             Self::EntraRefused => "ENTRA_REFUSED",
             Self::EntraThrottled => "ENTRA_THROTTLED",
             Self::EntraUnavailable => "ENTRA_UNAVAILABLE",
@@ -193,8 +199,10 @@ impl Reason {
             | Self::TlsNotTrusted => Code::FailedPrecondition,
             Self::EntraAppNotFound
             | Self::EntraTenantNotFound
+            | Self::EntraResourceNotFound
             | Self::EntraNoFederatedCredential
             | Self::EntraTokenExpired
+            | Self::EntraBadClientSecret
             | Self::EntraRefused
             | Self::KvTokenRejected => Code::Unauthenticated,
             Self::KvAccessDenied
@@ -675,10 +683,24 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
             Reason::EntraNoFederatedCredential,
             federated_credential(asked),
         ),
+        Some(500_011) => (
+            Reason::EntraResourceNotFound,
+            format!(
+                "set cloudName to the cloud of the tenant and of vault {} (az cloud show --query name)",
+                asked.vault
+            ),
+        ),
         Some(700_024) => (
             Reason::EntraTokenExpired,
             "check the clocks of the nodes; the kubelet renews the pod's token by itself"
                 .to_owned(),
+        ),
+        Some(7_000_215 | 7_000_222) => (
+            Reason::EntraBadClientSecret,
+            format!(
+                "put a new client secret into the Secret that nodePublishSecretRef names: az ad app credential reset --id \
+                 {client_id} --append"
+            ),
         ),
         _ if refusal.status == 429 => (Reason::EntraThrottled, LATER.to_owned()),
         _ if refusal.status >= 500 => (
@@ -1043,7 +1065,11 @@ mod tests {
                 "--audiences api://AzureADTokenExchange",
             ),
             (entra(401, 700_024), Reason::EntraTokenExpired, "clocks"),
-            (entra(401, 7_000_215), Reason::EntraRefused, "AADSTS7000215"),
+            (
+                entra(401, 7_000_215),
+                Reason::EntraBadClientSecret,
+                "AADSTS7000215",
+            ),
             (entra(429, 90_055), Reason::EntraThrottled, "kubelet"),
             (entra(503, 90_033), Reason::EntraUnavailable, "kubelet"),
             (

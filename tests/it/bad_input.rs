@@ -9,7 +9,7 @@ use crate::support::{Node, expect_status};
 #[tokio::test]
 async fn a_bad_class_is_refused_before_any_request() {
     let node = Node::start().await;
-    let entry = |entry: &str| Class::new().secret(entry);
+    let entry = |entry: &str| Class::new().object(entry);
     let secret = |field: &str| entry(&format!("objectName: a\nobjectType: secret\n{field}"));
     let good = Class::of_secret("a");
     for (class, words) in [
@@ -100,12 +100,12 @@ async fn a_bad_class_is_refused_before_any_request() {
         (secret("filePermission: rw-r--r--"), "filePermission: "),
         (
             good.clone()
-                .secret("objectName: b\nobjectType: secret\nobjectAlias: a"),
+                .object("objectName: b\nobjectType: secret\nobjectAlias: a"),
             "[PATH_CONFLICT] objects[0] and objects[1]",
         ),
         (
             good.clone()
-                .secret("objectName: b\nobjectType: secret\nobjectAlias: a/b"),
+                .object("objectName: b\nobjectType: secret\nobjectAlias: a/b"),
             "as a folder",
         ),
         (

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod clouds;
 mod driver_contract;
 mod faults;
 mod identities;
 mod lifecycle;
 mod mount_command;
+mod objects;
 mod secrecy;
 mod secrets;
 mod support;
