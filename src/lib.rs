@@ -17,6 +17,8 @@ pub mod commands;
 mod credential;
 mod excerpt;
 mod file_mode;
+#[cfg(test)]
+mod foreign_bytes;
 pub mod generated;
 mod healthz;
 mod identity;
