@@ -102,11 +102,17 @@ proptest! {
         let secrets = serde_json::json!(secrets).to_string();
         let request = match Request::parse(&attributes.to_string(), &secrets, "420") {
             Ok(request) => request,
-            Err(error) => return Ok(one_short_line(&error.to_string())),
+            Err(error) => {
+                one_short_line(&error.to_string());
+                return Ok(());
+            }
         };
         let parameters = match Parameters::parse(&request) {
             Ok(parameters) => parameters,
-            Err(error) => return Ok(one_short_line(&error.to_string())),
+            Err(error) => {
+                one_short_line(&error.to_string());
+                return Ok(());
+            }
         };
         parameters.warnings.iter().for_each(|warning| one_short_line(&warning.to_string()));
         let conventions =

@@ -320,7 +320,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let previous = format!("*a{},", level - 1).repeat(10);
-            bomb.push_str(&format!("a{level}: &a{level} [{previous}]\n"));
+            bomb += &format!("a{level}: &a{level} [{previous}]\n");
         }
         bomb.push_str("array: [*a11]\n");
         for text in [deep, long, wide, bomb] {

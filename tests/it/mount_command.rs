@@ -118,7 +118,7 @@ async fn what_cannot_be_mounted_is_said() {
             "kind: SecretProviderClass\nmetadata:\n  name: {name}\nspec:\n  provider: {provider}\n"
         )
     };
-    let none = folder.path().join("none.yaml").display().to_string();
+    let missing = folder.path().join("none.yaml").display().to_string();
     let no_yaml = write("a.yaml", "a: [");
     let no_class = write("b.yaml", "kind: Secret\n");
     let two = write(
@@ -129,7 +129,7 @@ async fn what_cannot_be_mounted_is_said() {
     let no_parameters = write("e.yaml", &class("x", "azure-rs"));
     for (arguments, words) in [
         (
-            vec![none.as_str()],
+            vec![missing.as_str()],
             "none.yaml: cannot be read: No such file",
         ),
         (vec![&no_yaml], "expected a SecretProviderClass as YAML"),
@@ -152,7 +152,7 @@ async fn what_cannot_be_mounted_is_said() {
             vec![MANIFEST, "--endpoint", "unix:///none.sock"],
             "no provider answers at /none.sock",
         ),
-        (vec![MANIFEST, "--token-file", &none], "--token-file"),
+        (vec![MANIFEST, "--token-file", &missing], "--token-file"),
     ] {
         let output = mount(&node, folder.path(), &arguments).await;
         let said = text(&output.stderr);

@@ -156,7 +156,7 @@ async fn a_pem_certificate_in_order_stays_byte_by_byte_and_another_is_put_in_ord
         .split_inclusive("-----\n")
         .collect::<Vec<_>>()
         .chunks(2)
-        .map(|pair| pair.concat())
+        .map(<[&str]>::concat)
         .collect();
     blocks.reverse();
     certificate_secret(&node, "C", PEM, &blocks.concat());
@@ -285,7 +285,7 @@ async fn encoded_values_are_decoded() {
 async fn a_history_has_a_file_for_each_version() {
     let node = Node::start().await;
     let made: Vec<_> = (0..5)
-        .map(|n| node.vault.set_secret("S", &format!("value {n}")))
+        .map(|n| node.vault.set_secret("S", format!("value {n}")))
         .collect();
     node.vault
         .set_enabled(ObjectKind::Secret, "S", Some(&made[3]), false)
@@ -356,7 +356,7 @@ async fn a_history_has_a_file_for_each_version() {
 async fn a_history_may_have_one_file_more_as_with_the_go_provider() {
     let node = Node::start_with(&["--object-version-history", "go"]).await;
     for n in 0..5 {
-        node.vault.set_secret("S", &format!("value {n}"));
+        node.vault.set_secret("S", format!("value {n}"));
     }
     let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 2");
     let paths: Vec<_> = node
@@ -375,7 +375,7 @@ async fn a_history_crosses_the_pages_of_the_vaults_list() {
     let node = Node::start().await;
     node.vault.grant(OBJECT_ID, Permissions::all());
     for n in 0..60 {
-        node.vault.set_secret("S", &format!("value {n}"));
+        node.vault.set_secret("S", format!("value {n}"));
     }
     let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 55");
     let response = node.mount(&class).await.unwrap();
@@ -422,7 +422,7 @@ async fn a_history_that_may_not_be_listed_says_so() {
 async fn a_list_that_goes_on_at_another_host_gets_no_token() {
     let node = Node::start().await;
     for n in 0..30 {
-        node.vault.set_secret("S", &format!("value {n}"));
+        node.vault.set_secret("S", format!("value {n}"));
     }
     let next = Effect::NextLink {
         url: "https://other.vault.azure.net/secrets/S/versions?api-version=7.4".into(),

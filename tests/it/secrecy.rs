@@ -60,7 +60,7 @@ async fn no_log_and_no_message_has_a_secret_or_a_token() {
         }
         for class in &classes {
             if let Err(status) = node.mount(class).await {
-                said.push_str(&format!("{status:?}\n"));
+                said += &format!("{status:?}\n");
             }
         }
         node.azure.faults().clear();
