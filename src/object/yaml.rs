@@ -227,6 +227,8 @@ impl<'de> Deserialize<'de> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
@@ -320,7 +322,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let previous = format!("*a{},", level - 1).repeat(10);
-            bomb += &format!("a{level}: &a{level} [{previous}]\n");
+            writeln!(bomb, "a{level}: &a{level} [{previous}]").unwrap();
         }
         bomb.push_str("array: [*a11]\n");
         for text in [deep, long, wide, bomb] {

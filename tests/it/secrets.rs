@@ -179,7 +179,7 @@ async fn an_unknown_version_is_not_found() {
 #[tokio::test]
 async fn an_answer_that_the_driver_would_not_take_is_refused() {
     let node = Node::start_with(&["--max-answer-size", "1000"]).await;
-    node.vault.set_secret("S", &"x".repeat(600));
+    node.vault.set_secret("S", "x".repeat(600));
     node.mount(&Class::of_secret("S")).await.unwrap();
     let class = Class::of_secret("S").object("objectName: S\nobjectType: secret\nobjectAlias: T");
     let words = [
