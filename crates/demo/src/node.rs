@@ -218,7 +218,16 @@ impl Node {
     }
 
     fn serve_arguments(&self) -> Vec<String> {
-        vec!["serve".to_owned(), "--endpoint".to_owned(), self.endpoint()]
+        // Without the health check over HTTP, whose port may be taken here.
+        [
+            "serve",
+            "--endpoint",
+            &self.endpoint(),
+            "--healthz-port",
+            "0",
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn mount_arguments(&self) -> Vec<String> {
