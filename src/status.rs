@@ -24,7 +24,7 @@ use crate::parameters::ParameterError;
 use crate::plan::PlanError;
 use crate::rendering::RenderError;
 use crate::request::RequestError;
-use crate::transport::TransportError;
+use crate::transport::{Phase, TransportError};
 use crate::vault::VaultError;
 use crate::vault::refusal::{Operation, VaultRefusal};
 
@@ -834,6 +834,10 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
              check the node's clock and what answers for that host"
                 .to_owned(),
         ),
+        // IMDS is next door: when it does not even take a connection, it is not there.
+        (TransportError::Timeout { phase: Phase::Connect, .. }, Server::Tokens(TokenService::Imds)) => {
+            (unreachable, way)
+        }
         (TransportError::Timeout { .. }, _) => (Reason::Timeout, way),
         (TransportError::TooLarge { .. } | TransportError::ForeignHost { .. }, Server::Vault) => {
             (Reason::KvUnexpectedAnswer, format!("check what answers for {} from the nodes", asked.host))

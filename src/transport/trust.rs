@@ -81,30 +81,54 @@ fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustErr
 pub(super) fn failure_in(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // A handshake's error travels inside an I/O error, which does not show it as its source.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
-            return Some(match problem {
-                CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    "it has expired".to_owned()
-                }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "it is not valid yet".to_owned()
-                }
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => {
-                    "it is for another host".to_owned()
-                }
-                other => other.to_string(),
-            });
+        if let Some(rustls::Error::InvalidCertificate(problem)) = error.downcast_ref() {
+            return Some(in_words(problem));
         }
-        next = error.source();
+        // A handshake's error travels inside I/O errors, one in the other, and an I/O error gives what is
+        // inside it only when asked for it: its `source` is the source of that.
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
+}
+
+fn in_words(problem: &CertificateError) -> String {
+    match problem {
+        CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
+        // Another CA of the same name: an old one, mostly.
+        CertificateError::BadSignature => {
+            "it is not signed by the trusted issuer of that name".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another host".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_problem_is_found_inside_io_errors() {
+        let problem = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, problem));
+        assert_eq!(
+            failure_in(&nested).as_deref(),
+            Some("its issuer is not trusted")
+        );
+        assert_eq!(failure_in(&io::Error::other("something else")), None);
+    }
 }

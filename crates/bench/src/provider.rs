@@ -1,6 +1,7 @@
 //! [`Provider`], a provider's binary as a process of its own, for which the emulator is Azure.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,10 +89,11 @@ impl Provider {
     pub fn resident_memory(&self) -> Result<u64, Failure> {
         let path = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(&path).map_err(cannot(format!("read {path}")))?;
-        let kibibytes = field(&status, "VmRSS")
-            .and_then(|value| value.strip_suffix(" kB"))
-            .and_then(|value| value.parse::<u64>().ok())
-            .unwrap_or_default();
+        let kibibytes: u64 = field(&status, "VmRSS")
+            .and_then(|value| value.strip_suffix(" kB")?.parse().ok())
+            .ok_or_else(|| {
+                cannot(format!("find VmRSS in {path}"))(ErrorKind::InvalidData.into())
+            })?;
         Ok(kibibytes * 1024)
     }
 
