@@ -15,6 +15,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
 use crate::credential::TokenService;
+use crate::credential::token_proxy::TokenProxy;
 use crate::file_mode::FileMode;
 use crate::identity::Identity;
 use crate::object::{ObjectName, ObjectVersion};
@@ -133,9 +134,9 @@ pub enum ObjectProblem {
 
 impl Provider {
     /// A provider that has talked to nobody yet.
-    pub fn new(transport: Transport) -> Self {
+    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
         Self {
-            vaults: Vaults::new(transport),
+            vaults: Vaults::new(transport, token_proxy),
         }
     }
 

@@ -15,9 +15,10 @@ use tonic::Code;
 
 use crate::cloud::environment_file::EnvironmentFileError;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::credential::token_proxy::TokenProxyError;
 use crate::credential::{TokenError, TokenService};
 use crate::excerpt::{Excerpt, causes};
-use crate::identity::IdentityError;
+use crate::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE};
 use crate::mount::{Asked, Failure, MountError, ObjectFailure, ObjectProblem};
 use crate::object::{ObjectKind, ObjectVersion};
 use crate::parameters::ParameterError;
@@ -101,6 +102,12 @@ pub enum Reason {
     EntraUnavailable,
     /// Entra ID cannot be reached.
     EntraUnreachable,
+    /// The AKS token proxy cannot be reached, or not even found.
+    TokenProxyUnreachable,
+    /// The AKS token proxy refuses.
+    TokenProxyRefused,
+    /// The AKS token proxy answers and gives no token.
+    TokenProxyFailed,
     /// The vault's access policies do not allow it.
     KvAccessDenied,
     /// The vault's role assignments do not allow it.
@@ -159,6 +166,9 @@ impl Reason {
             Self::EntraThrottled => "ENTRA_THROTTLED",
             Self::EntraUnavailable => "ENTRA_UNAVAILABLE",
             Self::EntraUnreachable => "ENTRA_UNREACHABLE",
+            Self::TokenProxyUnreachable => "TOKEN_PROXY_UNREACHABLE",
+            Self::TokenProxyRefused => "TOKEN_PROXY_REFUSED",
+            Self::TokenProxyFailed => "TOKEN_PROXY_FAILED",
             Self::KvAccessDenied => "KV_ACCESS_DENIED",
             Self::KvRbacDenied => "KV_RBAC_DENIED",
             Self::KvFirewallDenied => "KV_FIREWALL_DENIED",
@@ -191,6 +201,7 @@ impl Reason {
             | Self::IdentityAmbiguous
             | Self::ImdsUnreachable
             | Self::EntraUnreachable
+            | Self::TokenProxyUnreachable
             | Self::KvObjectDisabled
             | Self::KvObjectUnusable
             | Self::KvHostNotFound
@@ -204,6 +215,7 @@ impl Reason {
             | Self::EntraTokenExpired
             | Self::EntraBadClientSecret
             | Self::EntraRefused
+            | Self::TokenProxyRefused
             | Self::KvTokenRejected => Code::Unauthenticated,
             Self::KvAccessDenied
             | Self::KvRbacDenied
@@ -214,7 +226,10 @@ impl Reason {
                 Code::ResourceExhausted
             }
             // The whole mount may go well later; the kubelet sees to that.
-            Self::ImdsFailed | Self::EntraUnavailable | Self::KvUnavailable => Code::Aborted,
+            Self::ImdsFailed
+            | Self::EntraUnavailable
+            | Self::TokenProxyFailed
+            | Self::KvUnavailable => Code::Aborted,
             Self::Timeout => Code::DeadlineExceeded,
             Self::Internal => Code::Internal,
         }
@@ -289,13 +304,9 @@ fn of_parameters(error: &ParameterError) -> Explanation {
         ParameterError::Identity(IdentityError::None) => {
             (Reason::IdentityMissing, IN_THE_CLASS.to_owned())
         }
-        ParameterError::Identity(IdentityError::NoToken { audience, .. }) => (
-            Reason::TokenAudienceMissing,
-            format!(
-                "kubectl patch csidriver secrets-store.csi.k8s.io --type merge --patch \
-                 '{{\"spec\":{{\"tokenRequests\":[{{\"audience\":\"{audience}\"}}]}}}}'"
-            ),
-        ),
+        ParameterError::Identity(IdentityError::NoToken { audience, .. }) => {
+            (Reason::TokenAudienceMissing, token_requests(audience))
+        }
         _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
     };
     Explanation {
@@ -303,6 +314,24 @@ fn of_parameters(error: &ParameterError) -> Explanation {
         cause: error.to_string(),
         fix,
     }
+}
+
+/// The command that makes the driver send tokens for an audience. It replaces the list, so that what
+/// identity bindings need must not take from workload identities what they need.
+fn token_requests(audience: &str) -> String {
+    let audiences = match audience {
+        IDENTITY_BINDING_AUDIENCE => vec![WORKLOAD_IDENTITY_AUDIENCE, audience],
+        _ => vec![audience],
+    };
+    let requests: Vec<_> = audiences
+        .iter()
+        .map(|audience| format!("{{\"audience\":\"{audience}\"}}"))
+        .collect();
+    format!(
+        "kubectl patch csidriver secrets-store.csi.k8s.io --type merge --patch \
+         '{{\"spec\":{{\"tokenRequests\":[{}]}}}}'",
+        requests.join(",")
+    )
 }
 
 fn of_mount(error: &MountError) -> Explanation {
@@ -635,6 +664,8 @@ fn of_token(asked: &Asked, error: &TokenError) -> Explanation {
     match error {
         TokenError::Entra(refusal) => of_entra(asked, refusal),
         TokenError::Imds(refusal) => of_imds(asked, refusal),
+        TokenError::TokenProxy(refusal) => of_token_proxy(asked, refusal),
+        TokenError::NoTokenProxy(error) => of_no_token_proxy(error),
         TokenError::Transport { service, source } => {
             of_transport(asked, source, Server::Tokens(*service))
         }
@@ -647,6 +678,7 @@ fn of_token(asked: &Asked, error: &TokenError) -> Explanation {
             reason: match service {
                 TokenService::Entra => Reason::EntraUnavailable,
                 TokenService::Imds => Reason::ImdsFailed,
+                TokenService::TokenProxy => Reason::TokenProxyFailed,
             },
             cause: format!("{service} answered with something that is no token"),
             fix: "check what answers in its place from the nodes: a proxy may stand in between"
@@ -730,9 +762,90 @@ fn federated_credential(asked: &Asked) -> String {
     };
     format!(
         "az identity federated-credential create --name NAME --identity-name IDENTITY --resource-group GROUP --issuer \
-         {issuer} --subject {subject} --audiences {}",
-        crate::identity::WORKLOAD_IDENTITY_AUDIENCE
+         {issuer} --subject {subject} --audiences {WORKLOAD_IDENTITY_AUDIENCE}"
     )
+}
+
+/// What the token proxy says no to: Entra ID's words where it relays them, or its own.
+fn of_token_proxy(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
+    let relayed = of_entra(asked, refusal);
+    match (refusal.code, refusal.status) {
+        (Some(_), _) if relayed.reason == Reason::EntraNoFederatedCredential => Explanation {
+            fix: identity_binding(asked),
+            ..relayed
+        },
+        (Some(_), _) => relayed,
+        (None, status) => {
+            let again = status == 429 || status >= 500;
+            Explanation {
+                reason: if again {
+                    Reason::TokenProxyFailed
+                } else {
+                    Reason::TokenProxyRefused
+                },
+                cause: format!(
+                    "the AKS token proxy gave no token to client {} ({}): HTTP status {status}: {}",
+                    short(asked.client_id.as_deref().unwrap_or_default()),
+                    asked.identity,
+                    or_placeholder(&refusal.description, "it says no more")
+                ),
+                fix: if again {
+                    LATER.to_owned()
+                } else {
+                    identity_binding(asked)
+                },
+            }
+        }
+    }
+}
+
+/// What makes the token proxy give the identity's token to the pod.
+///
+/// Source: "Set up identity bindings on Azure Kubernetes Service (AKS)".
+fn identity_binding(asked: &Asked) -> String {
+    let client_id = asked.client_id.as_deref().unwrap_or("CLIENT-ID");
+    let subject = match &asked.claims {
+        Some(claims) => shell_word(&claims.subject),
+        None => "system:serviceaccount:NAMESPACE:NAME".to_owned(),
+    };
+    format!(
+        "bind the identity to the cluster: az aks identity-binding create --name NAME --cluster-name CLUSTER \
+         --resource-group GROUP --managed-identity-resource-id RESOURCE-ID-OF-{client_id}, and let {subject} use it by \
+         a ClusterRole with verb use-managed-identity on resource {client_id} of API group cid.wi.aks.azure.com"
+    )
+}
+
+/// Where the token proxy is, and what it takes to be there.
+const NO_TOKEN_PROXY: &str = "run the provider in an AKS cluster that has identity binding enabled (az aks \
+                              identity-binding list), let NetworkPolicy pass the API server";
+
+fn of_no_token_proxy(error: &TokenProxyError) -> Explanation {
+    let elsewhere =
+        "or say the token proxy's name with --sni-name (and its URL with --token-proxy-url)";
+    let (reason, fix) = match error {
+        TokenProxyError::Ca { .. } => (
+            Reason::TlsNotTrusted,
+            "give the provider the cluster's CA with --token-proxy-ca-file, or let the kubelet mount the service account \
+             token into its pod (automountServiceAccountToken), which brings the CA with it"
+                .to_owned(),
+        ),
+        TokenProxyError::ApiServer(TransportError::Certificate { .. }) => (
+            Reason::TlsNotTrusted,
+            format!("give the provider the cluster's CA with --token-proxy-ca-file, {elsewhere}"),
+        ),
+        TokenProxyError::ApiServer(TransportError::Timeout { .. }) => {
+            (Reason::Timeout, format!("{NO_TOKEN_PROXY}, {elsewhere}"))
+        }
+        TokenProxyError::ApiServer(_) | TokenProxyError::NoClusterId | TokenProxyError::Client { .. } => (
+            Reason::TokenProxyUnreachable,
+            format!("{NO_TOKEN_PROXY}, {elsewhere}"),
+        ),
+    };
+    Explanation {
+        reason,
+        cause: format!("the AKS token proxy gave no token: {}", causes(error)),
+        fix,
+    }
 }
 
 /// A claim as a word of a command line, or a placeholder where it is no plain word. The driver's tokens
@@ -803,6 +916,7 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
         Server::Vault => Reason::KvUnreachable,
         Server::Tokens(TokenService::Entra) => Reason::EntraUnreachable,
         Server::Tokens(TokenService::Imds) => Reason::ImdsUnreachable,
+        Server::Tokens(TokenService::TokenProxy) => Reason::TokenProxyUnreachable,
     };
     let vault = &asked.vault;
     let way = match server {
@@ -819,6 +933,9 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
              169.254.169.254:80; on machines outside Azure use workload identity instead"
                 .to_owned()
         }
+        Server::Tokens(TokenService::TokenProxy) => {
+            format!("{NO_TOKEN_PROXY}, and check that --token-proxy-url and --sni-name, where they are set, are this cluster's")
+        }
     };
     let (reason, fix) = match (error, server) {
         (TransportError::Dns { host, .. }, Server::Vault) => (
@@ -827,6 +944,12 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
                 "correct keyvaultName (az keyvault list --query \"[].name\"), or make the nodes' DNS know {host} (a \
                  private endpoint needs its private DNS zone linked)"
             ),
+        ),
+        (TransportError::Certificate { .. }, Server::Tokens(TokenService::TokenProxy)) => (
+            Reason::TlsNotTrusted,
+            "check that identity binding is enabled in the cluster (az aks identity-binding list), and that --sni-name \
+             and --token-proxy-ca-file, where they are set, are this cluster's"
+                .to_owned(),
         ),
         (TransportError::Certificate { .. }, _) => (
             Reason::TlsNotTrusted,
@@ -854,6 +977,7 @@ fn of_transport(asked: &Asked, error: &TransportError, server: Server) -> Explan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::token_proxy::API_SERVER;
     use crate::file_mode::FileMode;
     use crate::object::{FilePath, ObjectName};
     use crate::plan::Fetch;
@@ -1107,6 +1231,108 @@ mod tests {
                 "{explanation} should contain {words}"
             );
         }
+    }
+
+    #[test]
+    fn every_refusal_of_the_token_proxy_has_its_reason() {
+        let refused = |status, body: &str| {
+            let refusal = Refusal {
+                host: "proxy".into(),
+                status,
+                retry_after: None,
+                body: body.to_owned().into(),
+            };
+            TokenError::TokenProxy(EntraRefusal::read(&refusal))
+        };
+        let unmatched = r#"{"error_description":"AADSTS700213: No match","error_codes":[700213]}"#;
+        let unknown = r#"{"error_description":"AADSTS700016: Not found","error_codes":[700016]}"#;
+        let host = || API_SERVER.to_owned();
+        let dns = || TransportError::Dns {
+            host: host(),
+            problem: "unknown".into(),
+        };
+        let certificate = || TransportError::Certificate {
+            host: host(),
+            problem: "it is for another host".into(),
+        };
+        let reached = |source| TokenError::Transport {
+            service: TokenService::TokenProxy,
+            source,
+        };
+        for (error, reason, words) in [
+            (
+                refused(401, unmatched),
+                Reason::EntraNoFederatedCredential,
+                "az aks identity-binding create",
+            ),
+            (
+                refused(400, unknown),
+                Reason::EntraAppNotFound,
+                "az ad sp show",
+            ),
+            (
+                refused(403, "no"),
+                Reason::TokenProxyRefused,
+                "use-managed-identity on resource e502213f-1f15",
+            ),
+            (refused(403, "{}"), Reason::TokenProxyRefused, "no more"),
+            (
+                refused(503, ""),
+                Reason::TokenProxyFailed,
+                "HTTP status 503",
+            ),
+            (refused(429, ""), Reason::TokenProxyFailed, "kubelet"),
+            (
+                reached(dns()),
+                Reason::TokenProxyUnreachable,
+                "the AKS token proxy gave no token: kubernetes.default",
+            ),
+            (
+                reached(certificate()),
+                Reason::TlsNotTrusted,
+                "--token-proxy-ca-file",
+            ),
+            (
+                TokenError::NoTokenProxy(TokenProxyError::NoClusterId),
+                Reason::TokenProxyUnreachable,
+                "--sni-name",
+            ),
+            (
+                TokenError::NoTokenProxy(TokenProxyError::ApiServer(dns())),
+                Reason::TokenProxyUnreachable,
+                "identity binding enabled",
+            ),
+            (
+                TokenError::NoTokenProxy(TokenProxyError::ApiServer(certificate())),
+                Reason::TlsNotTrusted,
+                "--token-proxy-ca-file",
+            ),
+            (
+                TokenError::NoTokenProxy(TokenProxyError::Ca {
+                    path: "/ca.crt".into(),
+                    problem: "none".into(),
+                }),
+                Reason::TlsNotTrusted,
+                "the certificates in /ca.crt",
+            ),
+        ] {
+            let explanation = explain(Failure::Whole(VaultError::Token(Box::new(error))));
+            assert_eq!(explanation.reason, reason, "{explanation}");
+            assert!(
+                explanation.to_string().contains(words),
+                "{explanation} should contain {words}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_audience_is_added_to_those_that_there_may_be() {
+        assert!(
+            token_requests(WORKLOAD_IDENTITY_AUDIENCE)
+                .contains(r#"[{"audience":"api://AzureADTokenExchange"}]"#)
+        );
+        let both = r#"[{"audience":"api://AzureADTokenExchange"},{"audience":"api://AKSIdentityBinding"}]"#;
+        assert!(token_requests(IDENTITY_BINDING_AUDIENCE).contains(both));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 
 /// Flags that do the same here. Those with a value of true or false are in [`BOOLEANS`] too.
-const SAME: [&str; 9] = [
+const SAME: [&str; 11] = [
     "endpoint",
     "log-format-json",
     "healthz-port",
@@ -18,6 +18,8 @@ const SAME: [&str; 9] = [
     "construct-pem-chain",
     "write-cert-and-key-in-separate-files",
     "cloud-name",
+    "token-proxy-url",
+    "sni-name",
     "version",
 ];
 
