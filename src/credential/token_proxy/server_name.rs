@@ -36,21 +36,15 @@ fn of_cluster(id: &str) -> String {
 
 /// Without padding.
 fn base32hex(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    let (mut pending, mut bits) = (0_usize, 0);
-    for byte in bytes {
-        pending = pending << 8 | usize::from(*byte);
-        bits += 8;
-        while bits >= 5 {
-            bits -= 5;
-            text.push(char::from(DIGITS[pending >> bits & 31]));
-        }
-        pending &= (1 << bits) - 1;
-    }
-    if bits > 0 {
-        text.push(char::from(DIGITS[pending << (5 - bits) & 31]));
-    }
-    text
+    let bit = |index: usize| {
+        let byte = bytes.get(index / 8).copied().unwrap_or(0);
+        usize::from(byte >> (7 - index % 8) & 1)
+    };
+    (0..bytes.len() * 8)
+        .step_by(5)
+        .map(|start| (start..start + 5).fold(0, |digit, index| digit << 1 | bit(index)))
+        .map(|digit| char::from(DIGITS[digit]))
+        .collect()
 }
 
 #[cfg(test)]
