@@ -34,6 +34,7 @@ mod request;
 mod retry;
 mod sensitive;
 mod service;
+mod service_account_tokens;
 pub mod settings;
 mod socket;
 mod status;

@@ -24,6 +24,7 @@ use crate::mount::{Asked, Failure, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
 use crate::request::RequestError;
+use crate::service_account_tokens::TokensError;
 
 pub use self::reason::Reason;
 
@@ -124,9 +125,9 @@ fn of_parameters(error: &ParameterError) -> Explanation {
         ParameterError::Identity(IdentityError::None) => {
             (Reason::IdentityMissing, IN_THE_CLASS.to_owned())
         }
-        ParameterError::Identity(IdentityError::NoToken { audience, .. }) => {
-            (Reason::TokenAudienceMissing, token_requests(audience))
-        }
+        ParameterError::Identity(IdentityError::Tokens(TokensError::Absent {
+            audience, ..
+        })) => (Reason::TokenAudienceMissing, token_requests(audience)),
         _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
     };
     Explanation {
