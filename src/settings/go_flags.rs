@@ -43,6 +43,9 @@ const MEANINGLESS: [&str; 16] = [
     "vmodule",
 ];
 
+/// Flags whose default is empty there, so that a template may well write `--sni-name=`.
+const UNSET_BY_EMPTY: [&str; 2] = ["token-proxy-url", "sni-name"];
+
 const BOOLEANS: [&str; 11] = [
     "log-format-json",
     "construct-pem-chain",
@@ -95,6 +98,8 @@ pub(super) fn adapt(arguments: impl IntoIterator<Item = OsString>) -> Adapted {
             if flag.value.is_none() && !BOOLEANS.contains(&flag.name) {
                 arguments.next();
             }
+        } else if flag.value == Some("") && UNSET_BY_EMPTY.contains(&flag.name) {
+            // As if it had not been given.
         } else {
             adapted.arguments.push(flag.with_two_hyphens());
         }
@@ -169,6 +174,10 @@ mod tests {
             ),
             (vec!["-log-format-json"], vec!["--log-format-json"]),
             (vec!["-version=true"], vec!["--version"]),
+            (
+                vec!["--sni-name=", "--token-proxy-url=https://p"],
+                vec!["--token-proxy-url=https://p"],
+            ),
             (
                 vec!["--log-level", "debug", "-h"],
                 vec!["--log-level", "debug", "-h"],
