@@ -312,11 +312,16 @@ impl Credential {
             return TokenError::NoTokenProxy(error.clone());
         }
         match in_chain::<TransportError>(error) {
-            Some(TransportError::Refused(refusal)) => match service {
-                TokenService::Entra => TokenError::Entra(EntraRefusal::read(refusal)),
-                TokenService::Imds => TokenError::Imds(ImdsRefusal::read(refusal)),
-                TokenService::TokenProxy => TokenError::TokenProxy(EntraRefusal::read(refusal)),
-            },
+            Some(TransportError::Refused(refusal)) => {
+                let of_entra = EntraRefusal::read(refusal);
+                match service {
+                    TokenService::Entra => TokenError::Entra(of_entra),
+                    TokenService::TokenProxy => TokenError::TokenProxy(of_entra),
+                    // IMDS asks Entra ID in its turn, and passes on what that one says.
+                    TokenService::Imds if of_entra.code.is_some() => TokenError::Entra(of_entra),
+                    TokenService::Imds => TokenError::Imds(ImdsRefusal::read(refusal)),
+                }
+            }
             Some(error) => TokenError::Transport {
                 service,
                 source: error.clone(),

@@ -148,7 +148,7 @@ fn check_paths(fetches: &[Fetch]) -> Result<(), PlanError> {
     let mut files = BTreeMap::new();
     for (second, fetch) in fetches.iter().enumerate() {
         let first = *files.entry(fetch.first_path()).or_insert(second);
-        if fetches[first] != *fetch {
+        if !fetches[first].gives_what(fetch) {
             return Err(PlanError::SamePath {
                 first,
                 second,
@@ -187,7 +187,7 @@ fn check_histories(fetches: &[Fetch]) -> Result<(), PlanError> {
                 .and_then(|number| number.parse::<u32>().ok());
             if let (Some(&(first, count)), Some(number)) = (histories.get(folder), number)
                 && number < count
-                && fetches[first] != *fetch
+                && !fetches[first].gives_what(fetch)
             {
                 return Err(PlanError::SamePath {
                     first,
@@ -201,6 +201,16 @@ fn check_histories(fetches: &[Fetch]) -> Result<(), PlanError> {
 }
 
 impl Fetch {
+    /// Whether both give the same bytes. The mode may differ: the driver takes the later one's.
+    fn gives_what(&self, other: &Self) -> bool {
+        let Self { mode, .. } = self;
+        *self
+            == Self {
+                mode: *mode,
+                ..other.clone()
+            }
+    }
+
     /// The path of its first file.
     fn first_path(&self) -> String {
         match self.history {
@@ -233,6 +243,13 @@ mod tests {
             vec![fetch("a", "a"), fetch("b", "b")],
             vec![fetch("a", "x/a"), fetch("b", "x/b"), fetch("c", "xy")],
             vec![fetch("a", "a"), fetch("a", "a")],
+            vec![
+                fetch("a", "a"),
+                Fetch {
+                    mode: FileMode::new(0).unwrap(),
+                    ..fetch("a", "a")
+                },
+            ],
         ];
         for fetches in fits {
             assert_eq!(check_paths(&fetches), Ok(()));

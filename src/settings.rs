@@ -5,6 +5,9 @@
 // The comments on flags are their help texts, which have no Markdown.
 #![allow(clippy::doc_markdown)]
 
+mod go_flags;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +36,21 @@ pub struct Settings {
     /// The flags of `serve`, without its name.
     #[command(flatten)]
     pub serve: ServeSettings,
+    /// Flags of the Go provider that were given and mean nothing here.
+    #[arg(skip)]
+    pub ignored: Vec<String>,
+}
+
+impl Settings {
+    /// Reads a command line, ours or the Go provider's. Prints what is wrong with it, or the help that it
+    /// asks for, and ends the process.
+    pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let adapted = go_flags::adapt(arguments);
+        Self {
+            ignored: adapted.ignored,
+            ..Self::parse_from(adapted.arguments)
+        }
+    }
 }
 
 const LIBRARIES: &str = "\

@@ -48,7 +48,7 @@ async fn node_of(settings: Settings, told: &Told, more: &[&str]) -> Node {
         .map(String::as_str)
         .chain(more.iter().copied())
         .collect();
-    let node = Node::start_in(azure, &flags).await;
+    let node = Node::start_beside(azure, &flags).await;
     let app = node
         .azure
         .entra()
@@ -230,7 +230,10 @@ async fn a_cluster_has_its_own_ca_and_no_other() {
     // Of another cluster: that the emulator's CA is trusted otherwise does not help.
     let other = Emulator::start(Settings::default()).await.unwrap();
     std::fs::write(&ca, other.ca_pem()).unwrap();
-    let words = ["[TLS_NOT_TRUSTED] ", "its issuer is not trusted"];
+    let words = [
+        "[TLS_NOT_TRUSTED] ",
+        "it is not signed by the trusted issuer",
+    ];
     expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
     // The right one counts without a restart, as when the kubelet brings a rotated one.
     std::fs::write(&ca, node.azure.ca_pem()).unwrap();
