@@ -55,7 +55,7 @@ impl Settings {
 
 const LIBRARIES: &str = "\
 Also read from the environment: SSL_CERT_FILE and SSL_CERT_DIR (trusted certificates, instead of the
-system's), HTTPS_PROXY and NO_PROXY (never used for IMDS).";
+system's), HTTPS_PROXY and NO_PROXY (never used for IMDS and the AKS token proxy).";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,11 @@
 //! server. This one never does: the server is part of the cluster, which a proxy on the way out of it can
 //! hardly reach, and the pod's token has no business there.
 //!
+//! It also asks DNS for the API server, which a pod on the host's network only gets an answer to with
+//! `dnsPolicy: ClusterFirstWithHostNet`. The kubelet tells every pod the address, so DNS is asked only where
+//! it tells a name instead: AKS can make it the API server's public one, which is not where the token
+//! proxy is.
+//!
 //! Source: the Go provider v1.8.2, `internal/identitybinding`, and the Azure SDK for Go, `azidentity`,
 //! which it takes the client from.
 
