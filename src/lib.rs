@@ -29,6 +29,7 @@ mod mount;
 mod object;
 mod parameters;
 mod plan;
+mod problems;
 mod rendering;
 mod request;
 mod retry;

@@ -188,102 +188,173 @@ pub enum ObjectError {
     },
 }
 
+impl ObjectError {
+    /// The field that it is about.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Field { field, .. }
+            | Self::Path { field, .. }
+            | Self::SecretsOnly { field, .. } => field,
+        }
+    }
+}
+
 impl Object {
-    /// Types one entry.
-    pub fn from_fields(fields: &Fields) -> Result<Self, ObjectError> {
-        let refused = |field, expected| ObjectError::Field {
-            field,
-            expected,
-            found: Excerpt(fields.get(field)).to_string(),
+    /// Types one entry, or says everything that is wrong with it.
+    pub fn from_fields(fields: &Fields) -> Result<Self, Vec<ObjectError>> {
+        let mut reader = Reader {
+            fields,
+            problems: Vec::new(),
         };
-        let name = ObjectName::new(fields.get("objectName")).ok_or_else(|| {
-            refused(
-                "objectName",
-                "1 to 127 letters, digits and hyphens, such as DB-PASSWORD",
-            )
-        })?;
-        let kind = match fields.get("objectType") {
-            "secret" => ObjectKind::Secret,
-            "key" => ObjectKind::Key,
-            "cert" => ObjectKind::Certificate,
-            _ => return Err(refused("objectType", "secret, key or cert")),
-        };
-        let version = match fields.get("objectVersion") {
-            "" | "latest" => ObjectVersion::Latest,
-            version => ObjectVersion::Exact(ObjectName::new(version).ok_or_else(|| {
-                refused(
-                    "objectVersion",
-                    "the 32 characters of a version's id, or nothing for the newest",
-                )
-            })?),
-        };
-        let mode = match fields.get("filePermission") {
-            "" => None,
-            text => Some(FileMode::from_octal(text).ok_or_else(|| {
-                refused(
-                    "filePermission",
-                    "octal digits from 0000 to 0777, such as \"0400\"",
-                )
-            })?),
-        };
-        let history = history(fields.get("objectVersionHistory")).ok_or_else(|| {
-            refused(
-                "objectVersionHistory",
-                "a whole number of versions in decimal digits, such as 3",
-            )
-        })?;
-        let format = match fields.get("objectFormat") {
-            "" => Format::Pem,
-            text if text.eq_ignore_ascii_case("pem") => Format::Pem,
-            text if text.eq_ignore_ascii_case("pfx") => Format::Pfx,
-            _ => return Err(refused("objectFormat", "pem or pfx")),
-        };
-        let encoding = match fields.get("objectEncoding") {
-            "" => Encoding::Utf8,
-            text if text.eq_ignore_ascii_case("utf-8") => Encoding::Utf8,
-            text if text.eq_ignore_ascii_case("hex") => Encoding::Hex,
-            text if text.eq_ignore_ascii_case("base64") => Encoding::Base64,
-            _ => return Err(refused("objectEncoding", "utf-8, hex or base64")),
-        };
-        if kind != ObjectKind::Secret {
-            let secrets_only = |field| ObjectError::SecretsOnly {
-                field,
-                found: Excerpt(fields.get(field)).to_string(),
-                kind: kind.as_str(),
-            };
+        let name = reader.read(
+            "objectName",
+            "1 to 127 letters, digits and hyphens, such as DB-PASSWORD",
+            ObjectName::new,
+        );
+        let kind = reader.read("objectType", "secret, key or cert", |text| match text {
+            "secret" => Some(ObjectKind::Secret),
+            "key" => Some(ObjectKind::Key),
+            "cert" => Some(ObjectKind::Certificate),
+            _ => None,
+        });
+        let version = reader.read(
+            "objectVersion",
+            "the 32 characters of a version's id, or nothing for the newest",
+            |text| match text {
+                "" | "latest" => Some(ObjectVersion::Latest),
+                version => ObjectName::new(version).map(ObjectVersion::Exact),
+            },
+        );
+        let mode = reader.read(
+            "filePermission",
+            "octal digits from 0000 to 0777, such as \"0400\"",
+            |text| match text {
+                "" => Some(None),
+                text => FileMode::from_octal(text).map(Some),
+            },
+        );
+        let history = reader.read(
+            "objectVersionHistory",
+            "a whole number of versions in decimal digits, such as 3",
+            history,
+        );
+        let format = reader.read("objectFormat", "pem or pfx", |text| match text {
+            "" => Some(Format::Pem),
+            text if text.eq_ignore_ascii_case("pem") => Some(Format::Pem),
+            text if text.eq_ignore_ascii_case("pfx") => Some(Format::Pfx),
+            _ => None,
+        });
+        let encoding = reader.read(
+            "objectEncoding",
+            "utf-8, hex or base64",
+            |text| match text {
+                "" => Some(Encoding::Utf8),
+                text if text.eq_ignore_ascii_case("utf-8") => Some(Encoding::Utf8),
+                text if text.eq_ignore_ascii_case("hex") => Some(Encoding::Hex),
+                text if text.eq_ignore_ascii_case("base64") => Some(Encoding::Base64),
+                _ => None,
+            },
+        );
+        if let Some(kind) = kind.filter(|kind| *kind != ObjectKind::Secret) {
             // The Go provider compares with `pfx` in lower case here, and lets `PFX` pass without a
             // meaning; a class that has it works, so it stays accepted.
             if fields.get("objectFormat") == "pfx" {
-                return Err(secrets_only("objectFormat"));
+                reader.secrets_only("objectFormat", kind);
             }
-            if !fields.get("objectEncoding").is_empty() {
-                return Err(secrets_only("objectEncoding"));
+            if encoding.is_some() && !fields.get("objectEncoding").is_empty() {
+                reader.secrets_only("objectEncoding", kind);
             }
         }
-        let (field, path) = match fields.get("objectAlias") {
-            "" => ("objectName", name.as_str()),
-            alias => ("objectAlias", alias),
+        let path = match (fields.get("objectAlias"), &name) {
+            ("", Some(name)) => reader.path("objectName", name.as_str()),
+            // The name has been refused already.
+            ("", None) => None,
+            (alias, _) => reader.path("objectAlias", alias),
         };
-        let path = FilePath::new(path).map_err(|problem| ObjectError::Path {
-            field,
-            found: Excerpt(path).to_string(),
-            problem,
-        })?;
-        Ok(Self {
-            kind,
+        match (
             name,
+            kind,
             version,
             path,
             mode,
             history,
             format,
             encoding,
-        })
+            reader.problems,
+        ) {
+            (
+                Some(name),
+                Some(kind),
+                Some(version),
+                Some(path),
+                Some(mode),
+                Some(history),
+                Some(format),
+                Some(encoding),
+                problems,
+            ) if problems.is_empty() => Ok(Self {
+                kind,
+                name,
+                version,
+                path,
+                mode,
+                history,
+                format,
+                encoding,
+            }),
+            (.., problems) => Err(problems),
+        }
     }
 
     /// The id that the driver shows in the `SecretProviderClassPodStatus`: `secret/NAME`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.kind.as_str(), self.name.as_str())
+    }
+}
+
+/// Reads the fields of one entry and notes what cannot be.
+struct Reader<'a> {
+    fields: &'a Fields,
+    problems: Vec<ObjectError>,
+}
+
+impl Reader<'_> {
+    fn read<T>(
+        &mut self,
+        field: &'static str,
+        expected: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.fields.get(field);
+        let value = parse(text);
+        if value.is_none() {
+            self.problems.push(ObjectError::Field {
+                field,
+                expected,
+                found: Excerpt(text).to_string(),
+            });
+        }
+        value
+    }
+
+    fn path(&mut self, field: &'static str, path: &str) -> Option<FilePath> {
+        FilePath::new(path)
+            .map_err(|problem| {
+                self.problems.push(ObjectError::Path {
+                    field,
+                    found: Excerpt(path).to_string(),
+                    problem,
+                });
+            })
+            .ok()
+    }
+
+    fn secrets_only(&mut self, field: &'static str, kind: ObjectKind) {
+        self.problems.push(ObjectError::SecretsOnly {
+            field,
+            found: Excerpt(self.fields.get(field)).to_string(),
+            kind: kind.as_str(),
+        });
     }
 }
 
@@ -317,7 +388,7 @@ fn history(text: &str) -> Option<Option<NonZeroU32>> {
 mod tests {
     use super::*;
 
-    fn object(fields: &[(&str, &str)]) -> Result<Object, ObjectError> {
+    fn object(fields: &[(&str, &str)]) -> Result<Object, Vec<ObjectError>> {
         Object::from_fields(
             &fields
                 .iter()
@@ -451,8 +522,36 @@ mod tests {
                 .filter(|(name, _)| *name != field)
                 .chain([(field, value)])
                 .collect();
-            let error = object(&fields).unwrap_err().to_string();
+            let errors = object(&fields).unwrap_err();
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            let error = errors[0].to_string();
             assert!(error.contains(message), "{error} should contain {message}");
         }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_an_entry_is_said_once() {
+        let fields = |fields: &[(&str, &str)]| -> Vec<&'static str> {
+            let errors = object(fields).unwrap_err();
+            errors.iter().map(ObjectError::field).collect()
+        };
+        assert_eq!(fields(&[]), ["objectName", "objectType"]);
+        assert_eq!(
+            fields(&[
+                ("objectName", "a/b"),
+                ("objectType", "key"),
+                ("objectFormat", "pfx"),
+                ("objectEncoding", "rot13"),
+                ("filePermission", "rw"),
+                ("objectAlias", "/x"),
+            ]),
+            [
+                "objectName",
+                "filePermission",
+                "objectEncoding",
+                "objectFormat",
+                "objectAlias"
+            ]
+        );
     }
 }

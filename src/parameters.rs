@@ -10,6 +10,7 @@ use crate::excerpt::Excerpt;
 use crate::identity::{Identity, IdentityError, IdentityParameters};
 use crate::object::yaml::{self, Fields, YamlError};
 use crate::object::{FIELDS, Object, ObjectError};
+use crate::problems::Problems;
 use crate::request::Request;
 
 /// The parameters that a class can have.
@@ -26,6 +27,9 @@ pub const NAMES: [&str; 11] = [
     "cloudName",
     "cloudEnvFileName",
 ];
+
+/// The most warnings about one class.
+const MAX_WARNINGS: usize = 100;
 
 /// What a class asks for.
 #[derive(Debug)]
@@ -69,19 +73,19 @@ impl TenantId {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Warning {
     /// A parameter that does nothing.
-    #[error("parameter {name} is unknown and does nothing{}", did_you_mean(*closest))]
+    #[error("parameter {} is unknown and does nothing{}", Excerpt(name), did_you_mean(*closest))]
     UnknownParameter {
-        /// The name, quoted.
+        /// The name.
         name: String,
         /// The parameter that was probably meant.
         closest: Option<&'static str>,
     },
     /// A field of an entry that does nothing.
-    #[error("objects[{index}]: field {name} is unknown and does nothing{}", did_you_mean(*closest))]
+    #[error("objects[{index}]: field {} is unknown and does nothing{}", Excerpt(name), did_you_mean(*closest))]
     UnknownField {
         /// Which entry, counted from 0.
         index: usize,
-        /// The name, quoted.
+        /// The name.
         name: String,
         /// The field that was probably meant.
         closest: Option<&'static str>,
@@ -130,58 +134,138 @@ pub enum ParameterError {
     },
 }
 
-impl Parameters {
-    /// Types the attributes of a call.
-    pub fn parse(request: &Request) -> Result<Self, ParameterError> {
+/// A class read as far as it can be, with everything that is wrong with it.
+#[derive(Debug)]
+pub struct Draft {
+    vault: Option<VaultName>,
+    tenant: Option<TenantId>,
+    /// The cloud, where there is such a cloud.
+    pub cloud: Option<CloudChoice>,
+    identity: Option<Identity>,
+    /// The entries of `objects`; `None` where one is refused. Empty where they cannot be read.
+    pub objects: Vec<Option<Object>>,
+    /// What is accepted and probably not meant.
+    pub warnings: Vec<Warning>,
+    /// Why the class cannot be served, in the order of the parameters.
+    pub problems: Problems<ParameterError>,
+}
+
+impl Draft {
+    /// Reads the attributes of a call.
+    pub fn read(request: &Request) -> Self {
         let get = |name: &str| {
             request
                 .attributes
                 .get(name)
                 .map_or("", |value| value.trim())
         };
-        let switch = |name: &'static str| {
-            go_bool(get(name)).ok_or_else(|| ParameterError::Switch {
-                name,
-                found: Excerpt(get(name)).to_string(),
-            })
-        };
-        let vault = VaultName::new(get("keyvaultName"))
-            .ok_or_else(|| ParameterError::Vault(Excerpt(get("keyvaultName")).to_string()))?;
+        let mut problems = Problems::default();
+        let vault =
+            problems
+                .keep(VaultName::new(get("keyvaultName")).ok_or_else(|| {
+                    ParameterError::Vault(Excerpt(get("keyvaultName")).to_string())
+                }));
         let tenant = match get("tenantID") {
             "" => get("tenantId"),
             tenant => tenant,
         };
-        let tenant = TenantId::new(tenant)
-            .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string()))?;
-        let cloud = CloudChoice::new(get("cloudName"), get("cloudEnvFileName"))?;
-        let identity = IdentityParameters {
-            use_pod_identity: switch("usePodIdentity")?,
-            use_vm_managed_identity: switch("useVMManagedIdentity")?,
-            use_azure_token_proxy: switch("useAzureTokenProxy")?,
-            user_assigned_identity_id: get("userAssignedIdentityID"),
-            client_id: get("clientID"),
+        let tenant = problems.keep(
+            TenantId::new(tenant)
+                .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string())),
+        );
+        let cloud = problems.keep(CloudChoice::new(get("cloudName"), get("cloudEnvFileName")));
+        let mut switch = |name: &'static str| {
+            problems.keep(go_bool(get(name)).ok_or_else(|| ParameterError::Switch {
+                name,
+                found: Excerpt(get(name)).to_string(),
+            }))
         };
-        let identity = Identity::decide(&identity, &request.tokens, &request.node_publish_secret)?;
-        let entries = yaml::entries(get("objects"))?;
+        let switches = (
+            switch("usePodIdentity"),
+            switch("useVMManagedIdentity"),
+            switch("useAzureTokenProxy"),
+        );
+        // Which identity is meant cannot be told before it is known which switches are on.
+        let identity = match switches {
+            (
+                Some(use_pod_identity),
+                Some(use_vm_managed_identity),
+                Some(use_azure_token_proxy),
+            ) => {
+                let identity = IdentityParameters {
+                    use_pod_identity,
+                    use_vm_managed_identity,
+                    use_azure_token_proxy,
+                    user_assigned_identity_id: get("userAssignedIdentityID"),
+                    client_id: get("clientID"),
+                };
+                problems.keep(Identity::decide(
+                    &identity,
+                    &request.tokens,
+                    &request.node_publish_secret,
+                ))
+            }
+            _ => None,
+        };
+        let entries = problems
+            .keep(yaml::entries(get("objects")))
+            .unwrap_or_default();
+        let warnings = warnings(request, &entries);
         let objects = entries
-            .iter()
+            .into_iter()
             .enumerate()
-            .map(|(index, fields)| {
-                Object::from_fields(fields).map_err(|error| ParameterError::Object {
-                    index,
-                    name: Excerpt(fields.get("objectName")).to_string(),
-                    error,
-                })
+            .map(|(index, entry)| {
+                let fields = problems.keep(entry)?;
+                let name = || Excerpt(fields.get("objectName")).to_string();
+                Object::from_fields(&fields)
+                    .map_err(|errors| {
+                        for error in errors {
+                            problems.push(ParameterError::Object {
+                                index,
+                                name: name(),
+                                error,
+                            });
+                        }
+                    })
+                    .ok()
             })
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+            .collect();
+        Self {
             vault,
             tenant,
             cloud,
             identity,
             objects,
-            warnings: warnings(request, &entries),
-        })
+            warnings,
+            problems,
+        }
+    }
+
+    /// The parameters, where nothing is wrong with them.
+    fn finish(self) -> Result<Parameters, Problems<ParameterError>> {
+        let objects: Option<Vec<_>> = self.objects.into_iter().collect();
+        match (self.vault, self.tenant, self.cloud, self.identity, objects) {
+            (Some(vault), Some(tenant), Some(cloud), Some(identity), Some(objects))
+                if self.problems.is_empty() =>
+            {
+                Ok(Parameters {
+                    vault,
+                    tenant,
+                    cloud,
+                    identity,
+                    objects,
+                    warnings: self.warnings,
+                })
+            }
+            _ => Err(self.problems),
+        }
+    }
+}
+
+impl Parameters {
+    /// Types the attributes of a call.
+    pub fn parse(request: &Request) -> Result<Self, Problems<ParameterError>> {
+        Draft::read(request).finish()
     }
 }
 
@@ -194,32 +278,33 @@ pub fn go_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn warnings(request: &Request, entries: &[Fields]) -> Vec<Warning> {
+fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<Warning> {
     let parameters = request
         .attributes
         .keys()
         // `secretProviderClass` is how a pod names the class; it comes with its volumeAttributes.
         .filter(|name| !NAMES.contains(&name.as_str()) && *name != "secretProviderClass")
         .map(|name| Warning::UnknownParameter {
-            name: Excerpt(name).to_string(),
+            name: name.clone(),
             closest: closest(name, &NAMES),
         });
     let fields = entries.iter().enumerate().flat_map(|(index, fields)| {
         fields
-            .names()
+            .iter()
+            .flat_map(Fields::names)
             .filter(|name| !FIELDS.contains(name))
             .map(move |name| Warning::UnknownField {
                 index,
-                name: Excerpt(name).to_string(),
+                name: name.to_owned(),
                 closest: closest(name, &FIELDS),
             })
     });
-    // An attacker's class may have any number of them; nobody reads more than a few.
-    parameters.chain(fields).take(10).collect()
+    // An attacker's class may have any number of them.
+    parameters.chain(fields).take(MAX_WARNINGS).collect()
 }
 
 /// The known name that differs in case only, or by a few letters.
-fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     if name.len() > 64 {
         return None;
     }
@@ -249,7 +334,7 @@ mod tests {
 
     const OBJECTS: &str = "array: [{objectName: a, objectType: secret}]";
 
-    fn parse(attributes: &[(&str, &str)]) -> Result<Parameters, ParameterError> {
+    fn parse(attributes: &[(&str, &str)]) -> Result<Parameters, Problems<ParameterError>> {
         let defaults = [
             ("keyvaultName", "kv1"),
             ("tenantId", "t1"),
@@ -292,8 +377,8 @@ mod tests {
         for off in ["", "0", "f", "F", "false", "FALSE", "False"] {
             let error = parse(&[("useVMManagedIdentity", off)]).unwrap_err();
             assert_eq!(
-                error,
-                ParameterError::Identity(IdentityError::None),
+                error.first(),
+                Some(&ParameterError::Identity(IdentityError::None)),
                 "{off}"
             );
         }
@@ -333,6 +418,45 @@ mod tests {
             let error = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(message), "{error} should contain {message}");
         }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let objects = "array:\n- {objectName: a/b, objectType: x}\n- text\n- {objectName: b, objectType: secret}";
+        let error = parse(&[
+            ("keyvaultName", ""),
+            ("tenantId", "/"),
+            ("cloudName", "moon"),
+            ("useVMManagedIdentity", "yes"),
+            ("usePodIdentity", "no"),
+            ("objects", objects),
+        ])
+        .unwrap_err();
+        let starts: Vec<_> = error
+            .iter()
+            .map(|error| {
+                error
+                    .to_string()
+                    .split(": expected")
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                "keyvaultName",
+                "tenantID",
+                "cloudName",
+                "usePodIdentity",
+                "useVMManagedIdentity",
+                "objects[0] \"a/b\": objectName",
+                "objects[0] \"a/b\": objectType",
+                "objects[1]",
+            ]
+        );
+        assert!(error.to_string().ends_with("; and 3 more"), "{error}");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use thiserror::Error;
 use crate::cloud::{Cloud, VaultName};
 use crate::file_mode::FileMode;
 use crate::identity::Identity;
-use crate::object::{FilePath, ObjectKind, ObjectName, ObjectVersion};
+use crate::object::{FilePath, Object, ObjectKind, ObjectName, ObjectVersion};
 use crate::parameters::{Parameters, TenantId};
+use crate::problems::Problems;
 use crate::rendering::Rendering;
 
 /// What the operator decides for every class.
@@ -72,7 +73,7 @@ pub struct Fetch {
 }
 
 /// Why the files cannot all be in one volume.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PlanError {
     /// Two different objects have one path.
     #[error(
@@ -109,30 +110,16 @@ impl Plan {
         cloud: Cloud,
         conventions: Conventions,
         default_mode: FileMode,
-    ) -> Result<Self, PlanError> {
+    ) -> Result<Self, Problems<PlanError>> {
         let fetches: Vec<_> = parameters
             .objects
             .into_iter()
-            .map(|object| Fetch {
-                id: object.id(),
-                history: object.history.map(|count| match conventions.history {
-                    HistoryCount::Documented => count,
-                    HistoryCount::Go => count.saturating_add(1),
-                }),
-                rendering: Rendering {
-                    format: object.format,
-                    encoding: object.encoding,
-                    construct_pem_chain: conventions.construct_pem_chain,
-                    separate_files: conventions.separate_files,
-                },
-                kind: object.kind,
-                name: object.name,
-                version: object.version,
-                path: object.path,
-                mode: object.mode.unwrap_or(default_mode),
-            })
+            .map(|object| Fetch::new(object, conventions, default_mode))
             .collect();
-        check_paths(&fetches)?;
+        let problems = conflicts(&fetches.iter().enumerate().collect::<Vec<_>>());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         Ok(Self {
             vault: parameters.vault,
             cloud,
@@ -143,23 +130,26 @@ impl Plan {
     }
 }
 
+/// What keeps the files of these entries, each with its place in `objects`, from being in one volume.
+///
 /// One path, one file. The same entry twice is harmless and stays.
-fn check_paths(fetches: &[Fetch]) -> Result<(), PlanError> {
+pub fn conflicts(fetches: &[(usize, &Fetch)]) -> Problems<PlanError> {
+    let mut problems = Problems::default();
     let mut files = BTreeMap::new();
-    for (second, fetch) in fetches.iter().enumerate() {
-        let first = *files.entry(fetch.first_path()).or_insert(second);
-        if !fetches[first].gives_what(fetch) {
-            return Err(PlanError::SamePath {
+    for &(second, fetch) in fetches {
+        let (first, known) = *files.entry(fetch.first_path()).or_insert((second, fetch));
+        if !known.gives_what(fetch) {
+            problems.push(PlanError::SamePath {
                 first,
                 second,
                 path: fetch.first_path(),
             });
         }
     }
-    for (path, &folder) in &files {
+    for (path, &(folder, _)) in &files {
         for (end, _) in path.match_indices('/') {
-            if let Some(&file) = files.get(&path[..end]) {
-                return Err(PlanError::FileAndFolder {
+            if let Some(&(file, _)) = files.get(&path[..end]) {
+                problems.push(PlanError::FileAndFolder {
                     file,
                     folder,
                     path: path[..end].to_owned(),
@@ -167,29 +157,32 @@ fn check_paths(fetches: &[Fetch]) -> Result<(), PlanError> {
             }
         }
     }
-    check_histories(fetches)
+    history_conflicts(fetches, &mut problems);
+    problems
 }
 
 /// The later versions' files, `PATH/1` and so on, may meet somebody else's too.
-fn check_histories(fetches: &[Fetch]) -> Result<(), PlanError> {
+fn history_conflicts(fetches: &[(usize, &Fetch)], problems: &mut Problems<PlanError>) {
     let histories: BTreeMap<_, _> = fetches
         .iter()
-        .enumerate()
-        .filter_map(|(index, fetch)| Some((fetch.path.as_str(), (index, fetch.history?.get()))))
+        .filter_map(|&(index, fetch)| {
+            Some((fetch.path.as_str(), (index, fetch, fetch.history?.get())))
+        })
         .collect();
-    for (second, fetch) in fetches.iter().enumerate() {
-        // Every part of the path that could be the number of a version.
+    for &(second, fetch) in fetches {
+        // Every part of the path that could be the number of a version. `PATH/0` has been looked at.
         for (end, _) in fetch.path.as_str().match_indices('/') {
             let (folder, rest) = fetch.path.as_str().split_at(end);
             let number = rest[1..]
                 .split('/')
                 .next()
+                .filter(|number| !number.starts_with('0'))
                 .and_then(|number| number.parse::<u32>().ok());
-            if let (Some(&(first, count)), Some(number)) = (histories.get(folder), number)
+            if let (Some(&(first, history, count)), Some(number)) = (histories.get(folder), number)
                 && number < count
-                && !fetches[first].gives_what(fetch)
+                && !history.gives_what(fetch)
             {
-                return Err(PlanError::SamePath {
+                problems.push(PlanError::SamePath {
                     first,
                     second,
                     path: format!("{folder}/{number}"),
@@ -197,10 +190,31 @@ fn check_histories(fetches: &[Fetch]) -> Result<(), PlanError> {
             }
         }
     }
-    Ok(())
 }
 
 impl Fetch {
+    /// What becomes of one object. Without a mode of its own, its file gets `default_mode`.
+    pub fn new(object: Object, conventions: Conventions, default_mode: FileMode) -> Self {
+        Self {
+            id: object.id(),
+            history: object.history.map(|count| match conventions.history {
+                HistoryCount::Documented => count,
+                HistoryCount::Go => count.saturating_add(1),
+            }),
+            rendering: Rendering {
+                format: object.format,
+                encoding: object.encoding,
+                construct_pem_chain: conventions.construct_pem_chain,
+                separate_files: conventions.separate_files,
+            },
+            kind: object.kind,
+            name: object.name,
+            version: object.version,
+            path: object.path,
+            mode: object.mode.unwrap_or(default_mode),
+        }
+    }
+
     /// Whether both give the same bytes. The mode may differ: the driver takes the later one's.
     fn gives_what(&self, other: &Self) -> bool {
         let Self { mode, .. } = self;
@@ -237,6 +251,11 @@ mod tests {
         }
     }
 
+    fn check_paths(fetches: &[Fetch]) -> Vec<PlanError> {
+        let indexed: Vec<_> = fetches.iter().enumerate().collect();
+        conflicts(&indexed).iter().cloned().collect()
+    }
+
     #[test]
     fn each_file_has_a_path_of_its_own() {
         let fits = [
@@ -252,21 +271,21 @@ mod tests {
             ],
         ];
         for fetches in fits {
-            assert_eq!(check_paths(&fetches), Ok(()));
+            assert_eq!(check_paths(&fetches), []);
         }
         assert_eq!(
             check_paths(&[fetch("a", "x"), fetch("c", "c"), fetch("b", "x")]),
-            Err(PlanError::SamePath {
+            [PlanError::SamePath {
                 first: 0,
                 second: 2,
                 path: "x".into()
-            })
+            }]
         );
         for fetches in [
             [fetch("a", "x"), fetch("b", "x/y/z")],
             [fetch("b", "x/y/z"), fetch("a", "x")],
         ] {
-            let error = check_paths(&fetches).unwrap_err().to_string();
+            let error = check_paths(&fetches)[0].to_string();
             assert!(error.contains("writes the file x, which"), "{error}");
         }
     }
@@ -282,9 +301,10 @@ mod tests {
             vec![history("h"), history("h")],
             vec![history("h"), fetch("a", "h/3")],
             vec![history("h"), fetch("a", "h/x")],
+            vec![history("h"), fetch("a", "h/01")],
             vec![history("h"), history("g")],
         ] {
-            assert_eq!(check_paths(&fits), Ok(()), "{fits:?}");
+            assert_eq!(check_paths(&fits), [], "{fits:?}");
         }
         for meets in [
             vec![history("h"), fetch("a", "h")],
@@ -300,7 +320,7 @@ mod tests {
                 },
             ],
         ] {
-            assert!(check_paths(&meets).is_err(), "{meets:?}");
+            assert_eq!(check_paths(&meets).len(), 1, "{meets:?}");
         }
     }
 
@@ -309,6 +329,6 @@ mod tests {
         let fetches: Vec<_> = (0..10_000)
             .map(|n| fetch("a", &format!("{}{n}", "d/".repeat(50))))
             .collect();
-        assert_eq!(check_paths(&fetches), Ok(()));
+        assert_eq!(check_paths(&fetches), []);
     }
 }

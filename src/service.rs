@@ -31,6 +31,8 @@ const CONTRACT: &str = "v1alpha1";
 pub const RUNTIME_NAME: &str = "provider-azure-rs";
 /// How long before the caller's deadline an answer is due, so that it still arrives.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// The most warnings about a class that are logged at each of its mounts.
+const MAX_WARNINGS: usize = 10;
 /// The most characters of an error's message. It travels in a header, and callers limit those.
 const MAX_MESSAGE: usize = 3000;
 
@@ -56,7 +58,7 @@ impl Service {
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, CallError> {
         let parameters = Parameters::parse(&request)?;
-        for warning in &parameters.warnings {
+        for warning in parameters.warnings.iter().take(MAX_WARNINGS) {
             tracing::warn!(pod = pod_name(&request.pod), %warning, "the class may not mean what it says");
         }
         let cloud = self.environment_files.resolve(parameters.cloud.clone())?;

@@ -23,6 +23,7 @@ use crate::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTIT
 use crate::mount::{Asked, Failure, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
+use crate::problems::Problems;
 use crate::request::RequestError;
 use crate::service_account_tokens::TokensError;
 
@@ -36,13 +37,13 @@ pub enum CallError {
     Request(#[from] RequestError),
     /// The class cannot be served.
     #[error(transparent)]
-    Parameters(#[from] ParameterError),
+    Parameters(#[from] Problems<ParameterError>),
     /// The class's cloud is not known.
     #[error(transparent)]
     Cloud(#[from] EnvironmentFileError),
     /// The class's files cannot be in one volume.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(#[from] Problems<PlanError>),
     /// Azure gave no objects.
     #[error(transparent)]
     Mount(#[from] Box<MountError>),
@@ -90,7 +91,10 @@ impl Explanation {
                 fix: "use the Secrets Store CSI Driver v1.3 or newer, with the CSIDriver object that its chart installs"
                     .to_owned(),
             },
-            CallError::Parameters(error) => of_parameters(error),
+            CallError::Parameters(problems) => Self {
+                cause: problems.to_string(),
+                ..problems.first().map_or_else(Self::of_nothing, Self::of_parameter)
+            },
             CallError::Cloud(error) => Self {
                 reason: Reason::InvalidParameter,
                 cause: error.to_string(),
@@ -98,10 +102,9 @@ impl Explanation {
                     "{IN_THE_CLASS}, or let the provider's --cloud-env-dir name the folder that the file is in"
                 ),
             },
-            CallError::Plan(error) => Self {
-                reason: Reason::PathConflict,
-                cause: error.to_string(),
-                fix: IN_THE_CLASS.to_owned(),
+            CallError::Plan(problems) => Self {
+                cause: problems.to_string(),
+                ..problems.first().map_or_else(Self::of_nothing, Self::of_plan)
             },
             CallError::Mount(error) => of_mount(error),
             CallError::TooLarge { bytes } => Self {
@@ -118,22 +121,42 @@ impl Explanation {
             },
         }
     }
-}
 
-fn of_parameters(error: &ParameterError) -> Explanation {
-    let (reason, fix) = match error {
-        ParameterError::Identity(IdentityError::None) => {
-            (Reason::IdentityMissing, IN_THE_CLASS.to_owned())
+    /// Explains why one parameter is refused.
+    pub fn of_parameter(error: &ParameterError) -> Self {
+        let (reason, fix) = match error {
+            ParameterError::Identity(IdentityError::None) => {
+                (Reason::IdentityMissing, IN_THE_CLASS.to_owned())
+            }
+            ParameterError::Identity(IdentityError::Tokens(TokensError::Absent {
+                audience,
+                ..
+            })) => (Reason::TokenAudienceMissing, token_requests(audience)),
+            _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
+        };
+        Self {
+            reason,
+            cause: error.to_string(),
+            fix,
         }
-        ParameterError::Identity(IdentityError::Tokens(TokensError::Absent {
-            audience, ..
-        })) => (Reason::TokenAudienceMissing, token_requests(audience)),
-        _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
-    };
-    Explanation {
-        reason,
-        cause: error.to_string(),
-        fix,
+    }
+
+    /// Explains why two entries of a class do not go together.
+    pub fn of_plan(error: &PlanError) -> Self {
+        Self {
+            reason: Reason::PathConflict,
+            cause: error.to_string(),
+            fix: IN_THE_CLASS.to_owned(),
+        }
+    }
+
+    /// Explains a failure of which no cause is known, which is a bug.
+    fn of_nothing() -> Self {
+        Self {
+            reason: Reason::Internal,
+            cause: "the mount failed, and no cause is known".to_owned(),
+            fix: "report it with the provider's log around this moment".to_owned(),
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub enum YamlError {
     TooLong(usize),
     /// The outer YAML cannot be read.
     #[error("objects: expected YAML such as array: [...], found {0}")]
-    Unreadable(String),
+    Unreadable(Unreadable),
     /// The outer YAML can be read and has no list in it.
     #[error("objects: expected a list under the key array, found {0}")]
     NoList(&'static str),
@@ -68,12 +68,27 @@ pub enum YamlError {
         /// Which, counted from 0.
         index: usize,
         /// What it is instead.
-        problem: String,
+        problem: Unreadable,
     },
 }
 
-/// The entries of `objects`, in order.
-pub fn entries(text: &str) -> Result<Vec<Fields>, YamlError> {
+/// What the parser says about a text that it cannot read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// In words, on one line.
+    problem: String,
+    /// Line and column in the text, counted from 1, where there is a place to name.
+    pub at: Option<(usize, usize)>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+/// The entries of `objects`, in order, each the fields of a map or what it is instead. At least one.
+pub fn entries(text: &str) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
     if text.len() > MAX_BYTES {
         return Err(YamlError::TooLong(text.len()));
     }
@@ -94,7 +109,7 @@ pub fn entries(text: &str) -> Result<Vec<Fields>, YamlError> {
                 inner_map(&text).map_err(|problem| YamlError::Entry { index, problem })
             }
         })
-        .collect::<Result<_, _>>()?;
+        .collect();
     // The Go provider answers no files here, and the driver then fails with words that help nobody.
     if entries.is_empty() {
         Err(YamlError::NoList("an empty one"))
@@ -104,22 +119,34 @@ pub fn entries(text: &str) -> Result<Vec<Fields>, YamlError> {
 }
 
 /// An entry written as a string that has a YAML map in it.
-fn inner_map(text: &str) -> Result<Fields, String> {
+fn inner_map(text: &str) -> Result<Fields, Unreadable> {
+    let found = |what: &str| Unreadable {
+        problem: what.to_owned(),
+        at: None,
+    };
     match first_document::<Entry>(text)? {
         Some(Entry::Map(fields)) => Ok(fields),
-        Some(Entry::Text(_)) => Err("text that is no map".to_owned()),
-        None => Err("nothing".to_owned()),
+        Some(Entry::Text(_)) => Err(found("text that is no map")),
+        None => Err(found("nothing")),
     }
 }
 
-fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T>, String> {
+fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T>, Unreadable> {
     let mut bytes = text.as_bytes();
     serde_saphyr::read_with_options(&mut bytes, options())
         .next()
         .transpose()
         .map_err(|error| {
             let error = error.without_snippet();
-            one_line(&error.to_string(), MAX_PROBLEM_CHARS)
+            let place = |location: serde_saphyr::Location| {
+                let line = usize::try_from(location.line()).ok()?;
+                let column = usize::try_from(location.column()).ok()?;
+                (line > 0).then_some((line, column))
+            };
+            Unreadable {
+                problem: one_line(&error.to_string(), MAX_PROBLEM_CHARS),
+                at: error.location().and_then(place),
+            }
         })
 }
 
@@ -129,8 +156,8 @@ fn options() -> Options {
     serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_events: 100_000,
-            max_nodes: 50_000,
+            max_events: 250_000,
+            max_nodes: 100_000,
             max_depth: 64,
             max_aliases: 1_000,
             max_anchors: 1_000,
@@ -235,7 +262,7 @@ mod tests {
         entries(text)
             .unwrap()
             .iter()
-            .map(|fields| fields.get("objectName").to_owned())
+            .map(|fields| fields.as_ref().unwrap().get("objectName").to_owned())
             .collect()
     }
 
@@ -305,7 +332,10 @@ mod tests {
             ("array: [\"objectName: a\\nobjectName: b\"]", "duplicate"),
             ("array: [objectName: [a]]", "objects: "),
         ] {
-            let error = entries(text).unwrap_err().to_string();
+            let error = entries(text)
+                .and_then(|entries| entries.into_iter().collect::<Result<Vec<_>, _>>())
+                .unwrap_err()
+                .to_string();
             assert!(
                 error.contains(message),
                 "{text:?}: {error} should contain {message}"

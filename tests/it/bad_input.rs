@@ -161,6 +161,33 @@ async fn a_bad_class_is_refused_before_any_request() {
 }
 
 #[tokio::test]
+async fn several_problems_are_said_in_one_answer() {
+    let node = Node::start().await;
+    let class = Class::new()
+        .without("tenantId")
+        .with("cloudName", "AzureMoon")
+        .object("objectName: a\nobjectType: secrets\nfilePermission: rw");
+    expect_status(
+        node.mount(&class).await,
+        Code::InvalidArgument,
+        &[
+            "[INVALID_PARAMETER] tenantID: expected the tenant",
+            "; also: cloudName: expected AzurePublicCloud",
+            "; also: objects[0] \"a\": objectType: expected secret, key or cert",
+            "; also: objects[0] \"a\": filePermission: expected octal digits",
+            ". Fix: correct it in",
+        ],
+    );
+    // However many there are, the answer stays one that a header can carry.
+    let many = "- {objectName: a/b, objectType: x}\n".repeat(10_000);
+    expect_status(
+        node.mount(&Class::new().with("objects", many)).await,
+        Code::InvalidArgument,
+        &["objects[2] \"a/b\": objectName", " more. Fix: "],
+    );
+}
+
+#[tokio::test]
 async fn a_request_that_is_no_json_is_refused() {
     let node = Node::start().await;
     for attributes in ["", "{", "[]", "\"x\"", "{\"a\": 1}", "{\"a\"} \u{0}"] {
