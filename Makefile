@@ -23,7 +23,7 @@ lint: ## Check formatting, lints and the documentation's links, with warnings de
 
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
-	crates/emulator/witness/run target/debug/azure-emulator
+	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
 
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs

@@ -178,6 +178,8 @@ pub enum TransportError {
     Dns {
         /// The host that was asked for.
         host: String,
+        /// Whether nobody could say, rather than that there is none.
+        temporary: bool,
         /// The resolver's own words.
         problem: String,
     },
@@ -232,6 +234,12 @@ pub enum TransportError {
         host: String,
         /// The header's name.
         name: String,
+    },
+    /// A 401 that is no challenge of the vault's.
+    #[error("{host} answered 401 without the challenge that Key Vault gives")]
+    Challenge {
+        /// The host of the vault.
+        host: String,
     },
     /// A request that would carry a vault's token to another host.
     #[error("{vault} points to {found}, which gets no token")]
@@ -296,7 +304,11 @@ impl TransportError {
     /// Whether the same request may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Interrupted { .. } => true,
+            Self::Connect { .. }
+            | Self::Interrupted { .. }
+            | Self::Dns {
+                temporary: true, ..
+            } => true,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500 | 502..=504),
             _ => false,
         }
@@ -503,7 +515,7 @@ fn failure(host: &str, error: reqwest::Error) -> TransportError {
             after: CONNECT_TIMEOUT,
         };
     }
-    let problem = one_line(&root_cause(&error).to_string(), 160);
+    let problem = without_link(&one_line(&root_cause(&error).to_string(), 160));
     let is_connect = error.is_connect();
     let source = Arc::new(error);
     if is_connect {
@@ -526,10 +538,23 @@ fn known_failure(host: &str, error: &(dyn StdError + 'static)) -> Option<Transpo
     let host = host.to_owned();
     if let Some(source) = in_chain::<dns::DnsError>(error) {
         let problem = one_line(&source.to_string(), 160);
-        return Some(TransportError::Dns { host, problem });
+        return Some(TransportError::Dns {
+            host,
+            temporary: source.is_temporary(),
+            problem,
+        });
     }
     let problem = trust::failure_in(error)?;
     Some(TransportError::Certificate { host, problem })
+}
+
+/// Some libraries add where to read on, for programmers.
+fn without_link(problem: &str) -> String {
+    problem
+        .split(": https://")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {

@@ -22,6 +22,7 @@ fn asked() -> Asked {
         tenant: "t1".into(),
         identity: "managed identity",
         client_id: Some("e502213f-1f15-4f03-9fb4-b546f51aafe9".into()),
+        other_id: None,
         claims: None,
     }
 }
@@ -280,6 +281,7 @@ fn every_refusal_of_the_token_proxy_has_its_reason() {
     let unknown = r#"{"error_description":"AADSTS700016: Not found","error_codes":[700016]}"#;
     let host = || API_SERVER.to_owned();
     let dns = || TransportError::Dns {
+        temporary: false,
         host: host(),
         problem: "unknown".into(),
     };

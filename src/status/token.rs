@@ -6,7 +6,7 @@ use super::{Explanation, LATER, Reason};
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::credential::token_proxy::TokenProxyError;
 use crate::credential::{TokenError, TokenService};
-use crate::excerpt::causes;
+use crate::excerpt::{Excerpt, causes};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
 use crate::mount::Asked;
 use crate::transport::TransportError;
@@ -214,9 +214,14 @@ fn shell_word(claim: &str) -> String {
 }
 
 fn of_imds(asked: &Asked, refusal: &ImdsRefusal) -> Explanation {
-    let identity = match &asked.client_id {
-        Some(id) => format!("client {}", short(id)),
-        None => "the system-assigned identity".to_owned(),
+    let identity = match (&asked.client_id, &asked.other_id) {
+        (Some(id), _) => format!("client {}", short(id)),
+        (None, Some(id)) => format!("identity {}", Excerpt(id)),
+        (None, None) => "the system-assigned identity".to_owned(),
+    };
+    let assign = match (&asked.client_id, &asked.other_id) {
+        (Some(id), _) | (None, Some(id)) => format!("RESOURCE-ID-OF-{}", shell_word(id)),
+        (None, None) => "[system]".to_owned(),
     };
     let refused = format!(
         "IMDS gave no token for {identity} of this node: {}",
@@ -230,15 +235,14 @@ fn of_imds(asked: &Asked, refusal: &ImdsRefusal) -> Explanation {
             "set userAssignedIdentityID to the client ID of one of the node's identities"
                 .to_owned(),
         ),
-        400 => (
+        // IMDS has no code for it, and no other request of ours is one that it would not understand.
+        400 if !description.contains("header") && !description.contains("api-version") => (
             Reason::IdentityNotAssigned,
             format!("{refused}: the identity isn't assigned to this resource"),
             format!(
                 "set userAssignedIdentityID to an identity that the node has (az aks show --name CLUSTER \
                  --resource-group GROUP --query identityProfile.kubeletidentity.clientId), or assign it: az vmss \
-                 identity assign --name NODE-POOL-SCALE-SET --resource-group NODE-GROUP --identities \
-                 RESOURCE-ID-OF-{}",
-                asked.client_id.as_deref().unwrap_or("THE-IDENTITY")
+                 identity assign --name NODE-POOL-SCALE-SET --resource-group NODE-GROUP --identities {assign}"
             ),
         ),
         429 => (

@@ -40,7 +40,7 @@ pub(super) fn of_transport(asked: &Asked, error: &TransportError, server: Server
         }
     };
     let (reason, fix) = match (error, server) {
-        (TransportError::Dns { host, .. }, Server::Vault) => (
+        (TransportError::Dns { host, temporary: false, .. }, Server::Vault) => (
             Reason::KvHostNotFound,
             format!(
                 "correct keyvaultName (az keyvault list --query \"[].name\"), or make the nodes' DNS know {host} (a \
@@ -64,7 +64,9 @@ pub(super) fn of_transport(asked: &Asked, error: &TransportError, server: Server
             (unreachable, way)
         }
         (TransportError::Timeout { .. }, _) => (Reason::Timeout, way),
-        (TransportError::TooLarge { .. } | TransportError::ForeignHost { .. }, Server::Vault) => {
+        (TransportError::TooLarge { .. }
+            | TransportError::ForeignHost { .. }
+            | TransportError::Challenge { .. }, Server::Vault) => {
             (Reason::KvUnexpectedAnswer, format!("check what answers for {} from the nodes", asked.host))
         }
         _ => (unreachable, way),

@@ -204,14 +204,27 @@ fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailur
         ),
         "ForbiddenByRbac" => (
             Reason::KvRbacDenied,
-            format!("{refused}: it has no role assignment that allows it"),
+            format!(
+                "{refused}: it has no role assignment that allows it (a new one takes up to ten minutes to count)"
+            ),
             format!(
                 "az role assignment create --role \"{role}\" --assignee-object-id {object_id} \
                  --assignee-principal-type ServicePrincipal --scope \"$(az keyvault show --name {vault} --query id \
-                 --output tsv)\" (it takes up to ten minutes to count)"
+                 --output tsv)\""
             ),
         ),
-        "ForbiddenByFirewall" | "ForbiddenByConnection" => (
+        "ForbiddenByConnection" => (
+            Reason::KvFirewallDenied,
+            format!(
+                "{refused}: it takes no calls from public networks: {}",
+                refusal.message
+            ),
+            format!(
+                "give the nodes a private endpoint to it, or let it be called from public networks: az keyvault update \
+                 --name {vault} --public-network-access Enabled"
+            ),
+        ),
+        "ForbiddenByFirewall" => (
             Reason::KvFirewallDenied,
             format!(
                 "{refused}: its firewall does not let the node in: {}",
@@ -248,7 +261,7 @@ fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
         .or(asked.client_id.as_deref());
     match client_id {
         Some(id) => format!("client {} ({})", short(id), asked.identity),
-        None => format!("the node's system-assigned {}", asked.identity),
+        None => format!("the node's {}", asked.identity),
     }
 }
 

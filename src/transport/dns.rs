@@ -23,6 +23,15 @@ pub(super) enum Place {
 #[error(transparent)]
 pub(super) struct DnsError(io::Error);
 
+impl DnsError {
+    /// Whether the resolver could not say (`EAI_AGAIN`), rather than that there is no address. The standard
+    /// library has no code for it, only the C library's words.
+    pub(super) fn is_temporary(&self) -> bool {
+        let words = self.0.to_string();
+        words.contains("Temporary failure") || words.contains("Try again")
+    }
+}
+
 impl Place {
     /// The addresses, with a port.
     pub(super) async fn addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
