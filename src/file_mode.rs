@@ -18,7 +18,8 @@ impl FileMode {
 
     /// A mode as people write it: octal digits such as `0644`, `644` or `0`.
     pub fn from_octal(text: &str) -> Option<Self> {
-        // `from_str_radix` would take a sign.
+        // Go reads a plus sign; `from_str_radix` would read a minus too.
+        let text = text.strip_prefix('+').unwrap_or(text);
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -43,7 +44,13 @@ mod tests {
 
     #[test]
     fn octal_digits_are_a_mode() {
-        for (text, bits) in [("0644", 0o644), ("644", 0o644), ("0", 0), ("000777", 0o777)] {
+        for (text, bits) in [
+            ("+0644", 0o644),
+            ("0644", 0o644),
+            ("644", 0o644),
+            ("0", 0),
+            ("000777", 0o777),
+        ] {
             assert_eq!(
                 FileMode::from_octal(text).map(FileMode::bits),
                 Some(bits),
@@ -57,7 +64,7 @@ mod tests {
             "rw-r--r--",
             "1777",
             "-644",
-            "+644",
+            "++644",
             "99999999999",
             " 644",
         ] {

@@ -29,6 +29,7 @@ mod mount;
 mod object;
 mod parameters;
 mod plan;
+mod private_folder;
 mod problems;
 mod rendering;
 mod request;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
@@ -45,6 +46,8 @@ pub struct Service {
     pub environment_files: EnvironmentFiles,
     /// What the operator decides for every class.
     pub conventions: Conventions,
+    /// Cancelled when mounts that are still under way must be answered now, since the process ends.
+    pub closing: CancellationToken,
     /// Most time for one mount.
     pub mount_timeout: Duration,
     /// Most bytes of all files of one mount.
@@ -111,10 +114,11 @@ impl CsiDriverProvider for Service {
         let (pod, result) = match request {
             Ok(request) => {
                 let pod = pod_name(&request.pod);
-                (
-                    pod,
-                    contain(self.clone().carry_out(request, deadline)).await,
-                )
+                let result = tokio::select! {
+                    result = contain(self.clone().carry_out(request, deadline)) => result,
+                    () = self.closing.cancelled() => Err(CallError::ShuttingDown),
+                };
+                (pod, result)
             }
             Err(error) => ("unknown".to_owned(), Err(error.into())),
         };

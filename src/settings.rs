@@ -28,7 +28,7 @@ use crate::transport::TransportSettings;
 ///
 /// Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, after_help = LIBRARIES)]
+#[command(version, args_override_self = true, args_conflicts_with_subcommands = true, after_help = LIBRARIES)]
 pub struct Settings {
     /// What to do; `serve` where nothing is said.
     #[command(subcommand)]

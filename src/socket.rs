@@ -4,17 +4,17 @@
 //! and so that a new provider takes over from an old one without a moment in between. Only root and the
 //! provider's own user may call.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::Stream;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::private_folder::PrivateFolder;
 
 /// The most bytes of a socket's path: `sun_path` in unix(7), without its last NUL.
 const MAX_PATH: usize = 107;
@@ -76,18 +76,9 @@ impl Socket {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let private = folder
-            .unwrap_or(Path::new("."))
-            .join(format!(".{}", std::process::id()));
-        // What is there is left over from a process that was killed at this very moment.
-        _ = fs::remove_dir_all(&private);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&private)
-            .map_err(failed)?;
-        let socket = bind_in(&private, path).map_err(failed);
-        _ = fs::remove_dir_all(&private);
-        socket
+        let private =
+            PrivateFolder::within(folder.unwrap_or(Path::new(".")), ".").map_err(failed)?;
+        bind_in(private.path(), path).map_err(failed)
     }
 
     /// Removes the socket's file, so that whoever comes now does not wait for a provider that is leaving.

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::cloud::environment_file::EnvironmentFileError;
 use crate::excerpt::Excerpt;
-use crate::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::identity::IdentityError;
 use crate::mount::{Asked, Failure, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
@@ -53,6 +53,9 @@ pub enum CallError {
         /// The size of all files in bytes.
         bytes: usize,
     },
+    /// The process ends.
+    #[error("the provider is stopping")]
+    ShuttingDown,
     /// A bug.
     #[error("the mount panicked")]
     Panicked,
@@ -114,6 +117,11 @@ impl Explanation {
                       --max-answer-size likewise, or spread the objects over several classes"
                     .to_owned(),
             },
+            CallError::ShuttingDown => Self {
+                reason: Reason::ShuttingDown,
+                cause: "the provider is stopping, and this mount did not end in time".to_owned(),
+                fix: "none needed: the driver asks the next provider by itself".to_owned(),
+            },
             CallError::Panicked => Self {
                 reason: Reason::Internal,
                 cause: "the provider has a bug that this mount met; other mounts go on".to_owned(),
@@ -130,8 +138,11 @@ impl Explanation {
             }
             ParameterError::Identity(IdentityError::Tokens(TokensError::Absent {
                 audience,
-                ..
-            })) => (Reason::TokenAudienceMissing, token_requests(audience)),
+                found,
+            })) => (
+                Reason::TokenAudienceMissing,
+                token_requests(audience, found),
+            ),
             _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
         };
         Self {
@@ -160,22 +171,19 @@ impl Explanation {
     }
 }
 
-/// The command that makes the driver send tokens for an audience. It replaces the list, so that what
-/// identity bindings need must not take from workload identities what they need.
-fn token_requests(audience: &str) -> String {
-    let audiences = match audience {
-        IDENTITY_BINDING_AUDIENCE => vec![WORKLOAD_IDENTITY_AUDIENCE, audience],
-        _ => vec![audience],
+/// The command that makes the driver send tokens for an audience too. Those that it sends already belong
+/// to somebody, and stay.
+fn token_requests(audience: &str, found: &str) -> String {
+    let patch = if found == "none" {
+        format!(
+            "merge --patch '{{\"spec\":{{\"tokenRequests\":[{{\"audience\":\"{audience}\"}}]}}}}'"
+        )
+    } else {
+        format!(
+            "json --patch '[{{\"op\":\"add\",\"path\":\"/spec/tokenRequests/-\",\"value\":{{\"audience\":\"{audience}\"}}}}]'"
+        )
     };
-    let requests: Vec<_> = audiences
-        .iter()
-        .map(|audience| format!("{{\"audience\":\"{audience}\"}}"))
-        .collect();
-    format!(
-        "kubectl patch csidriver secrets-store.csi.k8s.io --type merge --patch \
-         '{{\"spec\":{{\"tokenRequests\":[{}]}}}}'",
-        requests.join(",")
-    )
+    format!("kubectl patch csidriver secrets-store.csi.k8s.io --type {patch}")
 }
 
 fn of_mount(error: &MountError) -> Explanation {
@@ -239,7 +247,7 @@ fn of_objects(asked: &Asked, failures: &[ObjectFailure]) -> Explanation {
             .collect();
         let unnamed = failures.len() - 1 - others.len();
         cause = format!(
-            "{}; likewise {}",
+            "{}; also failed: {}",
             cause.trim_end_matches('.'),
             others.join(", ")
         );

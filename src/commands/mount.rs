@@ -24,6 +24,7 @@ use crate::commands::serve::{self, ServiceSetupError};
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
+use crate::private_folder::PrivateFolder;
 use crate::settings::MountSettings;
 use crate::socket::{Socket, SocketError};
 
@@ -61,6 +62,12 @@ pub enum MountCommandError {
     /// There is no folder for the socket of a provider inside this process.
     #[error("no temporary folder can be made")]
     TemporaryFolder(#[source] io::Error),
+    /// Signals cannot be heard.
+    #[error("signals cannot be handled")]
+    Signals(#[source] io::Error),
+    /// Ctrl-C.
+    #[error("stopped by a signal; nothing was written")]
+    Stopped,
     /// No provider answers at the socket.
     #[error("no provider answers at {}", path.display())]
     NoProvider {
@@ -89,9 +96,11 @@ pub enum MountCommandError {
 pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
     let class = Class::read(&settings.class, settings.class_name.as_deref())?;
     let request = request(&settings, &class)?;
-    let response = match &settings.endpoint {
-        Some(path) => call(path, request).await?,
-        None => call_own_provider(&settings, request).await?,
+    let stopped = serve::stop_signal().map_err(MountCommandError::Signals)?;
+    let response = tokio::select! {
+        response = ask(&settings, request) => response?,
+        // Ending here, and not by the signal itself, removes what was made for the call.
+        () = stopped => return Err(MountCommandError::Stopped),
     };
     if response.object_version.is_empty() {
         return Err(MountCommandError::NoObjectVersions);
@@ -99,6 +108,16 @@ pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
     let outcome = Volume::at(&settings.target)?.write(&response.files)?;
     print(&settings.target, &class, &response, outcome);
     Ok(())
+}
+
+async fn ask(
+    settings: &MountSettings,
+    request: MountRequest,
+) -> Result<MountResponse, MountCommandError> {
+    match &settings.endpoint {
+        Some(path) => call(path, request).await,
+        None => call_own_provider(settings, request).await,
+    }
 }
 
 /// What the driver would send.
@@ -164,8 +183,9 @@ async fn call_own_provider(
     settings: &MountSettings,
     request: MountRequest,
 ) -> Result<MountResponse, MountCommandError> {
-    let folder = PrivateFolder::new().map_err(MountCommandError::TemporaryFolder)?;
-    let path = folder.0.join("azure-rs.sock");
+    let folder = PrivateFolder::within(&std::env::temp_dir(), "provider-azure-rs-")
+        .map_err(MountCommandError::TemporaryFolder)?;
+    let path = folder.path().join("azure-rs.sock");
     let service = serve::service(&settings.provider)?;
     let socket = Socket::bind(&path)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -182,29 +202,6 @@ async fn call_own_provider(
     };
     let (_, response) = tokio::join!(serving, calling);
     response
-}
-
-/// A folder in the system's temporary one, removed with this value.
-struct PrivateFolder(PathBuf);
-
-impl PrivateFolder {
-    fn new() -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        let name = format!(
-            "provider-azure-rs-{}-{:08x}",
-            std::process::id(),
-            fastrand::u32(..)
-        );
-        let path = std::env::temp_dir().join(name);
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for PrivateFolder {
-    fn drop(&mut self) {
-        _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 async fn call(path: &Path, request: MountRequest) -> Result<MountResponse, MountCommandError> {

@@ -2,11 +2,13 @@
 //! draining.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
@@ -19,6 +21,9 @@ use crate::service::Service;
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
+
+/// How long the answers to mounts that did not end in time may take to get out.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Why there is no service to be served.
 #[derive(Debug, Error)]
@@ -42,7 +47,7 @@ pub enum ServeError {
     Service(#[from] ServiceSetupError),
     /// Signals cannot be heard.
     #[error("signals cannot be handled")]
-    Signals(#[source] std::io::Error),
+    Signals(#[source] io::Error),
     /// The gRPC server ended.
     #[error("the gRPC server ended")]
     Server(#[from] tonic::transport::Error),
@@ -50,7 +55,7 @@ pub enum ServeError {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
-    let stop = stop_signal()?;
+    let stop = stop_signal().map_err(ServeError::Signals)?;
     let service = service(&settings.provider)?;
     let path = settings.endpoint();
     let socket = Socket::bind(&path)?;
@@ -67,6 +72,7 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
         provider: Arc::new(Provider::new(transport, token_proxy)),
         environment_files: settings.environment_files()?,
         conventions: settings.conventions(),
+        closing: CancellationToken::new(),
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })
@@ -83,6 +89,7 @@ pub async fn serve(
     health
         .set_service_status(SERVICE_NAME, ServingStatus::Serving)
         .await;
+    let closing = service.closing.clone();
     let draining = tokio::sync::Notify::new();
     let stopped = async {
         stop.await;
@@ -100,6 +107,8 @@ pub async fn serve(
     let too_late = async {
         draining.notified().await;
         tokio::time::sleep(drain_timeout).await;
+        closing.cancel();
+        tokio::time::sleep(LAST_ANSWERS).await;
     };
     tokio::select! {
         result = serving => result?,
@@ -110,9 +119,9 @@ pub async fn serve(
 }
 
 /// Resolves on the first SIGTERM or SIGINT after this call.
-fn stop_signal() -> Result<impl Future<Output = ()>, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}

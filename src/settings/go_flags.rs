@@ -24,7 +24,8 @@ const SAME: [&str; 11] = [
 ];
 
 /// Flags that mean nothing here.
-const MEANINGLESS: [&str; 16] = [
+const MEANINGLESS: [&str; 17] = [
+    "custom-user-agent",
     "enable-pprof",
     "pprof-port",
     "metrics-backend",

@@ -82,6 +82,8 @@ pub enum Reason {
     TlsNotTrusted,
     /// Time ran out.
     Timeout,
+    /// The provider is stopping.
+    ShuttingDown,
     /// A bug.
     Internal,
 }
@@ -128,6 +130,7 @@ impl Reason {
             Self::KvUnexpectedAnswer => "KV_UNEXPECTED_ANSWER",
             Self::TlsNotTrusted => "TLS_NOT_TRUSTED",
             Self::Timeout => "TIMEOUT",
+            Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal => "INTERNAL",
         }
     }
@@ -175,6 +178,8 @@ impl Reason {
             | Self::TokenProxyFailed
             | Self::KvUnavailable => Code::Aborted,
             Self::Timeout => Code::DeadlineExceeded,
+            // A second call at once reaches the provider that takes over.
+            Self::ShuttingDown => Code::Unavailable,
             Self::Internal => Code::Internal,
         }
     }

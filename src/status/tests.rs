@@ -360,14 +360,21 @@ fn every_refusal_of_the_token_proxy_has_its_reason() {
 }
 
 #[test]
-fn a_missing_audience_is_added_to_those_that_there_may_be() {
+fn the_audiences_that_are_sent_already_stay() {
+    let alone = token_requests("api://AzureADTokenExchange", "none");
     assert!(
-        token_requests(WORKLOAD_IDENTITY_AUDIENCE)
-            .contains(r#"[{"audience":"api://AzureADTokenExchange"}]"#)
+        alone.ends_with(
+            r#"--type merge --patch '{"spec":{"tokenRequests":[{"audience":"api://AzureADTokenExchange"}]}}'"#
+        ),
+        "{alone}"
     );
-    let both =
-        r#"[{"audience":"api://AzureADTokenExchange"},{"audience":"api://AKSIdentityBinding"}]"#;
-    assert!(token_requests(IDENTITY_BINDING_AUDIENCE).contains(both));
+    let beside = token_requests("api://AKSIdentityBinding", "\"vault\"");
+    assert!(
+        beside.ends_with(
+            r#"--type json --patch '[{"op":"add","path":"/spec/tokenRequests/-","value":{"audience":"api://AKSIdentityBinding"}}]'"#
+        ),
+        "{beside}"
+    );
 }
 
 #[test]
@@ -378,7 +385,7 @@ fn several_objects_are_named_in_one_answer() {
     ];
     let text = explain(Failure::Objects(failures)).to_string();
     assert!(
-        text.contains("has no secret \"a\"; likewise secret \"b\" [KV_OBJECT_DISABLED]. Fix:"),
+        text.contains("has no secret \"a\"; also failed: secret \"b\" [KV_OBJECT_DISABLED]. Fix:"),
         "{text}"
     );
     failures = (0..500)

@@ -34,7 +34,7 @@ pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
                     "Key Vault {vault:?} has no {what} to start a history from: {there_are}"
                 ),
                 fix: format!(
-                    "correct objectVersion, or enable it: az keyvault {} list-versions --vault-name {vault} --name {}",
+                    "correct objectName or objectVersion, or enable a version: az keyvault {} list-versions --vault-name {vault} --name {}",
                     failure.fetch.kind.azure_name(),
                     failure.fetch.name.as_str()
                 ),
@@ -43,6 +43,11 @@ pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
         ObjectProblem::Secret(error @ RenderError::Encoding(_)) => unusable(
             error,
             "correct objectEncoding in the SecretProviderClass, or the secret's value in the vault",
+        ),
+        ObjectProblem::Secret(error @ RenderError::ContentType { .. }) => unusable(
+            error,
+            "set its content type to what it is, application/x-pem-file or application/x-pkcs12, or import the \
+             certificate again",
         ),
         ObjectProblem::Secret(error) => unusable(
             error,
@@ -178,6 +183,10 @@ fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailur
     let what = object.map_or_else(|| "an object".to_owned(), named);
     let name = object.map_or("NAME", |object| object.fetch.name.as_str());
     let kind = object.map_or("secret", |object| object.fetch.kind.azure_name());
+    let of_version = match object.map(|object| &object.fetch.version) {
+        Some(ObjectVersion::Exact(version)) => format!(" --version {}", version.as_str()),
+        _ => String::new(),
+    };
     let object_id = or_placeholder(&refusal.caller.object_id, "OBJECT-ID-OF-THE-IDENTITY");
     let refused = format!(
         "Key Vault {vault:?} refused {:?} on {what} to {}",
@@ -239,7 +248,7 @@ fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailur
             Reason::KvObjectDisabled,
             format!("{what} in Key Vault {vault:?} is disabled"),
             format!(
-                "az keyvault {kind} set-attributes --vault-name {vault} --name {name} --enabled true"
+                "az keyvault {kind} set-attributes --vault-name {vault} --name {name}{of_version} --enabled true"
             ),
         ),
         _ => (

@@ -208,3 +208,31 @@ async fn a_certificate_that_nobody_vouches_for_is_named() {
     ];
     expect_status(result, Code::FailedPrecondition, &words);
 }
+
+#[tokio::test]
+async fn a_401_that_is_not_the_vaults_does_no_lasting_harm() {
+    for challenge in [
+        "Bearer foo=1",
+        "Basic realm=\"proxy\"",
+        "Bearer resource=\"https://evil.example\"",
+    ] {
+        let effect = Effect::Answer {
+            status: 401,
+            body: String::new(),
+            content_type: "application/json".to_owned(),
+            headers: [("www-authenticate".to_owned(), challenge.to_owned())].into(),
+        };
+        let node = Node::start().await;
+        node.vault.set_secret("S", "v");
+        node.azure
+            .faults()
+            .next(1, Target::vault(VAULT).unauthenticated(), effect);
+        let result = node.mount(&Class::of_secret("S")).await;
+        let words = [
+            "[KV_UNEXPECTED_ANSWER] ",
+            "answered 401 without the challenge that Key Vault gives",
+        ];
+        expect_status(result, Code::FailedPrecondition, &words);
+        node.mount(&Class::of_secret("S")).await.unwrap();
+    }
+}

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::support::class::Class;
 use crate::support::provider::command;
-use crate::support::{Node, VAULT, files};
+use crate::support::{Node, VAULT, expect_status, files};
 
 #[tokio::test]
 async fn mounts_under_way_end_after_sigterm() {
@@ -52,8 +52,9 @@ async fn draining_is_bounded() {
     node.provider.signal(Signal::TERM);
     assert!(node.provider.ended().await.success());
     assert!(start.elapsed() < Duration::from_secs(5));
-    assert!(mount.await.unwrap().is_err());
-    assert!(node.provider.log().contains("cut off"));
+    let answer = mount.await.unwrap().map(tonic::Response::into_inner);
+    expect_status(answer, Code::Unavailable, &["[SHUTTING_DOWN] "]);
+    assert!(node.provider.log().contains("SHUTTING_DOWN"));
 }
 
 #[tokio::test]
