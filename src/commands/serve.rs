@@ -64,7 +64,7 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
     Ok(Service {
         provider: Arc::new(Provider::new(transport)),
         environment_files: settings.environment_files()?,
-        conventions: settings.conventions(),
+        conventions: settings.files.conventions(),
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })
