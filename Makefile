@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs witness figures generate
+.PHONY: help demo test lint witness figures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ help: ## List the targets
 demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
 	@$(CARGO) build --workspace
-	@exec target/debug/demo
+	@exec "$${CARGO_TARGET_DIR:-target}/debug/demo"
 
 test: ## Run all tests: pure modules, and the real binary on a real socket against the emulator
 	$(CARGO) test --workspace
@@ -23,11 +23,12 @@ lint: ## Check formatting, lints and the documentation's links, with warnings de
 
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
-	crates/emulator/witness/run target/debug/azure-emulator
+	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
 
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs
-	$(CARGO) run --quiet --package bench -- startup target/release/provider-azure-rs
+	$(CARGO) build --workspace
+	@target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/bench" startup "$$target/release/provider-azure-rs"
 
 generate: ## Make src/generated again from proto/
 	$(CARGO) run --package codegen

@@ -7,9 +7,11 @@ mod validate;
 use std::error::Error;
 use std::process::ExitCode;
 
+use tracing::level_filters::LevelFilter;
+
 use crate::excerpt::causes;
 use crate::settings::{Command, Settings};
-use crate::telemetry::{self, FAILED_MOUNTS, directives};
+use crate::telemetry::{self, FAILED_MOUNTS, targets};
 
 /// The names under which this provider serves classes.
 const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
@@ -19,16 +21,17 @@ pub async fn run(settings: Settings) -> ExitCode {
     let result: Result<(), Box<dyn Error>> =
         match settings.command.unwrap_or(Command::Serve(settings.serve)) {
             Command::Serve(serve) => {
-                telemetry::start(
-                    &directives(serve.logs.log_level),
-                    serve.logs.log_format_json,
-                );
+                telemetry::start(targets(serve.logs.log_level), serve.logs.log_format_json);
+                if !settings.ignored.is_empty() {
+                    let flags = settings.ignored.join(" ");
+                    tracing::warn!(flags, "these flags of the Go provider mean nothing here");
+                }
                 serve::run(serve).await.map_err(Into::into)
             }
             Command::Mount(mount) => {
                 // The failure itself is said below, once.
-                let directives = format!("{},{FAILED_MOUNTS}=off", directives(mount.log_level));
-                telemetry::start(&directives, false);
+                let targets = targets(mount.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
+                telemetry::start(targets, false);
                 mount::run(mount).await.map_err(Into::into)
             }
             Command::Validate(validate) => return validate::run(&validate),

@@ -6,6 +6,7 @@
 //! gets a credential of its own, and Entra ID refuses it.
 
 pub mod refusal;
+pub mod token_proxy;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::credential::token_proxy::{TokenProxy, TokenProxyError};
 use crate::identity::{Identity, ManagedIdentity};
 use crate::parameters::TenantId;
 use crate::retry::{Again, retry};
@@ -47,6 +49,7 @@ const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 #[derive(Debug)]
 pub struct Credentials {
     transport: Transport,
+    token_proxy: Arc<TokenProxy>,
     known: Mutex<LruCache<IdentityKey, Arc<Credential>>>,
 }
 
@@ -109,6 +112,8 @@ pub enum TokenService {
     Entra,
     /// The Azure Instance Metadata Service of the node.
     Imds,
+    /// The token proxy of the AKS cluster.
+    TokenProxy,
 }
 
 impl fmt::Display for TokenService {
@@ -116,6 +121,7 @@ impl fmt::Display for TokenService {
         f.write_str(match self {
             Self::Entra => "Entra ID",
             Self::Imds => "IMDS",
+            Self::TokenProxy => "the AKS token proxy",
         })
     }
 }
@@ -129,6 +135,13 @@ pub enum TokenError {
     /// IMDS answered with an error of its own.
     #[error("IMDS refused the identity")]
     Imds(#[source] ImdsRefusal),
+    /// The token proxy answered with an error: one of Entra ID's, which it relays, or one of its own, which
+    /// has no code.
+    #[error("the AKS token proxy refused the identity")]
+    TokenProxy(#[source] EntraRefusal),
+    /// The token proxy is not known well enough to be asked.
+    #[error("the AKS token proxy cannot be found")]
+    NoTokenProxy(#[source] TokenProxyError),
     /// The service could not be asked, or did not answer.
     #[error("{service} cannot be asked for a token")]
     Transport {
@@ -156,9 +169,10 @@ pub enum TokenError {
 
 impl Credentials {
     /// No credentials yet.
-    pub fn new(transport: Transport) -> Self {
+    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
         Self {
             transport,
+            token_proxy: Arc::new(token_proxy),
             known: Mutex::new(LruCache::new(MAX_IDENTITIES)),
         }
     }
@@ -202,17 +216,26 @@ impl Credentials {
                 assertion,
             } => (
                 TokenService::Entra,
-                assertion_credential(client_id, assertion, self.entra_options(cloud))?,
+                assertion_credential(
+                    client_id,
+                    assertion,
+                    authority(cloud, self.transport.for_entra()),
+                )?,
             ),
-            Identity::Binding { .. } => {
-                return Err(azure_core::Error::with_message(
-                    ErrorKind::Other,
-                    "identity binding is not available in this version",
-                ));
-            }
+            Identity::Binding {
+                client_id,
+                assertion,
+            } => (
+                TokenService::TokenProxy,
+                assertion_credential(
+                    client_id,
+                    assertion,
+                    authority(cloud, self.token_proxy.for_credential()),
+                )?,
+            ),
             Identity::ServicePrincipal { client_id, secret } => {
                 let options = ClientSecretCredentialOptions {
-                    client_options: self.entra_options(cloud),
+                    client_options: authority(cloud, self.transport.for_entra()),
                 };
                 let secret = secret.expose_str().unwrap_or_default().to_owned();
                 let credential = ClientSecretCredential::new(
@@ -248,16 +271,17 @@ impl Credentials {
             waiting: AtomicUsize::new(0),
         })
     }
+}
 
-    fn entra_options(&self, cloud: &Cloud) -> ClientOptions {
-        let mut configuration = CustomConfiguration::default();
-        cloud
-            .authority()
-            .clone_into(&mut configuration.authority_host);
-        ClientOptions {
-            cloud: Some(Arc::new(CloudConfiguration::Custom(configuration))),
-            ..self.transport.for_entra()
-        }
+/// The options with the cloud's Entra ID.
+fn authority(cloud: &Cloud, options: ClientOptions) -> ClientOptions {
+    let mut configuration = CustomConfiguration::default();
+    cloud
+        .authority()
+        .clone_into(&mut configuration.authority_host);
+    ClientOptions {
+        cloud: Some(Arc::new(CloudConfiguration::Custom(configuration))),
+        ..options
     }
 }
 
@@ -283,11 +307,21 @@ impl Credential {
 
     fn understand(&self, error: &azure_core::Error) -> TokenError {
         let service = self.service;
+        // Before the failure of a request, which may be what it is made of.
+        if let Some(error) = in_chain::<TokenProxyError>(error) {
+            return TokenError::NoTokenProxy(error.clone());
+        }
         match in_chain::<TransportError>(error) {
-            Some(TransportError::Refused(refusal)) if service == TokenService::Entra => {
-                TokenError::Entra(EntraRefusal::read(refusal))
+            Some(TransportError::Refused(refusal)) => {
+                let of_entra = EntraRefusal::read(refusal);
+                match service {
+                    TokenService::Entra => TokenError::Entra(of_entra),
+                    TokenService::TokenProxy => TokenError::TokenProxy(of_entra),
+                    // IMDS asks Entra ID in its turn, and passes on what that one says.
+                    TokenService::Imds if of_entra.code.is_some() => TokenError::Entra(of_entra),
+                    TokenService::Imds => TokenError::Imds(ImdsRefusal::read(refusal)),
+                }
             }
-            Some(TransportError::Refused(refusal)) => TokenError::Imds(ImdsRefusal::read(refusal)),
             Some(error) => TokenError::Transport {
                 service,
                 source: error.clone(),
@@ -315,9 +349,10 @@ impl TokenCredential for Credential {
     ) -> azure_core::Result<AccessToken> {
         let _waiting = Waiting::count(&self.waiting);
         let again = |error: &TokenError| match error {
-            TokenError::Entra(refusal) => refusal.again(),
+            TokenError::Entra(refusal) | TokenError::TokenProxy(refusal) => refusal.again(),
             TokenError::Imds(refusal) => refusal.again(),
             TokenError::Transport { source, .. } if source.is_transient() => Again::Soon,
+            TokenError::NoTokenProxy(error) if error.is_transient() => Again::Soon,
             _ => Again::No,
         };
         let attempts = retry(Instant::now() + TOKEN_TIMEOUT, again, || {
@@ -367,6 +402,7 @@ impl ClientAssertion for ServiceAccountToken {
 mod tests {
     use super::*;
     use crate::cloud::CloudChoice;
+    use crate::credential::token_proxy::TokenProxySettings;
     use crate::transport::TransportSettings;
 
     fn workload(client_id: &str, assertion: &str) -> Identity {
@@ -379,7 +415,17 @@ mod tests {
     #[test]
     fn identities_share_a_credential_only_with_themselves() {
         let transport = Transport::new(&TransportSettings::default()).unwrap();
-        let credentials = Credentials::new(transport);
+        let token_proxy = TokenProxy::new(
+            TokenProxySettings {
+                url: "https://proxy".parse().unwrap(),
+                server_name: None,
+                ca_file: None,
+                api_server_address: None,
+                api_server_port: 443,
+            },
+            &transport,
+        );
+        let credentials = Credentials::new(transport, token_proxy);
         let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
             credentials.of(identity, tenant, cloud).unwrap()
@@ -395,10 +441,6 @@ mod tests {
             client_id: "c".into(),
             secret: "a.b.c".to_owned().into(),
         };
-        assert_ne!(
-            IdentityKey::of(&binding, &tenant, &cloud),
-            IdentityKey::of(&principal, &tenant, &cloud)
-        );
         let first = of(&workload("c", "a.b.c"), &tenant, &cloud);
         assert!(Arc::ptr_eq(
             &first,
@@ -407,6 +449,7 @@ mod tests {
         let others = [
             of(&workload("c", "a.b.d"), &tenant, &cloud),
             of(&workload("d", "a.b.c"), &tenant, &cloud),
+            of(&binding, &tenant, &cloud),
             of(&principal, &tenant, &cloud),
             of(
                 &workload("c", "a.b.c"),

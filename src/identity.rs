@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use crate::excerpt::Excerpt;
 use crate::sensitive::Sensitive;
+use crate::service_account_tokens::{ServiceAccountTokens, TokensError};
 
 /// The audience of the token that Entra ID exchanges for a workload identity.
 pub const WORKLOAD_IDENTITY_AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -102,17 +103,9 @@ pub enum IdentityError {
         /// The key that is missing or empty.
         missing: &'static str,
     },
-    /// The class wants workload identity, and the driver sent no token for it.
-    #[error(
-        "clientID: the driver sent no service account token for audience {audience} (it sent {found}); the \
-         CSIDriver object secrets-store.csi.k8s.io needs spec.tokenRequests with audience: {audience}"
-    )]
-    NoToken {
-        /// The audience that is needed.
-        audience: &'static str,
-        /// The audiences that there are.
-        found: String,
-    },
+    /// The class wants the pod's own identity, and there is no token for it.
+    #[error("clientID: {0}")]
+    Tokens(#[from] TokensError),
     /// An ID that cannot be one.
     #[error("{field}: expected {expected}, found {found}")]
     Malformed {
@@ -138,7 +131,7 @@ impl Identity {
     /// `userAssignedIdentityID` alone means managed identity.
     pub fn decide(
         parameters: &IdentityParameters<'_>,
-        tokens: &BTreeMap<String, Sensitive>,
+        tokens: &ServiceAccountTokens,
         node_publish_secret: &BTreeMap<String, Sensitive>,
     ) -> Result<Self, IdentityError> {
         at_most_one(parameters)?;
@@ -224,10 +217,7 @@ fn is_resource_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.()".contains(&byte))
 }
 
-fn workload(
-    client_id: &str,
-    tokens: &BTreeMap<String, Sensitive>,
-) -> Result<Identity, IdentityError> {
+fn workload(client_id: &str, tokens: &ServiceAccountTokens) -> Result<Identity, IdentityError> {
     let (client_id, assertion) = with_token(client_id, tokens, WORKLOAD_IDENTITY_AUDIENCE)?;
     Ok(Identity::Workload {
         client_id,
@@ -235,10 +225,7 @@ fn workload(
     })
 }
 
-fn binding(
-    client_id: &str,
-    tokens: &BTreeMap<String, Sensitive>,
-) -> Result<Identity, IdentityError> {
+fn binding(client_id: &str, tokens: &ServiceAccountTokens) -> Result<Identity, IdentityError> {
     if client_id.is_empty() {
         return Err(IdentityError::BindingNeedsClientId);
     }
@@ -251,19 +238,13 @@ fn binding(
 
 fn with_token(
     client_id: &str,
-    tokens: &BTreeMap<String, Sensitive>,
+    tokens: &ServiceAccountTokens,
     audience: &'static str,
 ) -> Result<(String, Sensitive), IdentityError> {
     if !is_client_id(client_id) {
         return Err(malformed_client_id("clientID", client_id));
     }
-    match tokens.get(audience) {
-        Some(assertion) => Ok((client_id.to_owned(), assertion.clone())),
-        None => Err(IdentityError::NoToken {
-            audience,
-            found: audiences(tokens),
-        }),
-    }
+    Ok((client_id.to_owned(), tokens.of_audience(audience)?))
 }
 
 /// The application in a pod's Secret. The keys' case does not matter; other keys are nobody's business.
@@ -343,26 +324,12 @@ fn malformed_client_id(field: &'static str, found: &str) -> IdentityError {
     }
 }
 
-fn audiences(tokens: &BTreeMap<String, Sensitive>) -> String {
-    if tokens.is_empty() {
-        return "none".to_owned();
-    }
-    let names: Vec<_> = tokens
-        .keys()
-        .map(|audience| Excerpt(audience).to_string())
-        .collect();
-    names.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tokens() -> BTreeMap<String, Sensitive> {
-        BTreeMap::from([(
-            WORKLOAD_IDENTITY_AUDIENCE.to_owned(),
-            "a.b.c".to_owned().into(),
-        )])
+    fn tokens() -> ServiceAccountTokens {
+        format!(r#"{{"{WORKLOAD_IDENTITY_AUDIENCE}":{{"token":"a.b.c"}}}}"#).into()
     }
 
     fn decide(parameters: &IdentityParameters<'_>) -> Result<Identity, IdentityError> {
@@ -464,27 +431,6 @@ mod tests {
         ] {
             let error = decide(&parameters).unwrap_err().to_string();
             assert!(error.contains(message), "{error} should contain {message}");
-        }
-    }
-
-    #[test]
-    fn a_missing_token_names_the_audience_and_the_setting() {
-        let parameters = IdentityParameters {
-            client_id: "c",
-            ..Default::default()
-        };
-        let other = BTreeMap::from([(
-            "api://other".to_owned(),
-            Sensitive::from("canary".to_owned()),
-        )]);
-        for (tokens, found) in [(BTreeMap::new(), "none"), (other, "\"api://other\"")] {
-            let error = Identity::decide(&parameters, &tokens, &BTreeMap::new())
-                .unwrap_err()
-                .to_string();
-            for part in [WORKLOAD_IDENTITY_AUDIENCE, "spec.tokenRequests", found] {
-                assert!(error.contains(part), "{error} should contain {part}");
-            }
-            assert!(!error.contains("canary"));
         }
     }
 

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use provider_azure_rs::commands;
 use provider_azure_rs::settings::Settings;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    commands::run(Settings::parse()).await
+    commands::run(Settings::from_command_line(std::env::args_os())).await
 }

@@ -15,8 +15,9 @@ use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
 use crate::credential::TokenService;
+use crate::credential::token_proxy::TokenProxy;
 use crate::file_mode::FileMode;
-use crate::identity::Identity;
+use crate::identity::{Identity, ManagedIdentity};
 use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
@@ -74,6 +75,8 @@ pub struct Asked {
     pub identity: &'static str,
     /// Its client ID, where the class names one.
     pub client_id: Option<String>,
+    /// The object ID or resource ID, where the class names one of those instead.
+    pub other_id: Option<String>,
     /// What the pod's token says, for a workload identity.
     pub claims: Option<Claims>,
 }
@@ -133,9 +136,9 @@ pub enum ObjectProblem {
 
 impl Provider {
     /// A provider that has talked to nobody yet.
-    pub fn new(transport: Transport) -> Self {
+    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
         Self {
-            vaults: Vaults::new(transport),
+            vaults: Vaults::new(transport, token_proxy),
         }
     }
 
@@ -370,6 +373,12 @@ impl Asked {
             tenant: plan.tenant.as_str().to_owned(),
             identity: plan.identity.kind(),
             client_id: plan.identity.client_id().map(str::to_owned),
+            other_id: match &plan.identity {
+                Identity::Managed(
+                    ManagedIdentity::ObjectId(id) | ManagedIdentity::ResourceId(id),
+                ) => Some(id.clone()),
+                _ => None,
+            },
             claims: match &plan.identity {
                 Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
                     Claims::of(assertion)

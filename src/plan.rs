@@ -138,7 +138,7 @@ pub fn conflicts(fetches: &[(usize, &Fetch)]) -> Problems<PlanError> {
     let mut files = BTreeMap::new();
     for &(second, fetch) in fetches {
         let (first, known) = *files.entry(fetch.first_path()).or_insert((second, fetch));
-        if known != fetch {
+        if !known.gives_what(fetch) {
             problems.push(PlanError::SamePath {
                 first,
                 second,
@@ -180,7 +180,7 @@ fn history_conflicts(fetches: &[(usize, &Fetch)], problems: &mut Problems<PlanEr
                 .and_then(|number| number.parse::<u32>().ok());
             if let (Some(&(first, history, count)), Some(number)) = (histories.get(folder), number)
                 && number < count
-                && history != fetch
+                && !history.gives_what(fetch)
             {
                 problems.push(PlanError::SamePath {
                     first,
@@ -213,6 +213,16 @@ impl Fetch {
             path: object.path,
             mode: object.mode.unwrap_or(default_mode),
         }
+    }
+
+    /// Whether both give the same bytes. The mode may differ: the driver takes the later one's.
+    fn gives_what(&self, other: &Self) -> bool {
+        let Self { mode, .. } = self;
+        *self
+            == Self {
+                mode: *mode,
+                ..other.clone()
+            }
     }
 
     /// The path of its first file.
@@ -274,6 +284,13 @@ mod tests {
             vec![fetch("a", "a"), fetch("b", "b")],
             vec![fetch("a", "x/a"), fetch("b", "x/b"), fetch("c", "xy")],
             vec![fetch("a", "a"), fetch("a", "a")],
+            vec![
+                fetch("a", "a"),
+                Fetch {
+                    mode: FileMode::new(0).unwrap(),
+                    ..fetch("a", "a")
+                },
+            ],
         ];
         for fetches in fits {
             assert_eq!(check_paths(&fetches), []);

@@ -5,15 +5,20 @@
 // The comments on flags are their help texts, which have no Markdown.
 #![allow(clippy::doc_markdown)]
 
+mod go_flags;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 use url::Url;
 
 use crate::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFiles};
 use crate::cloud::{Cloud, CloudChoice, CloudError};
+use crate::credential::token_proxy::TokenProxySettings;
 use crate::file_mode::FileMode;
 use crate::parameters;
 use crate::plan::{Conventions, HistoryCount};
@@ -31,11 +36,26 @@ pub struct Settings {
     /// The flags of `serve`, without its name.
     #[command(flatten)]
     pub serve: ServeSettings,
+    /// Flags of the Go provider that were given and mean nothing here.
+    #[arg(skip)]
+    pub ignored: Vec<String>,
+}
+
+impl Settings {
+    /// Reads a command line, ours or the Go provider's. Prints what is wrong with it, or the help that it
+    /// asks for, and ends the process.
+    pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        let adapted = go_flags::adapt(arguments);
+        Self {
+            ignored: adapted.ignored,
+            ..Self::parse_from(adapted.arguments)
+        }
+    }
 }
 
 const LIBRARIES: &str = "\
 Also read from the environment: SSL_CERT_FILE and SSL_CERT_DIR (trusted certificates, instead of the
-system's), HTTPS_PROXY and NO_PROXY (never used for IMDS).";
+system's), HTTPS_PROXY and NO_PROXY (never used for IMDS and the AKS token proxy).";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -187,6 +207,85 @@ pub struct ProviderSettings {
     /// Another address for IMDS than http://169.254.169.254
     #[arg(long, value_name = "URL", env = "AZURE_POD_IDENTITY_AUTHORITY_HOST", value_parser = http_url)]
     pub imds_endpoint: Option<Url>,
+    /// Tokens by identity binding.
+    #[command(flatten)]
+    pub identity_binding: IdentityBindingSettings,
+}
+
+/// Flags of AKS identity bindings, for classes with useAzureTokenProxy. Empty is as good as not said, for
+/// charts that always say something.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Identity binding")]
+pub struct IdentityBindingSettings {
+    /// AKS token proxy, which classes with useAzureTokenProxy get their tokens from; never asked through
+    /// HTTPS_PROXY
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "PROVIDER_AZURE_RS_TOKEN_PROXY_URL",
+        default_value = TOKEN_PROXY,
+        value_parser = token_proxy_url
+    )]
+    pub token_proxy_url: Url,
+    /// Name that TLS knows the token proxy by (a….ests.aks); where it is not said, computed from the API
+    /// server's certificate at the first mount that needs it
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PROVIDER_AZURE_RS_SNI_NAME",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = server_name
+    )]
+    pub sni_name: String,
+    /// PEM certificates to trust for the token proxy and the API server, and no others; where it is not
+    /// said, the pod's /var/run/secrets/kubernetes.io/serviceaccount/ca.crt if there is one, else the same
+    /// as for Azure
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PROVIDER_AZURE_RS_TOKEN_PROXY_CA_FILE",
+        default_value = "",
+        hide_default_value = true,
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    pub token_proxy_ca_file: PathBuf,
+    /// Address of the cluster's API server; where it is none (the kubelet may say a name), DNS is asked for
+    /// kubernetes.default.svc.cluster.local
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "KUBERNETES_SERVICE_HOST",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub kubernetes_service_host: String,
+    /// Port of the cluster's API server
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "KUBERNETES_SERVICE_PORT",
+        default_value = "443",
+        value_parser = service_port
+    )]
+    pub kubernetes_service_port: u16,
+}
+
+/// The API server, which AKS has the token proxy behind.
+const TOKEN_PROXY: &str = "https://kubernetes.default.svc.cluster.local";
+
+impl IdentityBindingSettings {
+    /// What the token proxy needs of it.
+    pub fn token_proxy(&self) -> TokenProxySettings {
+        let ca_file = &self.token_proxy_ca_file;
+        TokenProxySettings {
+            url: self.token_proxy_url.clone(),
+            server_name: Some(self.sni_name.clone()).filter(|name| !name.is_empty()),
+            ca_file: Some(ca_file.clone()).filter(|path| !path.as_os_str().is_empty()),
+            api_server_address: self.kubernetes_service_host.parse().ok(),
+            api_server_port: self.kubernetes_service_port,
+        }
+    }
 }
 
 impl ProviderSettings {
@@ -463,6 +562,43 @@ fn http_url(text: &str) -> Result<Url, String> {
         .ok_or_else(|| "expected a URL such as http://127.0.0.1:8080".to_owned())
 }
 
+/// A URL that requests can be put below, as the Azure SDK for Go has it.
+fn token_proxy_url(text: &str) -> Result<Url, String> {
+    let text = if text.is_empty() { TOKEN_PROXY } else { text };
+    Url::parse(text)
+        .ok()
+        .filter(|url| {
+            url.scheme() == "https"
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
+        .ok_or_else(|| {
+            format!("expected an https URL such as {TOKEN_PROXY}, without user, query and fragment")
+        })
+}
+
+/// A name that can stand in DNS, or nothing.
+fn server_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_lowercase();
+    let fits = Url::parse(&format!("https://{name}")).is_ok_and(|url| url.domain() == Some(&name))
+        && rustls::pki_types::DnsName::try_from(name.as_str()).is_ok();
+    if fits || text.is_empty() {
+        Ok(name)
+    } else {
+        Err("expected a name such as a….ests.aks".to_owned())
+    }
+}
+
+fn service_port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(443),
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err("expected a port such as 443".to_owned()),
+    }
+}
+
 fn file_mode(text: &str) -> Result<FileMode, String> {
     FileMode::from_octal(text).ok_or_else(|| "expected octal digits from 0000 to 0777".to_owned())
 }
@@ -500,6 +636,46 @@ mod tests {
     }
 
     #[test]
+    fn identity_bindings_have_the_defaults_of_every_cluster() {
+        let said = |arguments: &[&str]| {
+            let settings = parse(arguments).unwrap();
+            settings.serve.provider.identity_binding.token_proxy()
+        };
+        let empty = [
+            "--token-proxy-url=",
+            "--sni-name=",
+            "--token-proxy-ca-file=",
+            "--kubernetes-service-host=",
+            "--kubernetes-service-port=",
+        ];
+        for arguments in [&[][..], &empty, &["--kubernetes-service-host=a.example"]] {
+            let settings = said(arguments);
+            assert_eq!(
+                settings.url.as_str(),
+                "https://kubernetes.default.svc.cluster.local/"
+            );
+            assert_eq!((settings.server_name, settings.ca_file), (None, None));
+            // A test may itself run in a cluster.
+            if !arguments.is_empty() {
+                assert_eq!(settings.api_server_address, None);
+            }
+        }
+        let settings = said(&[
+            "--token-proxy-url=https://proxy:8443/below",
+            "--sni-name=A.ests.aks",
+            "--token-proxy-ca-file=/ca.crt",
+            "--kubernetes-service-host=fd00::1",
+            "--kubernetes-service-port=6443",
+        ]);
+        assert_eq!(settings.url.as_str(), "https://proxy:8443/below");
+        assert_eq!(settings.server_name.as_deref(), Some("a.ests.aks"));
+        assert_eq!(settings.ca_file, Some(PathBuf::from("/ca.crt")));
+        let address = "fd00::1".parse().unwrap();
+        assert_eq!(settings.api_server_address, Some(address));
+        assert_eq!(settings.api_server_port, 6443);
+    }
+
+    #[test]
     fn a_flag_that_cannot_be_is_refused() {
         for arguments in [
             ["--endpoint", "tcp://127.0.0.1:80"],
@@ -511,6 +687,14 @@ mod tests {
             ["--provider-name", "a/b"],
             ["--healthz-port", "70000"],
             ["--healthz-path", "healthz"],
+            ["--token-proxy-url", "http://proxy"],
+            ["--token-proxy-url", "https://user@proxy"],
+            ["--token-proxy-url", "https://proxy/?query"],
+            ["--token-proxy-url", "proxy:443"],
+            ["--sni-name", "a b"],
+            ["--sni-name", "a/b"],
+            ["--sni-name", "10.0.0.1"],
+            ["--kubernetes-service-port", "0"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

@@ -1,30 +1,42 @@
 //! Logs: one line per event on standard error, as text or JSON.
 
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The target of the line that a failed mount writes. Whoever shows the failure by itself turns it off.
 pub const FAILED_MOUNTS: &str = "provider_azure_rs::failed_mounts";
 
 /// What is logged at a level. Libraries are heard from `warn` up, and at every level where `trace` is
 /// asked for: none of them logs a secret, which the tests check.
-pub fn directives(level: Level) -> String {
+pub fn targets(level: Level) -> Targets {
     if level == Level::TRACE {
-        "trace".to_owned()
+        Targets::new().with_default(level)
     } else {
-        format!("warn,provider_azure_rs={level}")
+        Targets::new()
+            .with_default(level.min(Level::WARN))
+            .with_target("provider_azure_rs", level)
     }
 }
 
-/// Starts logging what the directives of [`EnvFilter`] let through.
-pub fn start(directives: &str, json: bool) {
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(directives))
-        .with_writer(std::io::stderr);
+/// Starts logging what these targets let through.
+pub fn start(targets: Targets, json: bool) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     if json {
-        lines.json().flatten_event(true).init();
+        registry
+            .with(lines.json().flatten_event(true).with_filter(targets))
+            .init();
     } else {
-        lines.with_ansi(false).with_target(false).init();
+        registry
+            .with(
+                lines
+                    .with_ansi(false)
+                    .with_target(false)
+                    .with_filter(targets),
+            )
+            .init();
     }
     report_panics();
 }

@@ -1,5 +1,5 @@
-//! [`Transport`], the one HTTP client of the process, in the three shapes that the Azure SDK's clients
-//! get it in: for vaults, for Entra ID, and for IMDS.
+//! [`Transport`], the one HTTP client of the process, in the shapes that the Azure SDK's clients get it
+//! in: for vaults, for Entra ID, for IMDS, and for a [`Peer`] that stands in for one of them.
 //!
 //! The SDK's own client is not used, and neither are its retries. Whatever goes wrong on the way, and
 //! every answer that is not a success, becomes a [`TransportError`] that the SDK passes through
@@ -15,6 +15,7 @@
 
 mod challenge;
 mod dns;
+mod peer;
 mod trust;
 
 use std::collections::HashMap;
@@ -38,7 +39,8 @@ use url::Url;
 use crate::excerpt::one_line;
 use crate::transport::challenge::{Challenge, Challenges};
 
-pub use trust::TrustError;
+pub use peer::Peer;
+pub use trust::{Trust, TrustError};
 
 /// How long a TCP and TLS handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -68,6 +70,7 @@ pub struct Transport {
     direct: reqwest::Client,
     imds_endpoint: Option<Url>,
     challenges: Arc<Challenges>,
+    trust: Trust,
 }
 
 /// Why there is no HTTP client.
@@ -81,22 +84,17 @@ pub enum TransportSetupError {
         "the HTTP client cannot be set up; HTTPS_PROXY, HTTP_PROXY and NO_PROXY may be malformed"
     )]
     Client(#[source] reqwest::Error),
+    /// A peer's name cannot stand in a URL.
+    #[error("{0} has a name that cannot stand in a URL")]
+    Name(String),
 }
 
 impl Transport {
     /// The transport with the system's trusted certificates, those that `SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` name, and the operator's.
     pub fn new(settings: &TransportSettings) -> Result<Self, TransportSetupError> {
-        let tls = trust::client_config(settings.ca_file.as_deref())?;
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .dns_resolver(dns::SystemResolver)
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .tcp_nodelay(true)
-        };
+        let trust = Trust::usual(settings.ca_file.as_deref())?;
+        let builder = || client_builder(trust.tls()).dns_resolver(dns::SystemResolver);
         Ok(Self {
             outbound: builder().build().map_err(TransportSetupError::Client)?,
             direct: builder()
@@ -105,7 +103,13 @@ impl Transport {
                 .map_err(TransportSetupError::Client)?,
             imds_endpoint: settings.imds_endpoint.clone(),
             challenges: Arc::default(),
+            trust,
         })
+    }
+
+    /// Who vouches for every server that is not a [`Peer`] with a CA of its own.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// For the clients of one vault. Requests to any other host are refused, since each carries the
@@ -128,10 +132,29 @@ impl Transport {
     /// For credentials that ask IMDS.
     pub fn for_imds(&self) -> ClientOptions {
         Shape {
-            base: self.imds_endpoint.clone(),
+            substitute: self.imds_endpoint.clone().map(Substitute::at),
             ..Shape::of(&self.direct)
         }
         .into_options()
+    }
+}
+
+/// What all clients have in common.
+fn client_builder(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tcp_nodelay(true)
+}
+
+/// The options of an SDK client that sends its requests this way, and only once.
+pub fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(azure_core::http::Transport::new(client)),
+        ..ClientOptions::default()
     }
 }
 
@@ -155,6 +178,8 @@ pub enum TransportError {
     Dns {
         /// The host that was asked for.
         host: String,
+        /// Whether nobody could say, rather than that there is none.
+        temporary: bool,
         /// The resolver's own words.
         problem: String,
     },
@@ -174,7 +199,7 @@ pub enum TransportError {
         /// The last cause in the chain.
         problem: String,
         /// The whole chain.
-        source: Arc<reqwest::Error>,
+        source: Arc<dyn StdError + Send + Sync>,
     },
     /// The connection ended before the answer did.
     #[error("the connection to {host} broke: {problem}")]
@@ -184,7 +209,7 @@ pub enum TransportError {
         /// The last cause in the chain.
         problem: String,
         /// The whole chain.
-        source: Arc<reqwest::Error>,
+        source: Arc<dyn StdError + Send + Sync>,
     },
     /// No answer in time.
     #[error("{host} took longer than {} s to {phase}", after.as_secs())]
@@ -209,6 +234,12 @@ pub enum TransportError {
         host: String,
         /// The header's name.
         name: String,
+    },
+    /// A 401 that is no challenge of the vault's.
+    #[error("{host} answered 401 without the challenge that Key Vault gives")]
+    Challenge {
+        /// The host of the vault.
+        host: String,
     },
     /// A request that would carry a vault's token to another host.
     #[error("{vault} points to {found}, which gets no token")]
@@ -273,7 +304,11 @@ impl TransportError {
     /// Whether the same request may succeed a moment later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Interrupted { .. } => true,
+            Self::Connect { .. }
+            | Self::Interrupted { .. }
+            | Self::Dns {
+                temporary: true, ..
+            } => true,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500 | 502..=504),
             _ => false,
         }
@@ -285,8 +320,44 @@ impl TransportError {
 struct Shape {
     client: reqwest::Client,
     only_host: Option<String>,
-    base: Option<Url>,
+    substitute: Option<Substitute>,
     challenge: Option<Arc<Challenge>>,
+}
+
+/// A server that gets the requests in place of the one that they are meant for.
+#[derive(Clone, Debug)]
+struct Substitute {
+    /// Where it is. Paths are joined below this one's.
+    url: Url,
+    /// What else there is to say about it, where its URL's host is a name for TLS only.
+    alias: Option<Alias>,
+}
+
+/// What a server is called elsewhere than in TLS.
+#[derive(Clone, Debug)]
+struct Alias {
+    /// In the header `Host`.
+    host: reqwest::header::HeaderValue,
+    /// In messages.
+    shown: String,
+}
+
+impl Substitute {
+    fn at(url: Url) -> Self {
+        Self { url, alias: None }
+    }
+
+    /// The same path and query there.
+    fn moved(&self, url: &Url) -> Url {
+        let mut moved = self.url.clone();
+        moved.set_path(&format!(
+            "{}{}",
+            self.url.path().trim_end_matches('/'),
+            url.path()
+        ));
+        moved.set_query(url.query());
+        moved
+    }
 }
 
 impl Shape {
@@ -294,22 +365,18 @@ impl Shape {
         Self {
             client: client.clone(),
             only_host: None,
-            base: None,
+            substitute: None,
             challenge: None,
         }
     }
 
     fn into_options(self) -> ClientOptions {
-        ClientOptions {
-            retry: RetryOptions::none(),
-            transport: Some(azure_core::http::Transport::new(Arc::new(self))),
-            ..ClientOptions::default()
-        }
+        client_options(Arc::new(self))
     }
 
     /// Where the request goes.
     fn target(&self, request: &Request) -> Result<Url, TransportError> {
-        let mut url = request.url().clone();
+        let url = request.url();
         if let Some(vault) = &self.only_host
             && url.host_str() != Some(vault)
         {
@@ -319,13 +386,10 @@ impl Shape {
                 found,
             });
         }
-        if let Some(base) = &self.base {
-            let mut moved = base.clone();
-            moved.set_path(url.path());
-            moved.set_query(url.query());
-            url = moved;
-        }
-        Ok(url)
+        Ok(match &self.substitute {
+            Some(substitute) => substitute.moved(url),
+            None => url.clone(),
+        })
     }
 
     /// Sends the request, unless it would only bring the vault's challenge again.
@@ -340,7 +404,14 @@ impl Shape {
 
     async fn exchange(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
         let url = self.target(request)?;
-        let host = url.host_str().unwrap_or_default().to_owned();
+        let alias = self
+            .substitute
+            .as_ref()
+            .and_then(|substitute| substitute.alias.as_ref());
+        let host = match alias {
+            Some(alias) => alias.shown.clone(),
+            None => url.host_str().unwrap_or_default().to_owned(),
+        };
         let body = match request.body() {
             Body::Bytes(bytes) => bytes.clone(),
             // No operation of this program streams a body.
@@ -363,6 +434,9 @@ impl Shape {
             // What is sensitive is shown by no library, at any level.
             value.set_sensitive(*name == AUTHORIZATION);
             outgoing = outgoing.header(name.as_str(), value);
+        }
+        if let Some(alias) = alias {
+            outgoing = outgoing.header(reqwest::header::HOST, &alias.host);
         }
         let exchange = async {
             let response = outgoing
@@ -429,17 +503,11 @@ async fn read_body(host: &str, mut response: reqwest::Response) -> Result<Bytes,
 
 /// Names what went wrong, as finely as the library's error allows.
 fn failure(host: &str, error: reqwest::Error) -> TransportError {
-    let host = host.to_owned();
     let error = error.without_url();
-    if let Some(source) = in_chain::<dns::DnsError>(&error) {
-        return TransportError::Dns {
-            host,
-            problem: one_line(&source.to_string(), 160),
-        };
+    if let Some(known) = known_failure(host, &error) {
+        return known;
     }
-    if let Some(problem) = trust::failure_in(&error) {
-        return TransportError::Certificate { host, problem };
-    }
+    let host = host.to_owned();
     if error.is_connect() && error.is_timeout() {
         return TransportError::Timeout {
             host,
@@ -447,9 +515,10 @@ fn failure(host: &str, error: reqwest::Error) -> TransportError {
             after: CONNECT_TIMEOUT,
         };
     }
-    let problem = one_line(&root_cause(&error).to_string(), 160);
+    let problem = without_link(&one_line(&root_cause(&error).to_string(), 160));
+    let is_connect = error.is_connect();
     let source = Arc::new(error);
-    if source.is_connect() {
+    if is_connect {
         TransportError::Connect {
             host,
             problem,
@@ -462,6 +531,30 @@ fn failure(host: &str, error: reqwest::Error) -> TransportError {
             source,
         }
     }
+}
+
+/// What went wrong, where it is the resolver's or the certificate's doing.
+fn known_failure(host: &str, error: &(dyn StdError + 'static)) -> Option<TransportError> {
+    let host = host.to_owned();
+    if let Some(source) = in_chain::<dns::DnsError>(error) {
+        let problem = one_line(&source.to_string(), 160);
+        return Some(TransportError::Dns {
+            host,
+            temporary: source.is_temporary(),
+            problem,
+        });
+    }
+    let problem = trust::failure_in(error)?;
+    Some(TransportError::Certificate { host, problem })
+}
+
+/// Some libraries add where to read on, for programmers.
+fn without_link(problem: &str) -> String {
+    problem
+        .split(": https://")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
@@ -484,4 +577,23 @@ fn sdk_headers(headers: &reqwest::header::HeaderMap) -> Headers {
         })
         .collect();
     headers.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_substitute_gets_the_path_below_its_own() {
+        let asked = Url::parse("https://login.test/t/oauth2/v2.0/token?a=b").unwrap();
+        for (url, expected) in [
+            ("https://p", "https://p/t/oauth2/v2.0/token?a=b"),
+            ("https://p:8443/", "https://p:8443/t/oauth2/v2.0/token?a=b"),
+            ("https://p/x/y", "https://p/x/y/t/oauth2/v2.0/token?a=b"),
+            ("https://p/x/", "https://p/x/t/oauth2/v2.0/token?a=b"),
+        ] {
+            let substitute = Substitute::at(Url::parse(url).unwrap());
+            assert_eq!(substitute.moved(&asked).as_str(), expected);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use lru::LruCache;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::credential::token_proxy::TokenProxy;
 use crate::credential::{Credentials, IdentityKey, TokenError};
 use crate::plan::Plan;
 use crate::retry::Again;
@@ -136,9 +137,9 @@ impl VaultError {
 
 impl Vaults {
     /// No vaults yet.
-    pub fn new(transport: Transport) -> Self {
+    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
         Self {
-            credentials: Credentials::new(transport.clone()),
+            credentials: Credentials::new(transport.clone(), token_proxy),
             transport,
             open: Mutex::new(LruCache::new(MAX_VAULTS)),
         }

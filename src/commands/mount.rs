@@ -7,6 +7,7 @@
 mod manifest;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,6 +40,14 @@ pub enum MountCommandError {
     #[error("--token-file {}: cannot be read", path.display())]
     TokenFile {
         /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder that stands for `nodePublishSecretRef`.
+    #[error("--node-publish-secret {}: cannot be read as files of text", path.display())]
+    NodePublishSecret {
+        /// The folder, or a file in it.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -116,11 +125,38 @@ fn request(settings: &MountSettings, class: &Class) -> Result<MountRequest, Moun
     }
     Ok(MountRequest {
         attributes: attributes.to_string(),
-        secrets: "{}".to_owned(),
+        secrets: json!(node_publish_secret(pod.node_publish_secret.as_deref())?).to_string(),
         target_path: settings.target.display().to_string(),
         permission: settings.permission.bits().to_string(),
         current_object_version: Vec::new(),
     })
+}
+
+/// The Secret's data as the kubelet gives it to the driver: by the names of the files, hidden ones left
+/// out.
+fn node_publish_secret(
+    folder: Option<&Path>,
+) -> Result<BTreeMap<String, String>, MountCommandError> {
+    let Some(folder) = folder else {
+        return Ok(BTreeMap::new());
+    };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| MountCommandError::NodePublishSecret { path, source }
+    };
+    let mut data = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if path.is_file() && !name.starts_with('.') {
+            data.insert(name, std::fs::read_to_string(&path).map_err(failed(&path))?);
+        }
+    }
+    Ok(data)
 }
 
 /// Calls a provider that runs for this one call, on a socket that nobody else can reach.

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 
+use crate::credential::token_proxy::TokenProxy;
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
@@ -61,8 +62,9 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
 /// The driver's service, ready to be served.
 pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
     let transport = Transport::new(&settings.transport())?;
+    let token_proxy = TokenProxy::new(settings.identity_binding.token_proxy(), &transport);
     Ok(Service {
-        provider: Arc::new(Provider::new(transport)),
+        provider: Arc::new(Provider::new(transport, token_proxy)),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         mount_timeout: settings.mount_timeout,

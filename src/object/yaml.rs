@@ -17,7 +17,7 @@ use crate::object::FIELDS;
 
 /// The most bytes that `objects` may have. Kubernetes allows 1.5 MiB for a whole class; a thousand
 /// entries with all their fields fit in this.
-const MAX_BYTES: usize = 512 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 /// The most characters of the parser's own words in a message.
 const MAX_PROBLEM_CHARS: usize = 200;
 
@@ -156,9 +156,9 @@ fn options() -> Options {
     serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! {
-            max_events: 100_000,
-            max_nodes: 50_000,
-            max_depth: 16,
+            max_events: 250_000,
+            max_nodes: 100_000,
+            max_depth: 64,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_recorded_anchor_events: 50_000,
@@ -254,6 +254,8 @@ impl<'de> Deserialize<'de> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
@@ -350,7 +352,7 @@ mod tests {
         let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
         for level in 1..12 {
             let previous = format!("*a{},", level - 1).repeat(10);
-            bomb.push_str(&format!("a{level}: &a{level} [{previous}]\n"));
+            writeln!(bomb, "a{level}: &a{level} [{previous}]").unwrap();
         }
         bomb.push_str("array: [*a11]\n");
         for text in [deep, long, wide, bomb] {

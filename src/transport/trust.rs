@@ -1,5 +1,5 @@
-//! Which servers are believed: the system's certificates and the operator's, and what is said when a
-//! server's certificate is not among them.
+//! [`Trust`], which servers are believed: those of the system's certificates and the operator's, or of
+//! one CA alone. And what is said when a server's certificate is not among them.
 
 use std::error::Error as StdError;
 use std::io;
@@ -25,6 +25,12 @@ pub enum TrustError {
     /// The file that `--ca-file` names has none in it.
     #[error("--ca-file {}: expected PEM certificates, found none", .0.display())]
     CaFileEmpty(PathBuf),
+    /// A CA that was to be the only one is none.
+    #[error("expected PEM certificates")]
+    Pem(#[source] pem::Error),
+    /// A CA that was to be the only one has no certificate.
+    #[error("expected PEM certificates, found none that can be used")]
+    PemEmpty,
     /// Nobody could be believed.
     #[error(
         "no trusted certificates: expected the system's (package ca-certificates), SSL_CERT_FILE, SSL_CERT_DIR or \
@@ -36,30 +42,65 @@ pub enum TrustError {
     Library(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 by ring, HTTP/2 where the server has it.
-pub(super) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
-    let mut roots = RootCertStore::empty();
-    // The crate reads SSL_CERT_FILE and SSL_CERT_DIR, and the system's files where neither is set. What
-    // it cannot read is not fatal as long as something is left.
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        tracing::warn!(%error, "some trusted certificates cannot be read");
+/// Who vouches for servers. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct Trust(ClientConfig);
+
+impl Trust {
+    /// The system's certificates, those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and the operator's.
+    pub(super) fn usual(ca_file: Option<&Path>) -> Result<Self, TrustError> {
+        let mut roots = RootCertStore::empty();
+        // The crate reads SSL_CERT_FILE and SSL_CERT_DIR, and the system's files where neither is set.
+        // What it cannot read is not fatal as long as something is left.
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::warn!(%error, "some trusted certificates cannot be read");
+        }
+        roots.add_parsable_certificates(system.certs);
+        if let Some(path) = ca_file {
+            roots.add_parsable_certificates(ca_certificates(path)?);
+        }
+        if roots.is_empty() {
+            return Err(TrustError::NoRoots);
+        }
+        Self::of(roots)
     }
-    roots.add_parsable_certificates(system.certs);
-    if let Some(path) = ca_file {
-        roots.add_parsable_certificates(ca_certificates(path)?);
+
+    /// These certificates, in PEM, and no others.
+    pub fn only(pem: &[u8]) -> Result<Self, TrustError> {
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(TrustError::Pem)?;
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates);
+        if roots.is_empty() {
+            return Err(TrustError::PemEmpty);
+        }
+        Self::of(roots)
     }
-    if roots.is_empty() {
-        return Err(TrustError::NoRoots);
+
+    /// TLS 1.2 and 1.3 by ring.
+    fn of(roots: RootCertStore) -> Result<Self, TrustError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Library)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self(config))
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TrustError::Library)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+
+    /// TLS for HTTP/2 where the server has it.
+    pub(super) fn tls(&self) -> ClientConfig {
+        self.tls_for(&[b"h2", b"http/1.1"])
+    }
+
+    /// TLS for these protocols, the preferred one first.
+    pub(super) fn tls_for(&self, protocols: &[&[u8]]) -> ClientConfig {
+        let mut config = self.0.clone();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        config
+    }
 }
 
 fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
@@ -81,30 +122,65 @@ fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustErr
 pub(super) fn failure_in(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        // A handshake's error travels inside an I/O error, which does not show it as its source.
-        let inner = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(rustls::Error::InvalidCertificate(problem)) = tls {
-            return Some(match problem {
-                CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    "it has expired".to_owned()
-                }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    "it is not valid yet".to_owned()
-                }
-                CertificateError::NotValidForName
-                | CertificateError::NotValidForNameContext { .. } => {
-                    "it is for another host".to_owned()
-                }
-                other => other.to_string(),
-            });
+        if let Some(rustls::Error::InvalidCertificate(problem)) = error.downcast_ref() {
+            return Some(in_words(problem));
         }
-        next = error.source();
+        // A handshake's error travels inside I/O errors, one in the other, and an I/O error gives what is
+        // inside it only when asked for it: its `source` is the source of that.
+        next = match error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
     }
     None
+}
+
+fn in_words(problem: &CertificateError) -> String {
+    match problem {
+        CertificateError::UnknownIssuer => "its issuer is not trusted".to_owned(),
+        // Another CA of the same name: an old one, mostly.
+        CertificateError::BadSignature => {
+            "it is not signed by the trusted issuer of that name".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "it has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another host".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificates_problem_is_found_inside_io_errors() {
+        let problem = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let nested = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, problem));
+        assert_eq!(
+            failure_in(&nested).as_deref(),
+            Some("its issuer is not trusted")
+        );
+        assert_eq!(failure_in(&io::Error::other("something else")), None);
+    }
+
+    #[test]
+    fn a_ca_alone_must_be_one() {
+        for pem in [
+            "",
+            "text",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            assert!(Trust::only(pem.as_bytes()).is_err(), "{pem}");
+        }
+    }
 }

@@ -9,9 +9,11 @@ use crate::support::{Node, expect_status};
 #[tokio::test]
 async fn a_bad_class_is_refused_before_any_request() {
     let node = Node::start().await;
-    let entry = |entry: &str| Class::new().secret(entry);
+    let entry = |entry: &str| Class::new().object(entry);
     let secret = |field: &str| entry(&format!("objectName: a\nobjectType: secret\n{field}"));
     let good = Class::of_secret("a");
+    // Tokens are only looked at where one is needed.
+    let workload = good.clone().with("clientID", "c");
     for (class, words) in [
         (
             good.clone().without("keyvaultName"),
@@ -100,12 +102,12 @@ async fn a_bad_class_is_refused_before_any_request() {
         (secret("filePermission: rw-r--r--"), "filePermission: "),
         (
             good.clone()
-                .secret("objectName: b\nobjectType: secret\nobjectAlias: a"),
+                .object("objectName: b\nobjectType: secret\nobjectAlias: a"),
             "[PATH_CONFLICT] objects[0] and objects[1]",
         ),
         (
             good.clone()
-                .secret("objectName: b\nobjectType: secret\nobjectAlias: a/b"),
+                .object("objectName: b\nobjectType: secret\nobjectAlias: a/b"),
             "as a folder",
         ),
         (
@@ -121,12 +123,15 @@ async fn a_bad_class_is_refused_before_any_request() {
             "pod.namespace is missing",
         ),
         (
-            good.clone()
+            workload
+                .clone()
                 .with("csi.storage.k8s.io/serviceAccount.tokens", "no json"),
             "serviceAccount.tokens: found text that is not JSON",
         ),
         (
-            good.clone().token("api://AzureADTokenExchange", "a token"),
+            workload
+                .clone()
+                .token("api://AzureADTokenExchange", "a token"),
             "serviceAccount.tokens: the entry for audience",
         ),
         (
@@ -161,7 +166,7 @@ async fn several_problems_are_said_in_one_answer() {
     let class = Class::new()
         .without("tenantId")
         .with("cloudName", "AzureMoon")
-        .secret("objectName: a\nobjectType: secrets\nfilePermission: rw");
+        .object("objectName: a\nobjectType: secrets\nfilePermission: rw");
     expect_status(
         node.mount(&class).await,
         Code::InvalidArgument,
@@ -174,7 +179,7 @@ async fn several_problems_are_said_in_one_answer() {
         ],
     );
     // However many there are, the answer stays one that a header can carry.
-    let many = "- {objectName: a/b, objectType: x}\n".repeat(10_000);
+    let many = "- {objectName: a/b, objectType: x}\n".repeat(5_000);
     expect_status(
         node.mount(&Class::new().with("objects", many)).await,
         Code::InvalidArgument,

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use azure_emulator::{Effect, Target};
+use azure_emulator::{Effect, Emulator, Settings, Target};
 use tonic::Code;
 
 use crate::support::class::Class;
+use crate::support::provider::Provider;
 use crate::support::{Node, VAULT, expect_status};
 
 /// The longest that a failure may take which does not wait for a time limit.
@@ -190,4 +191,20 @@ async fn an_ill_imds_is_named() {
         node.azure.faults().remove(fault);
     }
     node.mount(&Class::of_secret("S")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let other = Emulator::start(Settings::default()).await.unwrap();
+    let provider = Provider::start_trusting(&node.azure, other.ca_pem()).await;
+    let result = provider.mount(Class::of_secret("S").request()).await;
+    let words = [
+        "[TLS_NOT_TRUSTED] ",
+        "not signed by the trusted issuer",
+        "--ca-file",
+        "SSL_CERT_FILE",
+    ];
+    expect_status(result, Code::FailedPrecondition, &words);
 }

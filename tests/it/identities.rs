@@ -246,3 +246,80 @@ async fn a_vault_of_another_tenant_says_so() {
         &words,
     );
 }
+
+#[tokio::test]
+async fn the_nodes_identities_have_three_kinds_of_names() {
+    let node = Node::start().await;
+    let resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/n";
+    node.azure.imds().unassign(CLIENT_ID);
+    node.azure
+        .imds()
+        .assign(ManagedIdentity::user_assigned(CLIENT_ID, OBJECT_ID).with_resource_id(resource));
+    node.azure
+        .imds()
+        .assign(ManagedIdentity::user_assigned("33333333-a", "44444444-b"));
+    node.vault.set_secret("S", "v");
+    for id in [CLIENT_ID, resource, &format!("objectID:{OBJECT_ID}")] {
+        let class = Class::of_secret("S")
+            .with("useVMManagedIdentity", "true")
+            .with("userAssignedIdentityID", id);
+        assert_eq!(
+            files(&node.mount(&class).await.unwrap()),
+            [("S", 0o644, "v")],
+            "{id}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_principal_comes_from_the_pods_secret() {
+    let node = Node::start().await;
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, APP)
+        .with_secret("s3cret~canary");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    node.vault.revoke(OBJECT_ID);
+    node.vault.set_secret("S", "v");
+    // The order of precedence: the principal wins over a managed identity that is only implied.
+    let class = Class::of_secret("S").secrets(&format!(
+        r#"{{"ClientID":"{APP}","clientSecret":"s3cret~canary"}}"#
+    ));
+    for _ in 0..2 {
+        assert_eq!(
+            files(&node.mount(&class).await.unwrap()),
+            [("S", 0o644, "v")]
+        );
+    }
+    assert_eq!(node.azure.counters().entra().all_token_requests(), 1);
+    let wrong = class
+        .clone()
+        .secrets(&format!(r#"{{"clientid":"{APP}","clientsecret":"wrong"}}"#));
+    let words = [
+        "[ENTRA_BAD_CLIENT_SECRET] ",
+        "AADSTS7000215",
+        "client 9b1d7f0e…",
+        "nodePublishSecretRef",
+    ];
+    expect_status(node.mount(&wrong).await, Code::Unauthenticated, &words);
+    for half in [
+        format!(r#"{{"clientid":"{APP}"}}"#),
+        r#"{"clientsecret":"s"}"#.to_owned(),
+    ] {
+        let words = ["nodePublishSecretRef: expected the keys clientid and clientsecret"];
+        expect_status(
+            node.mount(&class.clone().secrets(&half)).await,
+            Code::InvalidArgument,
+            &words,
+        );
+    }
+    // The node's identity wins where it is asked for in so many words, and keys of no meaning are ignored.
+    node.vault.grant(OBJECT_ID, Permissions::read());
+    node.mount(&wrong.with("useVMManagedIdentity", "true"))
+        .await
+        .unwrap();
+    node.mount(&Class::of_secret("S").secrets(r#"{"unrelated":"x"}"#))
+        .await
+        .unwrap();
+}

@@ -167,3 +167,44 @@ async fn a_caller_that_goes_away_ends_its_mount() {
         [("S", 0o644, "v")]
     );
 }
+
+#[tokio::test]
+async fn the_go_providers_arguments_work_as_they_are() {
+    let node = Node::start_with(&[
+        "-v=5",
+        "-logtostderr",
+        "--log-format-json=true",
+        "--healthz-port",
+        "0",
+        "--healthz-path=/healthz",
+        "--healthz-timeout=5s",
+        "--prometheus-port=8898",
+        "--metrics-backend=Prometheus",
+        "--enable-pprof=false",
+        "-pprof-port",
+        "6060",
+        "-construct-pem-chain=true",
+        "--write-cert-and-key-in-separate-files=false",
+        "-cloud-name",
+        "AzurePublicCloud",
+    ])
+    .await;
+    node.vault.set_secret("S", "v");
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    let log = node.provider.log();
+    let warning = log
+        .lines()
+        .find(|line| line.contains("mean nothing here"))
+        .unwrap();
+    for flag in [
+        "--logtostderr",
+        "--prometheus-port",
+        "--metrics-backend",
+        "--enable-pprof",
+        "--pprof-port",
+    ] {
+        assert!(warning.contains(flag), "{warning}");
+    }
+    let line: serde_json::Value = serde_json::from_str(warning).unwrap();
+    assert_eq!(line["level"], "WARN");
+}

@@ -3,13 +3,18 @@
 
 // A test may fail by panicking; that is what it is for.
 #![allow(clippy::unwrap_used)]
+// A table of cases is as long as there are cases.
+#![allow(clippy::too_many_lines)]
 
 mod bad_input;
+mod clouds;
 mod driver_contract;
 mod faults;
 mod identities;
+mod identity_binding;
 mod lifecycle;
 mod mount_command;
+mod objects;
 mod secrecy;
 mod secrets;
 mod support;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 
-use azure_emulator::ObjectKind;
+use azure_emulator::{DEFAULT_TENANT, ObjectKind, Permissions};
 
 use crate::support::provider::command;
 use crate::support::{Node, VAULT};
@@ -118,7 +118,7 @@ async fn what_cannot_be_mounted_is_said() {
             "kind: SecretProviderClass\nmetadata:\n  name: {name}\nspec:\n  provider: {provider}\n"
         )
     };
-    let none = folder.path().join("none.yaml").display().to_string();
+    let missing = folder.path().join("none.yaml").display().to_string();
     let no_yaml = write("a.yaml", "a: [");
     let no_class = write("b.yaml", "kind: Secret\n");
     let two = write(
@@ -129,7 +129,7 @@ async fn what_cannot_be_mounted_is_said() {
     let no_parameters = write("e.yaml", &class("x", "azure-rs"));
     for (arguments, words) in [
         (
-            vec![none.as_str()],
+            vec![missing.as_str()],
             "none.yaml: cannot be read: No such file",
         ),
         (vec![&no_yaml], "expected a SecretProviderClass as YAML"),
@@ -152,7 +152,7 @@ async fn what_cannot_be_mounted_is_said() {
             vec![MANIFEST, "--endpoint", "unix:///none.sock"],
             "no provider answers at /none.sock",
         ),
-        (vec![MANIFEST, "--token-file", &none], "--token-file"),
+        (vec![MANIFEST, "--token-file", &missing], "--token-file"),
     ] {
         let output = mount(&node, folder.path(), &arguments).await;
         let said = text(&output.stderr);
@@ -163,4 +163,52 @@ async fn what_cannot_be_mounted_is_said() {
         );
     }
     assert_eq!(node.azure.counters().vault(VAULT).requests, 0);
+}
+
+#[tokio::test]
+async fn the_pods_own_proofs_come_from_files() {
+    let node = Node::start().await;
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_secret("s3cret")
+        .with_service_account("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    node.vault.set_secret("S", "v");
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, contents: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, contents).unwrap();
+        path.display().to_string()
+    };
+    let class = |identity: &str| {
+        format!(
+            "kind: SecretProviderClass\nmetadata: {{name: c}}\nspec:\n  provider: azure-rs\n  parameters:\n    \
+             keyvaultName: {VAULT}\n    tenantID: {DEFAULT_TENANT}\n    {identity}\n    objects: |\n      array:\n      \
+             - objectName: S\n        objectType: secret\n"
+        )
+    };
+    let workload = write("workload.yaml", &class("clientID: 9b1d7f0e"));
+    let principal = write("principal.yaml", &class("cloudName: AzurePublicCloud"));
+    let hour = std::time::Duration::from_secs(3600);
+    let audience = "api://AzureADTokenExchange";
+    let token = write(
+        "token",
+        &node
+            .azure
+            .service_account_token("chat", "chat", audience, hour),
+    );
+    write("secret/clientid", "9b1d7f0e");
+    let secret = write("secret/clientsecret", "s3cret");
+    let secret = Path::new(&secret).parent().unwrap().display().to_string();
+    for arguments in [
+        [&workload, "--token-file", &token],
+        [&principal, "--node-publish-secret", &secret],
+    ] {
+        let output = mount(&node, folder.path(), &arguments).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(fs::read(folder.path().join("volume/S")).unwrap(), b"v");
+    }
 }

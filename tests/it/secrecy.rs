@@ -1,5 +1,6 @@
 //! Nothing secret is said, whatever happens and however much is logged.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
@@ -60,7 +61,7 @@ async fn no_log_and_no_message_has_a_secret_or_a_token() {
         }
         for class in &classes {
             if let Err(status) = node.mount(class).await {
-                said.push_str(&format!("{status:?}\n"));
+                writeln!(said, "{status:?}").unwrap();
             }
         }
         node.azure.faults().clear();

@@ -43,7 +43,7 @@ async fn files_come_in_the_order_of_the_class() {
     for n in (0..40).rev() {
         let (name, value) = (format!("secret-{n}"), format!("value {n}"));
         node.vault.set_secret(&name, &value);
-        class = class.secret(&format!("objectName: {name}\nobjectType: secret"));
+        class = class.object(&format!("objectName: {name}\nobjectType: secret"));
         expected.push((name, value));
     }
     let response = node.mount(&class).await.unwrap();
@@ -77,9 +77,9 @@ async fn alias_permission_and_version_are_the_entrys() {
     let old = node.vault.set_secret("DB-PASSWORD", "old");
     let new = node.vault.set_secret("DB-PASSWORD", "new");
     let class = Class::new()
-        .secret("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: app/db/password\nfilePermission: \"0400\"")
-        .secret(&format!("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: old\nobjectVersion: {old}"))
-        .secret("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: latest\nobjectVersion: latest")
+        .object("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: app/db/password\nfilePermission: \"0400\"")
+        .object(&format!("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: old\nobjectVersion: {old}"))
+        .object("objectName: DB-PASSWORD\nobjectType: secret\nobjectAlias: latest\nobjectVersion: latest")
         .permission("384");
     let response = node.mount(&class).await.unwrap();
     assert_eq!(
@@ -140,7 +140,7 @@ async fn objects_that_cannot_be_had_are_all_named() {
     node.vault.delete(ObjectKind::Secret, "deleted").unwrap();
     let mut class = Class::new();
     for name in ["here", "missing", "disabled", "deleted"] {
-        class = class.secret(&format!("objectName: {name}\nobjectType: secret"));
+        class = class.object(&format!("objectName: {name}\nobjectType: secret"));
     }
     let words = [
         "[KV_OBJECT_NOT_FOUND] ",
@@ -169,7 +169,7 @@ async fn an_unknown_version_is_not_found() {
     let node = Node::start().await;
     node.vault.set_secret("S", "v");
     let version = "0123456789abcdef0123456789abcdef";
-    let class = Class::new().secret(&format!(
+    let class = Class::new().object(&format!(
         "objectName: S\nobjectType: secret\nobjectVersion: {version}"
     ));
     let words = ["[KV_OBJECT_NOT_FOUND] ", version];
@@ -179,9 +179,9 @@ async fn an_unknown_version_is_not_found() {
 #[tokio::test]
 async fn an_answer_that_the_driver_would_not_take_is_refused() {
     let node = Node::start_with(&["--max-answer-size", "1000"]).await;
-    node.vault.set_secret("S", &"x".repeat(600));
+    node.vault.set_secret("S", "x".repeat(600));
     node.mount(&Class::of_secret("S")).await.unwrap();
-    let class = Class::of_secret("S").secret("objectName: S\nobjectType: secret\nobjectAlias: T");
+    let class = Class::of_secret("S").object("objectName: S\nobjectType: secret\nobjectAlias: T");
     let words = [
         "[ANSWER_TOO_LARGE] ",
         "1200 bytes",

@@ -3,7 +3,7 @@
 pub mod class;
 pub mod provider;
 
-use azure_emulator::{Emulator, ManagedIdentity, Permissions, Settings, Vault};
+use azure_emulator::{Cloud, Emulator, ManagedIdentity, Permissions, Settings, Vault};
 use provider_azure_rs::generated::v1alpha1::MountResponse;
 use tonic::Status;
 
@@ -33,7 +33,20 @@ impl Node {
 
     /// With further flags for the provider.
     pub async fn start_with(flags: &[&str]) -> Self {
-        let azure = Emulator::start(Settings::default()).await.unwrap();
+        Self::start_in(Cloud::Public, flags).await
+    }
+
+    /// In another cloud than the public one.
+    pub async fn start_in(cloud: Cloud, flags: &[&str]) -> Self {
+        let settings = Settings {
+            cloud,
+            ..Settings::default()
+        };
+        Self::start_beside(Emulator::start(settings).await.unwrap(), flags).await
+    }
+
+    /// With an emulator that runs already.
+    pub async fn start_beside(azure: Emulator, flags: &[&str]) -> Self {
         azure
             .imds()
             .assign(ManagedIdentity::user_assigned(CLIENT_ID, OBJECT_ID));

@@ -22,6 +22,7 @@ use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
 use crate::settings::CaFiles;
+use crate::token_proxy::{API_SERVER, api_server_names};
 
 /// A CA could not be made or kept.
 #[derive(Debug, Error)]
@@ -47,6 +48,7 @@ pub enum CaError {
 /// All leaves share one key: making a key costs more than signing, and nobody is protected here.
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
+    cluster_id: Option<String>,
     pem: String,
     leaf_key: KeyPair,
     signer: Arc<dyn SigningKey>,
@@ -54,7 +56,7 @@ pub(crate) struct Ca {
 }
 
 impl Ca {
-    pub(crate) fn new(files: Option<&CaFiles>) -> Result<Self, CaError> {
+    pub(crate) fn new(files: Option<&CaFiles>, cluster_id: Option<&str>) -> Result<Self, CaError> {
         let (key, pem) = match files {
             Some(files) if files.certificate.exists() && files.key.exists() => (
                 KeyPair::from_pem(&read(&files.key)?)?,
@@ -74,6 +76,7 @@ impl Ca {
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         Ok(Self {
             issuer: Issuer::new(ca_parameters(), key),
+            cluster_id: cluster_id.map(str::to_owned),
             pem,
             signer: any_supported_type(&der)?,
             leaf_key,
@@ -100,7 +103,13 @@ impl Ca {
     }
 
     fn issue(&self, host: &str) -> Result<Certificate, rcgen::Error> {
-        let mut leaf = CertificateParams::new(vec![host.to_owned()])?;
+        let mut names = vec![host.to_owned()];
+        if host == API_SERVER
+            && let Some(id) = &self.cluster_id
+        {
+            names.extend(api_server_names(id));
+        }
+        let mut leaf = CertificateParams::new(names)?;
         if host == "localhost" {
             leaf.subject_alt_names
                 .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));

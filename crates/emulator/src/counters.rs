@@ -22,6 +22,8 @@ pub struct Counts {
     pub vaults: BTreeMap<String, VaultCounts>,
     /// Entra ID.
     pub entra: EntraCounts,
+    /// The AKS token proxy, which counts for Entra ID nowhere else, and the API server beside it.
+    pub token_proxy: EntraCounts,
     /// IMDS.
     pub imds: ImdsCounts,
     /// The most requests that were being answered at once, over all services.
@@ -30,11 +32,21 @@ pub struct Counts {
     pub in_flight: u64,
 }
 
+impl Counts {
+    /// Where the tokens of Entra ID, or of the token proxy in its place, are counted.
+    pub(crate) fn tokens(&mut self, service: Service) -> &mut EntraCounts {
+        match service {
+            Service::TokenProxy => &mut self.token_proxy,
+            _ => &mut self.entra,
+        }
+    }
+}
+
 /// Connections to the TLS listener and the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
-    /// TCP connections accepted by the TLS, proxy and IMDS listeners.
+    /// TCP connections accepted by the TLS, proxy, token proxy and IMDS listeners.
     pub tcp: u64,
     /// TLS handshakes completed.
     pub tls: u64,
@@ -81,7 +93,7 @@ impl VaultCounts {
     }
 }
 
-/// What Entra ID was asked.
+/// What Entra ID, or the token proxy, was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntraCounts {
@@ -136,6 +148,8 @@ pub struct RequestRecord {
     pub status: Option<u16>,
     /// Whether the request came through the forward proxy.
     pub via_proxy: bool,
+    /// The name that TLS was asked for by SNI.
+    pub server_name: Option<String>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
 }
@@ -171,6 +185,11 @@ impl Counters {
         self.book.lock().counts.entra.clone()
     }
 
+    /// The counters of the AKS token proxy.
+    pub fn token_proxy(&self) -> EntraCounts {
+        self.book.lock().counts.token_proxy.clone()
+    }
+
     /// The counters of IMDS.
     pub fn imds(&self) -> ImdsCounts {
         self.book.lock().counts.imds.clone()
@@ -191,6 +210,8 @@ impl Counters {
         let new = &mut book.counts;
         (new.in_flight, new.max_in_flight) = (old.in_flight, old.in_flight);
         (new.entra.in_flight, new.entra.max_in_flight) = (old.entra.in_flight, old.entra.in_flight);
+        (new.token_proxy.in_flight, new.token_proxy.max_in_flight) =
+            (old.token_proxy.in_flight, old.token_proxy.in_flight);
         (new.imds.in_flight, new.imds.max_in_flight) = (old.imds.in_flight, old.imds.in_flight);
         for (name, vault) in old.vaults {
             if vault.in_flight > 0 {
@@ -222,7 +243,9 @@ impl Counters {
                 vault.requests += 1;
             }
             (Service::Vault, None) => {}
-            (Service::Entra, _) => book.counts.entra.requests += 1,
+            (Service::Entra | Service::TokenProxy, _) => {
+                book.counts.tokens(record.service).requests += 1;
+            }
             (Service::Imds, _) => {
                 book.counts.imds.requests += 1;
                 book.counts.imds.via_proxy += u64::from(record.via_proxy);
@@ -259,6 +282,10 @@ fn gauges<'a>(
         (Service::Vault, None) => {}
         (Service::Entra, _) => {
             gauges.push((&mut counts.entra.in_flight, &mut counts.entra.max_in_flight));
+        }
+        (Service::TokenProxy, _) => {
+            let tokens = &mut counts.token_proxy;
+            gauges.push((&mut tokens.in_flight, &mut tokens.max_in_flight));
         }
         (Service::Imds, _) => {
             gauges.push((&mut counts.imds.in_flight, &mut counts.imds.max_in_flight));
@@ -318,6 +345,7 @@ mod tests {
             path: "/secrets/a/".to_owned(),
             status: None,
             via_proxy: false,
+            server_name: None,
             protocol: "HTTP/1.1".to_owned(),
         }
     }

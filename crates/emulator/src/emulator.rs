@@ -1,4 +1,4 @@
-//! The running emulator: binds four listeners, serves them, and gives the handles that tests use.
+//! The running emulator: binds its listeners, serves them, and gives the handles that tests use.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::proxy::Proxy;
 use crate::seed::{Seed, SeedError};
 use crate::settings::Settings;
 use crate::state::State;
+use crate::token_proxy::{self, TokenProxy};
 use crate::vault::Vault;
 
 /// An emulator did not start.
@@ -42,6 +43,7 @@ pub enum StartError {
 
 /// Where an emulator is reached; what the binary prints and writes when it is ready.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Urls {
     /// The forward proxy, for `HTTPS_PROXY`.
     pub proxy: String,
@@ -53,6 +55,10 @@ pub struct Urls {
     pub authority: String,
     /// The TLS listener.
     pub https: SocketAddr,
+    /// The AKS token proxy, which answers under its name in TLS only.
+    pub token_proxy: String,
+    /// That name; absent where the cluster is not AKS'.
+    pub token_proxy_server_name: Option<String>,
 }
 
 /// A running emulator. It stops when dropped; [`Emulator::stop`] also waits.
@@ -60,6 +66,7 @@ pub struct Urls {
 pub struct Emulator {
     state: Arc<State>,
     tasks: Tasks,
+    token_proxy: SocketAddr,
 }
 
 impl Emulator {
@@ -78,15 +85,19 @@ impl Emulator {
         let (proxy, proxy_address) = listen("the proxy", settings.proxy_listen).await?;
         let (imds, imds_address) = listen("IMDS", settings.imds_listen).await?;
         let (control, control_address) = listen("the control API", settings.control_listen).await?;
+        let (token_proxy, token_proxy_address) =
+            listen("the token proxy", settings.token_proxy_listen).await?;
         let urls = Urls {
             proxy: format!("http://{proxy_address}"),
             imds: format!("http://{imds_address}"),
             control: format!("http://{control_address}"),
             authority: format!("https://login.localhost:{}", https_address.port()),
             https: https_address,
+            token_proxy: format!("https://{token_proxy_address}"),
+            token_proxy_server_name: settings.cluster_id.as_deref().map(token_proxy::server_name),
         };
 
-        let ca = Ca::new(settings.ca.as_ref())?;
+        let ca = Ca::new(settings.ca.as_ref(), settings.cluster_id.as_deref())?;
         let state = Arc::new(State::new(settings, ca, urls));
         let tasks = Tasks::default();
         let front = Front::new(state.clone())?;
@@ -95,6 +106,17 @@ impl Emulator {
         tasks.accept(https, move |stream, connection| {
             counters.count(|counts| counts.connections.tcp += 1);
             front_here.clone().serve(stream, connection)
+        });
+        let (bindings, counters) = (
+            TokenProxy {
+                state: state.clone(),
+                front: front.clone(),
+            },
+            state.counters.clone(),
+        );
+        tasks.accept(token_proxy, move |stream, connection| {
+            counters.count(|counts| counts.connections.tcp += 1);
+            bindings.clone().serve(stream, connection)
         });
         let (through, counters) = (
             Proxy {
@@ -120,7 +142,11 @@ impl Emulator {
         tasks.accept(control, move |stream, _| {
             control::serve(stream, router.clone())
         });
-        Ok(Self { state, tasks })
+        Ok(Self {
+            state,
+            tasks,
+            token_proxy: token_proxy_address,
+        })
     }
 
     /// All addresses at once.
@@ -146,6 +172,22 @@ impl Emulator {
     /// The TLS listener's address. It serves by SNI and `Host`.
     pub fn https_addr(&self) -> SocketAddr {
         self.state.urls.https
+    }
+
+    /// `https://127.0.0.1:P` of the AKS token proxy and the API server: which of them answers is told
+    /// by SNI. The API server is [`crate::API_SERVER`].
+    pub fn token_proxy_url(&self) -> &str {
+        &self.state.urls.token_proxy
+    }
+
+    /// The address in it.
+    pub fn token_proxy_addr(&self) -> SocketAddr {
+        self.token_proxy
+    }
+
+    /// The name of the token proxy for SNI; absent where the cluster is not AKS'.
+    pub fn token_proxy_server_name(&self) -> Option<&str> {
+        self.state.urls.token_proxy_server_name.as_deref()
     }
 
     /// `https://login.localhost:P`.

@@ -34,6 +34,9 @@ pub const SERVICE_ACCOUNT_ISSUER: &str = "https://cluster.oic.azure-emulator.tes
 /// The audience of tokens that Entra ID exchanges (Workload identity federation).
 pub const TOKEN_EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// The audience of tokens that the token proxy of an AKS cluster exchanges (identity bindings).
+pub const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
 /// A federated credential: whose tokens stand for the application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +71,8 @@ struct Registration {
     secrets: Vec<String>,
     expired_secrets: Vec<String>,
     federated: Vec<FederatedCredential>,
+    /// What the token proxy knows in place of federated credentials: the cluster's own service accounts.
+    bindings: Vec<FederatedCredential>,
 }
 
 #[derive(Debug, Default)]
@@ -270,12 +275,25 @@ impl Application {
         self
     }
 
-    /// Removes all secrets and federated credentials.
+    /// Binds it to a service account of [`SERVICE_ACCOUNT_ISSUER`], for the token proxy only.
+    #[expect(clippy::return_self_not_must_use, reason = "it changes the directory")]
+    pub fn with_identity_binding(self, namespace: &str, name: &str) -> Self {
+        let binding = FederatedCredential {
+            issuer: SERVICE_ACCOUNT_ISSUER.to_owned(),
+            subject: format!("system:serviceaccount:{namespace}:{name}"),
+            audience: IDENTITY_BINDING_AUDIENCE.to_owned(),
+        };
+        self.change(|registration| registration.bindings.push(binding));
+        self
+    }
+
+    /// Removes all secrets, federated credentials and identity bindings.
     pub fn remove_credentials(&self) {
         self.change(|registration| {
             registration.secrets.clear();
             registration.expired_secrets.clear();
             registration.federated.clear();
+            registration.bindings.clear();
         });
     }
 
@@ -286,15 +304,15 @@ impl Application {
     }
 }
 
-/// Answers a request to a login host.
-pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
+/// Answers a request to a login host, or to the token proxy that stands in for one.
+pub(crate) async fn answer(state: &State, ask: &Ask, service: Service) -> Response<Body> {
     let segments = ask.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let tenant = segments.first().copied();
     let form = token_endpoint::form(&ask.body);
     let client = form.get("client_id").map(String::as_str);
     let subject = Subject {
-        service: Service::Entra,
+        service,
         vault: None,
         object: None,
         tenant,
@@ -304,16 +322,22 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
     if matches!(segments[..], [_, "oauth2", "v2.0", "token"]) {
         state.counters.count(|counts| {
             let client = client.unwrap_or("(none)").to_owned();
-            *counts.entra.token_requests.entry(client).or_default() += 1;
+            *counts
+                .tokens(service)
+                .token_requests
+                .entry(client)
+                .or_default() += 1;
         });
     }
     let effects = state.with_latency(state.faults.take(&subject));
-    interpose(Service::Entra, effects, &ask.connection, async {
+    interpose(service, effects, &ask.connection, async {
         match (ask.method.as_str(), &segments[..]) {
             ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
-                token_endpoint::answer(state, ask, tenant, &form)
+                token_endpoint::answer(state, ask, service, tenant, &form)
                     .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
             }
+            // The token proxy gives tokens and nothing else.
+            _ if service == Service::TokenProxy => not_here(ask, "the token proxy"),
             ("GET", [tenant, "v2.0", ".well-known", "openid-configuration"]) => {
                 metadata::of_tenant(state, ask, tenant)
                     .unwrap_or_else(|refusal| refusal.response(&state.clock, &ask.host))
@@ -322,16 +346,20 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
             ("GET", [_, "discovery", "v2.0", "keys"]) => {
                 body::json(StatusCode::OK, &json!({ "keys": [] }))
             }
-            _ => body::text(
-                StatusCode::NOT_FOUND,
-                format!(
-                    "azure-emulator: Entra ID here has no {} {}",
-                    ask.method, ask.path
-                ),
-            ),
+            _ => not_here(ask, "Entra ID"),
         }
     })
     .await
+}
+
+fn not_here(ask: &Ask, whom: &str) -> Response<Body> {
+    body::text(
+        StatusCode::NOT_FOUND,
+        format!(
+            "azure-emulator: {whom} here has no {} {}",
+            ask.method, ask.path
+        ),
+    )
 }
 
 /// The tenant as it is kept, or `AADSTS90002`.

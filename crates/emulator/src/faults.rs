@@ -11,7 +11,7 @@ mod effect;
 pub use effect::Effect;
 pub(crate) use effect::interpose;
 
-/// The three services that can be asked.
+/// The services that can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
@@ -21,6 +21,9 @@ pub enum Service {
     Entra,
     /// The Instance Metadata Service.
     Imds,
+    /// The token proxy of an AKS cluster.
+    #[serde(rename = "tokenProxy")]
+    TokenProxy,
 }
 
 /// Which requests a fault meets; an absent field means any.
@@ -36,10 +39,10 @@ pub struct Target {
     /// collection such as `secrets`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// A tenant, for Entra ID.
+    /// A tenant, for Entra ID and the token proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// A client id, for Entra ID and IMDS.
+    /// A client id, for Entra ID, the token proxy and IMDS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Key Vault only: meet requests without a good token too. Otherwise the challenge is answered
@@ -81,6 +84,11 @@ impl Target {
     /// Every request to IMDS.
     pub fn imds() -> Self {
         Self::service(Service::Imds)
+    }
+
+    /// Every request to the AKS token proxy.
+    pub fn token_proxy() -> Self {
+        Self::service(Service::TokenProxy)
     }
 
     /// Only one object (`secrets/NAME`) or collection (`secrets`).

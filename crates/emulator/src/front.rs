@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::body;
 use crate::cloud::Role;
@@ -51,26 +52,42 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let stream = match tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return;
-            }
-            Err(_) => return,
+        let Some((stream, connection)) = self.handshake(stream, connection).await else {
+            return;
         };
-        let session = stream.get_ref().1;
-        let name = session.server_name().unwrap_or("(none)").to_owned();
-        let http2 = session.alpn_protocol() == Some(b"h2");
-        self.state.counters.count(|counts| {
-            counts.connections.tls += 1;
-            *counts.connections.tls_by_host.entry(name).or_default() += 1;
-        });
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let state = self.state;
         serve(stream, http2, move |request| {
             answer(state.clone(), connection.clone(), request)
         })
         .await;
+    }
+
+    /// TLS, and the name that the client asks for.
+    pub(crate) async fn handshake<S>(
+        &self,
+        stream: S,
+        mut connection: Connection,
+    ) -> Option<(TlsStream<S>, Connection)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = match tokio::time::timeout(HANDSHAKE, self.acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return None;
+            }
+            Err(_) => return None,
+        };
+        let server_name = stream.get_ref().1.server_name().map(str::to_owned);
+        let name = server_name.clone().unwrap_or_else(|| "(none)".to_owned());
+        self.state.counters.count(|counts| {
+            counts.connections.tls += 1;
+            *counts.connections.tls_by_host.entry(name).or_default() += 1;
+        });
+        connection.server_name = server_name;
+        Some((stream, connection))
     }
 }
 
@@ -111,7 +128,7 @@ async fn answer(
     let ask = Ask::new(&parts, body, connection);
     let answer = match vault {
         Some(vault) => vault::answer(&state, &vault, &ask).await,
-        None => entra::answer(&state, &ask).await,
+        None => entra::answer(&state, &ask, service).await,
     };
     finished(&counted, answer)
 }
@@ -131,7 +148,8 @@ pub(crate) async fn answer_imds(
     finished(&counted, answer)
 }
 
-fn finished(counted: &InFlight, answer: Response<Body>) -> Response<Body> {
+/// Notes the status of an answer.
+pub(crate) fn finished(counted: &InFlight, answer: Response<Body>) -> Response<Body> {
     counted.answered(answer.status().as_u16());
     answer
 }

@@ -2,7 +2,7 @@
 //!
 //! An [`Emulator`] is one small Azure: vaults with secrets, keys and certificates behind access
 //! policies, tenants with applications that hold secrets or federated credentials, and a virtual
-//! machine with managed identities. Tests start one each and drive it through the handles that
+//! machine with managed identities, in an AKS cluster with identity bindings. Tests start one each and drive it through the handles that
 //! [`Emulator`] gives; the binary `azure-emulator` runs the same thing for people, demos and
 //! clients in other languages, with a JSON control API in place of the handles.
 //!
@@ -50,6 +50,7 @@ mod proxy;
 mod seed;
 mod settings;
 mod state;
+mod token_proxy;
 mod vault;
 
 pub use cloud::Cloud;
@@ -58,13 +59,14 @@ pub use counters::{
 };
 pub use emulator::{Emulator, StartError, Urls};
 pub use entra::{
-    Application, Entra, FederatedCredential, FederationErrors, SERVICE_ACCOUNT_ISSUER,
-    TOKEN_EXCHANGE_AUDIENCE,
+    Application, Entra, FederatedCredential, FederationErrors, IDENTITY_BINDING_AUDIENCE,
+    SERVICE_ACCOUNT_ISSUER, TOKEN_EXCHANGE_AUDIENCE,
 };
 pub use faults::{Effect, Fault, Faults, Service, Target};
 pub use imds::{Imds, ManagedIdentity};
 pub use seed::{Seed, SeedError};
 pub use settings::{CaFiles, DEFAULT_TENANT, Settings};
+pub use token_proxy::API_SERVER;
 pub use vault::{
     CertificatePolicy, KeyType, NewSecret, ObjectKind, Permissions, Vault, VaultError,
 };

@@ -22,6 +22,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     pub(crate) via_proxy: bool,
+    /// What TLS was asked for by SNI.
+    pub(crate) server_name: Option<String>,
     closed: CancellationToken,
 }
 
@@ -74,6 +76,7 @@ impl Tasks {
         let connection = Connection {
             peer,
             via_proxy: false,
+            server_name: None,
             closed: self.stop.child_token(),
         };
         self.spawn(&connection.clone(), handle(stream, connection));

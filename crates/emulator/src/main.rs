@@ -54,6 +54,14 @@ struct Arguments {
     )]
     control_listen: SocketAddr,
 
+    /// AKS token proxy and API server over TLS, told apart by SNI
+    #[arg(
+        long,
+        env = "AZURE_EMULATOR_TOKEN_PROXY_LISTEN",
+        default_value = "127.0.0.1:8483"
+    )]
+    token_proxy_listen: SocketAddr,
+
     /// Where to write the CA's certificate (PEM), for SSL_CERT_FILE and the like
     #[arg(
         long,
@@ -113,6 +121,7 @@ impl Arguments {
             proxy_listen: self.proxy_listen,
             imds_listen: self.imds_listen,
             control_listen: self.control_listen,
+            token_proxy_listen: self.token_proxy_listen,
             http2: !self.http1_only,
             token_lifetime: Duration::from_secs(self.token_lifetime),
             latency: Duration::from_millis(self.latency),
@@ -186,11 +195,14 @@ fn announce(arguments: &Arguments, emulator: &Emulator) -> Result<(), Failure> {
          export REQUESTS_CA_BUNDLE={ca}\n\n\
          IMDS         {imds}   (AZURE_POD_IDENTITY_AUTHORITY_HOST for Azure's SDKs)\n\
          HTTPS        https://{https}   (NAME.vault.localhost, login.localhost, and the clouds' names)\n\
+         token proxy  {token_proxy}   (as {server_name} by SNI, for AKS identity bindings)\n\
          control API  {control}",
         proxy = emulator.proxy_url(),
         ca = ca_file.display(),
         imds = emulator.imds_url(),
         https = emulator.https_addr(),
+        token_proxy = emulator.token_proxy_url(),
+        server_name = emulator.token_proxy_server_name().unwrap_or("nobody"),
         control = emulator.control_url(),
     );
     Ok(())

@@ -65,6 +65,18 @@ pub struct ApplicationSeed {
     pub expired_secrets: Vec<String>,
     /// Federated credentials.
     pub federated_credentials: Vec<FederatedCredential>,
+    /// The service accounts that the token proxy gives its tokens to.
+    pub identity_bindings: Vec<ServiceAccountSeed>,
+}
+
+/// A service account of the cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAccountSeed {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// A vault. What is not given stays as it is in a vault that exists already.
@@ -172,6 +184,9 @@ impl ApplicationSeed {
         }
         for credential in &self.federated_credentials {
             application = application.with_federated(credential.clone());
+        }
+        for account in &self.identity_bindings {
+            application = application.with_identity_binding(&account.namespace, &account.name);
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub imds_listen: SocketAddr,
     /// Where the control API is served over plain HTTP.
     pub control_listen: SocketAddr,
+    /// Where the AKS token proxy and the API server are served over TLS.
+    pub token_proxy_listen: SocketAddr,
     /// Whether TLS offers HTTP/2 by ALPN; otherwise only HTTP/1.1.
     pub http2: bool,
     /// How long access tokens live. Entra ID's own default is 60 to 90 minutes.
@@ -35,6 +37,9 @@ pub struct Settings {
     pub cloud: Cloud,
     /// The Azure region that messages name.
     pub location: String,
+    /// The ID that AKS gives the cluster in the API server's certificate; without one the cluster is not
+    /// AKS' and has no token proxy.
+    pub cluster_id: Option<String>,
     /// Where the CA is kept between runs; without it each emulator makes its own.
     pub ca: Option<CaFiles>,
 }
@@ -56,6 +61,7 @@ impl Default for Settings {
             proxy_listen: any,
             imds_listen: any,
             control_listen: any,
+            token_proxy_listen: any,
             http2: true,
             token_lifetime: Duration::from_secs(3600),
             latency: Duration::ZERO,
@@ -63,6 +69,7 @@ impl Default for Settings {
             tenant: DEFAULT_TENANT.to_owned(),
             cloud: Cloud::Public,
             location: "centralus".to_owned(),
+            cluster_id: Some("65f1c0ffee0000000000a2b5".to_owned()),
             ca: None,
         }
     }

@@ -177,6 +177,7 @@ pub(crate) fn record(
         path: path.to_owned(),
         status: None,
         via_proxy: connection.via_proxy,
+        server_name: connection.server_name.clone(),
         protocol: format!("{:?}", parts.version),
     }
 }

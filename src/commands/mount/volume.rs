@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -67,6 +68,9 @@ pub enum VolumeError {
         /// The mode.
         mode: i32,
     },
+    /// Something is there that this command did not make, and that it leaves alone.
+    #[error("{}: is in the way; it was not made by this command", .0.display())]
+    InTheWay(PathBuf),
     /// The file system.
     #[error("{}: cannot be {action}", path.display())]
     Io {
@@ -104,7 +108,11 @@ impl Volume {
         }
         let data = self.target.join(DATA);
         let old = match fs::read_link(&data) {
-            Ok(link) => Some(self.target.join(link)),
+            // Only a folder beside it is ours to remove later; a link that leads elsewhere is not.
+            Ok(link) if is_timestamped(&link) => {
+                Some(self.target.join(link)).filter(|old| old.is_dir())
+            }
+            Ok(_) => return Err(VolumeError::InTheWay(data)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(failed(&data, "read")(source)),
         };
@@ -117,9 +125,11 @@ impl Volume {
             .iter()
             .map(|file| top_level(&file.path).to_owned())
             .collect();
+        self.check_names(&names)?;
         if let Some(old) = &old
             && is_unchanged(old, files)
         {
+            self.link_names(&names)?;
             return Ok(Outcome::Unchanged);
         }
         let fresh = self.fresh_folder()?;
@@ -132,7 +142,12 @@ impl Volume {
         }
         for name in old_names.difference(&names) {
             let link = self.target.join(name);
-            fs::remove_file(&link).map_err(failed(&link, "removed"))?;
+            match fs::remove_file(&link) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed(&link, "removed")(error));
+                }
+                _ => {}
+            }
         }
         match old {
             None => Ok(Outcome::Written),
@@ -161,7 +176,22 @@ impl Volume {
         Ok(path)
     }
 
-    /// The links that an app sees. A link that is there already points through `..data` and stays.
+    /// Refuses names that something else has already.
+    fn check_names(&self, names: &BTreeSet<String>) -> Result<(), VolumeError> {
+        for name in names {
+            let link = self.target.join(name);
+            let ours = match fs::read_link(&link) {
+                Ok(leads_to) => leads_to == Path::new(DATA).join(name),
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
+            if !ours {
+                return Err(VolumeError::InTheWay(link));
+            }
+        }
+        Ok(())
+    }
+
+    /// The links that an app sees. One that is there already leads through `..data` and stays.
     fn link_names(&self, names: &BTreeSet<String>) -> Result<(), VolumeError> {
         for name in names {
             let link = self.target.join(name);
@@ -202,6 +232,16 @@ fn check(file: &File) -> Result<(), VolumeError> {
         });
     }
     Ok(())
+}
+
+/// Whether `..data` leads to a folder of the kind that [`Volume::fresh_folder`] makes, beside it.
+fn is_timestamped(link: &Path) -> bool {
+    let mut parts = link.components();
+    let name = match (parts.next(), parts.next()) {
+        (Some(Component::Normal(name)), None) => name.to_string_lossy(),
+        _ => return false,
+    };
+    name.len() > 2 && name.starts_with("..") && name != DATA && name != NEW_DATA
 }
 
 fn top_level(path: &str) -> &str {
@@ -253,7 +293,13 @@ fn write_files(folder: &Path, files: &[File]) -> Result<(), VolumeError> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(failed(parent, "made"))?;
         }
-        fs::write(&path, &file.contents).map_err(failed(&path, "written"))?;
+        // Private until it has the mode that it is to have.
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut target = options.open(&path).map_err(failed(&path, "written"))?;
+        target
+            .write_all(&file.contents)
+            .map_err(failed(&path, "written"))?;
         let mode = u32::try_from(file.mode).unwrap_or_default();
         fs::set_permissions(&path, Permissions::from_mode(mode))
             .map_err(failed(&path, "written"))?;
@@ -340,6 +386,66 @@ mod tests {
         // `..data`, one folder, and the two names.
         assert_eq!(fs::read_dir(&target).unwrap().count(), 4);
         assert_ne!(fs::read_link(target.join(DATA)).unwrap(), data);
+    }
+
+    #[test]
+    fn what_somebody_else_has_made_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::create_dir(&victim).unwrap();
+        fs::write(victim.join("a"), "precious").unwrap();
+        for (name, leads_to) in [
+            ("..data", victim.as_path()),
+            ("..data", Path::new("../victim")),
+            ("a", Path::new("/etc/hostname")),
+        ] {
+            let target = folder.path().join("volume");
+            let volume = Volume::at(&target).unwrap();
+            symlink(leads_to, target.join(name)).unwrap();
+            assert!(
+                matches!(
+                    volume.write(&[file("a", 0o644, "1")]),
+                    Err(VolumeError::InTheWay(_))
+                ),
+                "{name}"
+            );
+            assert_eq!(fs::read(victim.join("a")).unwrap(), b"precious");
+            fs::remove_dir_all(&target).unwrap();
+        }
+        let volume = Volume::at(folder.path()).unwrap();
+        fs::write(folder.path().join("b"), "precious").unwrap();
+        assert!(matches!(
+            volume.write(&[file("b", 0o644, "1")]),
+            Err(VolumeError::InTheWay(_))
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("volume");
+        let volume = Volume::at(&target).unwrap();
+        volume.write(&[file("a", 0o644, "1")]).unwrap();
+        fs::remove_file(target.join("a")).unwrap();
+        assert_eq!(
+            volume.write(&[file("a", 0o644, "1")]).unwrap(),
+            Outcome::Unchanged
+        );
+        assert_eq!(fs::read(target.join("a")).unwrap(), b"1");
+        // A link that is gone already does not keep the old folder alive.
+        fs::remove_file(target.join("a")).unwrap();
+        assert_eq!(
+            volume.write(&[file("b", 0o644, "1")]).unwrap(),
+            Outcome::Updated
+        );
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 3);
+        // `..data` leads to nothing.
+        let old = fs::read_link(target.join(DATA)).unwrap();
+        fs::remove_dir_all(target.join(old)).unwrap();
+        assert_eq!(
+            volume.write(&[file("b", 0o644, "1")]).unwrap(),
+            Outcome::Written
+        );
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn of_identity(error: &IdentityError) -> &'static str {
         }
         IdentityError::MoreThanOne(_) => "keep the one that is meant and take the others out",
         IdentityError::BindingNeedsClientId => "write clientID",
-        IdentityError::ServicePrincipal { .. } | IdentityError::NoToken { .. } => {
+        IdentityError::ServicePrincipal { .. } | IdentityError::Tokens(_) => {
             "this is the cluster's matter and not the class's"
         }
         IdentityError::Malformed { field, .. } => match *field {

@@ -145,7 +145,7 @@ impl<'a> Places<'a> {
                 self.parameter(switches.into_iter().find(has).unwrap_or(switches[0]))
             }
             IdentityError::BindingNeedsClientId => self.parameter("useAzureTokenProxy"),
-            IdentityError::NoToken { .. } => self.parameter("clientID"),
+            IdentityError::Tokens(_) => self.parameter("clientID"),
             IdentityError::Malformed { field, .. } => self.parameter(field),
             IdentityError::ServicePrincipal { .. } | IdentityError::None => Subject {
                 field: "parameters".to_owned(),

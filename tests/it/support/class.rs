@@ -37,9 +37,14 @@ impl Class {
         class
     }
 
+    /// The example's class with one object of this type.
+    pub fn of(kind: &str, name: &str) -> Self {
+        Self::new().object(&format!("objectName: {name}\nobjectType: {kind}"))
+    }
+
     /// The same with one secret.
     pub fn of_secret(name: &str) -> Self {
-        Self::new().secret(&format!("objectName: {name}\nobjectType: secret"))
+        Self::of("secret", name)
     }
 
     pub fn with(mut self, attribute: &str, value: impl Into<Value>) -> Self {
@@ -53,7 +58,7 @@ impl Class {
     }
 
     /// One more entry of `objects`, as a YAML map in a string.
-    pub fn secret(self, entry: &str) -> Self {
+    pub fn object(self, entry: &str) -> Self {
         let known = self
             .attributes
             .get("objects")

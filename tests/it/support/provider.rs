@@ -25,9 +25,28 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// Starts one that trusts other certificates than Azure's.
+    pub async fn start_trusting(azure: &Emulator, certificates: &str) -> Self {
+        let flags = ["--healthz-port", "0"];
+        Self::start_by(azure, &flags, |command, folder| {
+            let file = folder.join("others.pem");
+            fs::write(&file, certificates).unwrap();
+            command.env("SSL_CERT_FILE", file);
+        })
+        .await
+    }
+
     /// Starts one that sees the emulator as Azure, as a production node would see Azure by way of a
     /// proxy: no flag or variable is one for tests.
     pub async fn start(azure: &Emulator, flags: &[&str]) -> Self {
+        Self::start_by(azure, flags, |_, _| {}).await
+    }
+
+    async fn start_by(
+        azure: &Emulator,
+        flags: &[&str],
+        change: impl FnOnce(&mut Command, &Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("azure-rs.sock");
         let log = fs::File::create(folder.path().join("log")).unwrap();
@@ -40,6 +59,7 @@ impl Provider {
         if !flags.contains(&"--healthz-port") {
             command.args(["--healthz-port", "0"]);
         }
+        change(&mut command, folder.path());
         let process = command
             .stdout(Stdio::null())
             .stderr(log)

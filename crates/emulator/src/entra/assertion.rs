@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::errors::Refusal;
-use super::{FederatedCredential, FederationErrors, TOKEN_EXCHANGE_AUDIENCE};
+use super::{FederatedCredential, FederationErrors};
 use crate::identifier;
 
 #[derive(Debug, Deserialize)]
@@ -47,10 +47,12 @@ impl Audience {
     }
 }
 
-/// Whether an assertion matches one of an application's federated credentials.
+/// Whether an assertion matches one of an application's federated credentials; where there are none,
+/// one of this audience would have.
 pub(crate) fn check(
     assertion: &str,
     federated: &[FederatedCredential],
+    usual_audience: &str,
     errors: FederationErrors,
     now: i64,
 ) -> Result<(), Refusal> {
@@ -65,7 +67,7 @@ pub(crate) fn check(
         ));
     }
     let audience = claims.aud.text();
-    if federated.is_empty() && !claims.aud.holds(TOKEN_EXCHANGE_AUDIENCE)
+    if federated.is_empty() && !claims.aud.holds(usual_audience)
         || !federated.is_empty() && !federated.iter().any(|f| claims.aud.holds(&f.audience))
     {
         return Err(Refusal::audience_not_matched(&audience));
@@ -144,6 +146,7 @@ pub(crate) fn service_account_token(
 
 #[cfg(test)]
 mod tests {
+    use super::super::TOKEN_EXCHANGE_AUDIENCE;
     use super::*;
 
     const NOW: i64 = 1_800_000_000;
@@ -181,14 +184,14 @@ mod tests {
         ];
         for (assertion, errors, code) in cases {
             assert_eq!(
-                check(assertion, &federated, errors, NOW)
+                check(assertion, &federated, TOKEN_EXCHANGE_AUDIENCE, errors, NOW)
                     .err()
                     .map(|refusal| refusal.code()),
                 code,
                 "{assertion}"
             );
         }
-        let nobody = check(&good, &[], combined, NOW).unwrap_err();
+        let nobody = check(&good, &[], TOKEN_EXCHANGE_AUDIENCE, combined, NOW).unwrap_err();
         assert_eq!(nobody.code(), 70_021);
     }
 }

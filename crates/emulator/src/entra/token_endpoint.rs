@@ -8,9 +8,12 @@ use serde_json::json;
 
 use super::access_token::Grant;
 use super::errors::Refusal;
-use super::{Registration, assertion, known_tenant};
+use super::{
+    IDENTITY_BINDING_AUDIENCE, Registration, TOKEN_EXCHANGE_AUDIENCE, assertion, known_tenant,
+};
 use crate::body;
 use crate::cloud::{Cloud, Role};
+use crate::faults::Service;
 use crate::state::{Ask, State};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -23,6 +26,7 @@ pub(crate) fn form(body: &[u8]) -> HashMap<String, String> {
 pub(crate) fn answer(
     state: &State,
     ask: &Ask,
+    service: Service,
     tenant: &str,
     form: &HashMap<String, String>,
 ) -> Result<Response<Body>, Refusal> {
@@ -44,7 +48,7 @@ pub(crate) fn answer(
     let tenant = known_tenant(state, tenant)?;
     let resource = resource(form)?;
     let registration = registration(state, &tenant, client_id)?;
-    let authentication = authenticate(state, form, client_id, &registration)?;
+    let authentication = authenticate(state, service, form, client_id, &registration)?;
     if !resource_exists(resource, cloud) {
         return Err(Refusal::unknown_resource(resource, &tenant));
     }
@@ -59,7 +63,11 @@ pub(crate) fn answer(
     });
     state.counters.count(|counts| {
         let client = client_id.to_owned();
-        *counts.entra.tokens_issued.entry(client).or_default() += 1;
+        *counts
+            .tokens(service)
+            .tokens_issued
+            .entry(client)
+            .or_default() += 1;
     });
     Ok(body::json(
         StatusCode::OK,
@@ -97,6 +105,7 @@ fn registration(state: &State, tenant: &str, client_id: &str) -> Result<Registra
 /// How the client showed who it is, as `appidacr` tells it.
 fn authenticate(
     state: &State,
+    service: Service,
     form: &HashMap<String, String>,
     client_id: &str,
     registration: &Registration,
@@ -109,16 +118,16 @@ fn authenticate(
             return Err(Refusal::wrong_assertion_type(kind));
         }
         let errors = state.entra.directory.lock().federation_errors;
-        assertion::check(
-            assertion,
-            &registration.federated,
-            errors,
-            state.clock.unix(),
-        )?;
+        let (trusted, audience) = match service {
+            Service::TokenProxy => (&registration.bindings, IDENTITY_BINDING_AUDIENCE),
+            _ => (&registration.federated, TOKEN_EXCHANGE_AUDIENCE),
+        };
+        assertion::check(assertion, trusted, audience, errors, state.clock.unix())?;
         return Ok(2);
     }
     let secret = form
         .get("client_secret")
+        .filter(|_| service == Service::Entra)
         .ok_or_else(Refusal::no_credential)?;
     if registration.secrets.contains(secret) {
         Ok(1)

@@ -284,7 +284,7 @@ fn half_then_close(half: Bytes, connection: Connection) -> Body {
 fn own_error(service: Service, status: StatusCode) -> Response<Body> {
     match service {
         Service::Vault => crate::vault::error_for_status(status),
-        Service::Entra => crate::entra::error_for_status(status),
+        Service::Entra | Service::TokenProxy => crate::entra::error_for_status(status),
         Service::Imds => crate::imds::error_for_status(status),
     }
 }

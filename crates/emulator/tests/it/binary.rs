@@ -11,7 +11,7 @@ use serde_json::Value;
 /// The program with every port free to choose and its files in a folder.
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_azure-emulator"));
-    for listener in ["proxy", "https", "imds", "control"] {
+    for listener in ["proxy", "https", "imds", "control", "token-proxy"] {
         command.arg(format!("--{listener}-listen=127.0.0.1:0"));
     }
     command.arg("--ca-file").arg(folder.join("ca.pem"));
@@ -66,14 +66,15 @@ async fn it_tells_where_it_listens_and_stops_on_a_signal() {
             .tls_certs_only([])
             .build()
             .unwrap();
-        let vaults: Value = client
+        let vaults = client
             .get(vaults)
             .send()
             .await
             .unwrap()
-            .json()
+            .text()
             .await
             .unwrap();
+        let vaults: Value = serde_json::from_str(&vaults).unwrap();
         assert_eq!(vaults["kv1"]["secrets"][0], "a");
         let output = terminate(child, signal);
         assert!(output.status.success(), "{output:?}");
@@ -117,7 +118,7 @@ fn what_is_wrong_is_said_in_one_line() {
     ];
     for (flag, value, expected) in cases {
         let mut command = Command::new(env!("CARGO_BIN_EXE_azure-emulator"));
-        for listener in ["proxy", "https", "imds", "control"] {
+        for listener in ["proxy", "https", "imds", "control", "token-proxy"] {
             if flag != format!("--{listener}-listen") {
                 command.arg(format!("--{listener}-listen=127.0.0.1:0"));
             }

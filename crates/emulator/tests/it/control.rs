@@ -21,7 +21,11 @@ impl Control {
     /// Sends a request, checks its status, gives the body.
     async fn call(&self, method: Method, path: &str, body: Value, status: u16) -> Value {
         let url = format!("{}{path}", self.emulator.control_url());
-        let request = self.client.request(method, url).json(&body);
+        let request = self
+            .client
+            .request(method, url)
+            .header("content-type", "application/json")
+            .body(body.to_string());
         let answer = request.send().await.unwrap();
         let found = answer.status();
         let text = answer.text().await.unwrap();

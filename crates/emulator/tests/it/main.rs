@@ -12,3 +12,4 @@ mod faults;
 mod front;
 mod imds;
 mod objects;
+mod token_proxy;

@@ -146,7 +146,9 @@ impl World {
         let url = format!("{VAULT}{path}{sign}{API}");
         let mut request = self.client.request(method, url).bearer_auth(token);
         if let Some(body) = body {
-            request = request.json(&body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         Answer::of(request.send().await.unwrap()).await
     }

@@ -1,0 +1,44 @@
+//! [`Failure`], why the bench ends with another status than 0.
+
+use std::io;
+
+use thiserror::Error;
+
+/// Why there are no figures, or no good ones.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Figures are there, and these goals are missed.
+    #[error("missed: {}", .0.join(", "))]
+    Missed(Vec<&'static str>),
+    /// The provider does not listen.
+    #[error("the provider {what}; it logs:\n{log}")]
+    Provider {
+        /// What it did.
+        what: String,
+        /// Its standard error.
+        log: String,
+    },
+    /// The provider listens and does not answer as the driver's contract says.
+    #[error("the provider's socket: {0}")]
+    Connection(#[from] tonic::transport::Error),
+    /// The provider refuses.
+    #[error("the provider refuses with {:?}: {}", .0.code(), .0.message())]
+    Refused(#[from] tonic::Status),
+    /// There is no emulated Azure.
+    #[error("the emulator does not start: {0}")]
+    Emulator(#[from] azure_emulator::StartError),
+    /// This machine does not do what the bench needs.
+    #[error("cannot {action}: {source}")]
+    Machine {
+        /// What was to be done.
+        action: String,
+        /// Why it cannot.
+        source: io::Error,
+    },
+}
+
+/// Makes a [`Failure::Machine`] of what the system says about an action, such as "read the file".
+pub fn cannot(action: impl Into<String>) -> impl FnOnce(io::Error) -> Failure {
+    let action = action.into();
+    move |source| Failure::Machine { action, source }
+}

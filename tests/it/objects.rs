@@ -1,0 +1,464 @@
+//! Keys, certificates, histories and encodings become files.
+
+use std::fs;
+
+use azure_emulator::{
+    CertificatePolicy, Effect, KeyType, NewSecret, ObjectKind, Permissions, Target,
+};
+use tonic::Code;
+
+use crate::support::class::Class;
+use crate::support::{Node, OBJECT_ID, VAULT, expect_status, files, versions};
+
+/// A file among the certificates that OpenSSL made.
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/certificates");
+    fs::read(format!("{folder}/{name}")).unwrap()
+}
+
+fn text(name: &str) -> String {
+    String::from_utf8(fixture(name)).unwrap()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// A secret as the vault has it for a certificate.
+fn certificate_secret(node: &Node, name: &str, content_type: &str, value: &str) {
+    let kid =
+        format!("https://{VAULT}.vault.azure.net/keys/{name}/0123456789abcdef0123456789abcdef");
+    node.vault.set_secret_with(
+        name,
+        NewSecret::new(value).content_type(content_type).kid(kid),
+    );
+}
+
+const PFX: &str = "application/x-pkcs12";
+const PEM: &str = "application/x-pem-file";
+
+#[tokio::test]
+async fn a_key_is_its_public_half() {
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    for kind in [
+        KeyType::Rsa2048,
+        KeyType::P256,
+        KeyType::P384,
+        KeyType::P521,
+        KeyType::P256K,
+    ] {
+        let version = node.vault.create_key("K", kind);
+        let response = node.mount(&Class::of("key", "K")).await.unwrap();
+        let (path, mode, pem) = files(&response)[0];
+        assert_eq!((path, mode), ("K", 0o644));
+        assert!(
+            pem.starts_with("-----BEGIN PUBLIC KEY-----\n")
+                && pem.ends_with("-----END PUBLIC KEY-----\n")
+        );
+        assert_eq!(versions(&response), [("key/K", version.as_str())]);
+    }
+}
+
+#[tokio::test]
+async fn a_key_without_a_public_half_is_refused_and_nothing_else_stops() {
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    for (jwk, words) in [
+        (serde_json::json!({"kty": "oct"}), "symmetric"),
+        (serde_json::json!({"kty": "OKP", "crv": "Ed25519"}), "OKP"),
+        (
+            serde_json::json!({"kty": "EC", "x": "AQ", "y": "AQ"}),
+            "crv",
+        ),
+        (serde_json::json!({"kty": "RSA", "e": "AQAB"}), "n"),
+        (serde_json::json!({"n": "AQAB", "e": "AQAB"}), "kty"),
+    ] {
+        node.vault.set_key("K", jwk.as_object().unwrap().clone());
+        let words = ["[KV_OBJECT_UNUSABLE] key \"K\"", words, "Fix: "];
+        expect_status(
+            node.mount(&Class::of("key", "K")).await,
+            Code::FailedPrecondition,
+            &words,
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_its_own_certificate() {
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    let version = node
+        .vault
+        .import_certificate("C", &fixture("rsa-aes256.pfx"), None)
+        .unwrap();
+    let response = node.mount(&Class::of("cert", "C")).await.unwrap();
+    assert_eq!(files(&response), [("C", 0o644, text("rsa.crt").as_str())]);
+    assert_eq!(versions(&response), [("cert/C", version.as_str())]);
+}
+
+#[tokio::test]
+async fn a_certificates_secret_is_its_key_and_its_chain() {
+    let node = Node::start().await;
+    // What OpenSSL makes in all its ways gives the one PEM text that the fixtures have.
+    for (stored, expected) in [
+        ("rsa-3des.pfx", "rsa.pem"),
+        ("rsa-aes256.pfx", "rsa.pem"),
+        ("rsa-rc2-40.pfx", "rsa.pem"),
+        ("p256-nomac.pfx", "p256.pem"),
+        ("p384-aes256.pfx", "p384.pem"),
+        ("p521-3des.pfx", "p521.pem"),
+        ("p256k-aes256.pfx", "p256k.pem"),
+        ("null-3des.pfx", "p256.pem"),
+        ("null-aes.pfx", "p256.pem"),
+    ] {
+        certificate_secret(&node, "C", PFX, &base64(&fixture(stored)));
+        let response = node.mount(&Class::of("secret", "C")).await.unwrap();
+        assert_eq!(
+            files(&response),
+            [("C", 0o644, text(expected).as_str())],
+            "{stored}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_vault_made_comes_as_pem_whatever_it_stores() {
+    let node = Node::start().await;
+    for pem in [true, false] {
+        let policy = CertificatePolicy {
+            pem,
+            ..CertificatePolicy::default()
+        };
+        node.vault.create_certificate("C", &policy).unwrap();
+        let response = node.mount(&Class::of("secret", "C")).await.unwrap();
+        let contents = files(&response)[0].2;
+        assert!(
+            contents.starts_with("-----BEGIN PRIVATE KEY-----\n"),
+            "{pem}"
+        );
+        assert!(contents.ends_with("-----END CERTIFICATE-----\n"), "{pem}");
+    }
+}
+
+#[tokio::test]
+async fn a_pem_certificate_in_order_stays_byte_by_byte_and_another_is_put_in_order() {
+    let node = Node::start().await;
+    let stored = text("p256.pem");
+    certificate_secret(&node, "C", PEM, &stored);
+    assert_eq!(
+        files(&node.mount(&Class::of("secret", "C")).await.unwrap())[0].2,
+        stored
+    );
+    // The chain first, upside down, and the key last.
+    let mut blocks: Vec<_> = stored
+        .split_inclusive("-----\n")
+        .collect::<Vec<_>>()
+        .chunks(2)
+        .map(<[&str]>::concat)
+        .collect();
+    blocks.reverse();
+    certificate_secret(&node, "C", PEM, &blocks.concat());
+    assert_eq!(
+        files(&node.mount(&Class::of("secret", "C")).await.unwrap())[0].2,
+        stored
+    );
+}
+
+#[tokio::test]
+async fn the_operator_may_keep_the_stored_order_and_split_the_files() {
+    let node = Node::start_with(&[
+        "--construct-pem-chain=false",
+        "--write-cert-and-key-in-separate-files",
+    ])
+    .await;
+    certificate_secret(&node, "C", PFX, &base64(&fixture("p256-aes256.pfx")));
+    let response = node.mount(&Class::of("secret", "C")).await.unwrap();
+    let came = files(&response);
+    assert_eq!(
+        came.iter().map(|(path, ..)| *path).collect::<Vec<_>>(),
+        ["C.crt", "C.key", "C"]
+    );
+    assert_eq!(format!("{}{}", came[1].2, came[0].2), came[2].2);
+    assert_eq!(
+        versions(&response)
+            .iter()
+            .filter(|(id, _)| *id == "secret/C")
+            .count(),
+        3
+    );
+    // Only certificates are split.
+    node.vault.set_secret("S", "v");
+    assert_eq!(
+        files(&node.mount(&Class::of("secret", "S")).await.unwrap()),
+        [("S", 0o644, "v")]
+    );
+    let class =
+        Class::of("secret", "C").object("objectName: S\nobjectType: secret\nobjectAlias: C.key");
+    let words = ["[PATH_CONFLICT] ", "\"C.key\""];
+    expect_status(node.mount(&class).await, Code::InvalidArgument, &words);
+}
+
+#[tokio::test]
+async fn a_pfx_file_may_stay_one() {
+    let node = Node::start().await;
+    let stored = fixture("p256-3des.pfx");
+    certificate_secret(&node, "C", PFX, &base64(&stored));
+    let entry = "objectName: C\nobjectType: secret\nobjectFormat: PFX\n";
+    let response = node.mount(&Class::new().object(entry)).await.unwrap();
+    assert_eq!(response.files[0].contents, base64(&stored).into_bytes());
+    let class = Class::new().object(&format!("{entry}objectEncoding: base64\n"));
+    assert_eq!(node.mount(&class).await.unwrap().files[0].contents, stored);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_read_is_refused_and_not_shown() {
+    let node = Node::start().await;
+    for (content_type, value, words) in [
+        (PFX, "canary".to_owned(), "base64"),
+        (PFX, base64(b"canary"), "PFX"),
+        (PFX, base64(&fixture("p256-password.pfx")), "password"),
+        (
+            "application/canary",
+            "v".to_owned(),
+            "expected application/x-pem-file or application/x-pkcs12",
+        ),
+    ] {
+        certificate_secret(&node, "C", content_type, &value);
+        let words = ["[KV_OBJECT_UNUSABLE] secret \"C\"", words, "Fix: "];
+        let result = node.mount(&Class::of("secret", "C")).await;
+        let message = result.as_ref().unwrap_err().message();
+        assert!(value.len() < 4 || !message.contains(&value), "{message}");
+        expect_status(result, Code::FailedPrecondition, &words);
+    }
+    let kid = "https://kv/keys/C/1";
+    node.vault
+        .set_secret_with("C", NewSecret::new("v").kid(kid));
+    expect_status(
+        node.mount(&Class::of("secret", "C")).await,
+        Code::FailedPrecondition,
+        &["content type"],
+    );
+}
+
+#[tokio::test]
+async fn encoded_values_are_decoded() {
+    let node = Node::start().await;
+    for (encoding, value, expected) in [
+        ("utf-8", "caf\u{e9}", "caf\u{e9}".as_bytes()),
+        ("base64", "AP8Q\r\n/w==\n", &[0, 255, 16, 255][..]),
+        ("HEX", "00fF10", &[0, 255, 16]),
+        ("base64", "", &[]),
+    ] {
+        node.vault.set_secret("S", value);
+        let class = Class::new().object(&format!(
+            "objectName: S\nobjectType: secret\nobjectEncoding: {encoding}"
+        ));
+        assert_eq!(
+            node.mount(&class).await.unwrap().files[0].contents,
+            expected,
+            "{encoding} {value:?}"
+        );
+    }
+    for (encoding, value) in [
+        ("base64", "canary!"),
+        ("base64", "AP8Q/w"),
+        ("hex", "canary"),
+        ("hex", "0"),
+    ] {
+        node.vault.set_secret("S", value);
+        let class = Class::new().object(&format!(
+            "objectName: S\nobjectType: secret\nobjectEncoding: {encoding}"
+        ));
+        let result = node.mount(&class).await;
+        assert!(!result.as_ref().unwrap_err().message().contains("canary"));
+        expect_status(
+            result,
+            Code::FailedPrecondition,
+            &["[KV_OBJECT_UNUSABLE] ", "objectEncoding"],
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_history_has_a_file_for_each_version() {
+    let node = Node::start().await;
+    let made: Vec<_> = (0..5)
+        .map(|n| node.vault.set_secret("S", format!("value {n}")))
+        .collect();
+    node.vault
+        .set_enabled(ObjectKind::Secret, "S", Some(&made[3]), false)
+        .unwrap();
+    let history =
+        |entry: &str| Class::new().object(&format!("objectName: S\nobjectType: secret\n{entry}"));
+    let response = node
+        .mount(&history("objectVersionHistory: 3"))
+        .await
+        .unwrap();
+    assert_eq!(
+        files(&response),
+        [
+            ("S/0", 0o644, "value 4"),
+            ("S/1", 0o644, "value 2"),
+            ("S/2", 0o644, "value 1")
+        ]
+    );
+    assert_eq!(
+        versions(&response),
+        [
+            ("secret/S/0", made[4].as_str()),
+            ("secret/S/1", made[2].as_str()),
+            ("secret/S/2", made[1].as_str())
+        ]
+    );
+    let from = format!(
+        "objectVersionHistory: 9\nobjectVersion: {}\nobjectAlias: app/old",
+        made[2]
+    );
+    let response = node.mount(&history(&from)).await.unwrap();
+    let paths: Vec<_> = files(&response)
+        .into_iter()
+        .map(|(path, _, value)| (path, value))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            ("app/old/0", "value 2"),
+            ("app/old/1", "value 1"),
+            ("app/old/2", "value 0")
+        ]
+    );
+    assert_eq!(versions(&response)[2].0, "secret/S/2");
+    // One version is no history.
+    for one in ["0", "1", "-1"] {
+        let response = node
+            .mount(&history(&format!("objectVersionHistory: {one}")))
+            .await
+            .unwrap();
+        assert_eq!(files(&response), [("S", 0o644, "value 4")]);
+    }
+    for unknown in [&made[3], "0123456789abcdef0123456789abcdef"] {
+        let class = history(&format!(
+            "objectVersionHistory: 3\nobjectVersion: {unknown}"
+        ));
+        let words = [
+            "[KV_OBJECT_NOT_FOUND] ",
+            unknown,
+            "the newest that are enabled are",
+            &made[4],
+        ];
+        expect_status(node.mount(&class).await, Code::NotFound, &words);
+    }
+}
+
+#[tokio::test]
+async fn a_history_may_have_one_file_more_as_with_the_go_provider() {
+    let node = Node::start_with(&["--object-version-history", "go"]).await;
+    for n in 0..5 {
+        node.vault.set_secret("S", format!("value {n}"));
+    }
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 2");
+    let paths: Vec<_> = node
+        .mount(&class)
+        .await
+        .unwrap()
+        .files
+        .into_iter()
+        .map(|file| file.path)
+        .collect();
+    assert_eq!(paths, ["S/0", "S/1", "S/2"]);
+}
+
+#[tokio::test]
+async fn a_history_crosses_the_pages_of_the_vaults_list() {
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    for n in 0..60 {
+        node.vault.set_secret("S", format!("value {n}"));
+    }
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 55");
+    let response = node.mount(&class).await.unwrap();
+    assert_eq!(response.files.len(), 55);
+    assert_eq!(files(&response)[54], ("S/54", 0o644, "value 5"));
+    for (kind, name) in [("key", "K"), ("cert", "C")] {
+        for _ in 0..3 {
+            if kind == "key" {
+                node.vault.create_key(name, KeyType::P256);
+            } else {
+                node.vault
+                    .create_certificate(name, &CertificatePolicy::default())
+                    .unwrap();
+            }
+        }
+        let class = Class::new().object(&format!(
+            "objectName: {name}\nobjectType: {kind}\nobjectVersionHistory: 2"
+        ));
+        let response = node.mount(&class).await.unwrap();
+        let ids: Vec<_> = versions(&response).into_iter().map(|(id, _)| id).collect();
+        assert_eq!(
+            ids,
+            [format!("{kind}/{name}/0"), format!("{kind}/{name}/1")]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_history_that_may_not_be_listed_says_so() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.vault
+        .grant(OBJECT_ID, Permissions::default().on_secrets(&["get"]));
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 2");
+    let words = [
+        "[KV_ACCESS_DENIED] ",
+        "refused \"list\" on secret \"S\"",
+        "--secret-permissions get list",
+    ];
+    expect_status(node.mount(&class).await, Code::PermissionDenied, &words);
+}
+
+#[tokio::test]
+async fn a_list_that_goes_on_at_another_host_gets_no_token() {
+    let node = Node::start().await;
+    for n in 0..30 {
+        node.vault.set_secret("S", format!("value {n}"));
+    }
+    let next = Effect::NextLink {
+        url: "https://other.vault.azure.net/secrets/S/versions?api-version=7.4".into(),
+    };
+    node.azure.vault("other");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT).object("secrets/S"), next);
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 28");
+    let words = [
+        "[KV_UNEXPECTED_ANSWER] ",
+        "points to other.vault.azure.net, which gets no token",
+    ];
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
+    assert_eq!(node.azure.counters().vault("other").requests, 0);
+}
+
+#[tokio::test]
+async fn one_challenge_serves_every_kind_of_object() {
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    node.vault.set_secret("S", "v");
+    node.vault.create_key("K", KeyType::P256);
+    node.vault
+        .create_certificate("C", &CertificatePolicy::default())
+        .unwrap();
+    let mut class = Class::new();
+    for n in 0..20 {
+        for (kind, name) in [("secret", "S"), ("key", "K"), ("cert", "C")] {
+            class = class.object(&format!(
+                "objectName: {name}\nobjectType: {kind}\nobjectAlias: {kind}-{n}"
+            ));
+        }
+    }
+    assert_eq!(node.mount(&class).await.unwrap().files.len(), 60);
+    let counts = node.azure.counters().vault(VAULT);
+    assert_eq!((counts.challenges, counts.all_gets()), (1, 60));
+    assert_eq!(node.azure.counters().imds().requests, 1);
+}
