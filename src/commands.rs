@@ -2,6 +2,7 @@
 
 mod mount;
 mod serve;
+mod validate;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -11,6 +12,9 @@ use tracing::level_filters::LevelFilter;
 use crate::excerpt::causes;
 use crate::settings::{Command, Settings};
 use crate::telemetry::{self, FAILED_MOUNTS, targets};
+
+/// The names under which this provider serves classes.
+const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
 
 /// Runs the command that the settings name. A failure is said on standard error, in one line.
 pub async fn run(settings: Settings) -> ExitCode {
@@ -30,6 +34,7 @@ pub async fn run(settings: Settings) -> ExitCode {
                 telemetry::start(targets, false);
                 mount::run(mount).await.map_err(Into::into)
             }
+            Command::Validate(validate) => return validate::run(&validate),
         };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -305,16 +305,23 @@ fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<War
 
 /// The known name that differs in case only, or by a few letters.
 pub fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
-    if name.len() > 64 {
+    closest_of(name, known.iter().copied())
+}
+
+/// The same of names that a class has itself.
+pub fn closest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The cost grows with both lengths.
+    const MAX_BYTES: usize = 64;
+    if name.len() > MAX_BYTES {
         return None;
     }
     let name = name.to_lowercase();
     known
-        .iter()
+        .filter(|known| known.len() <= MAX_BYTES)
         .map(|known| {
             (
                 strsim::damerau_levenshtein(&name, &known.to_lowercase()),
-                *known,
+                known,
             )
         })
         .min_by_key(|(distance, _)| *distance)

@@ -226,11 +226,33 @@ impl Fetch {
     }
 
     /// The path of its first file.
-    fn first_path(&self) -> String {
+    pub fn first_path(&self) -> String {
         match self.history {
             Some(_) => format!("{}/0", self.path.as_str()),
             None => self.path.as_str().to_owned(),
         }
+    }
+
+    /// Whether this may be the path of one of its files: as many as the vault has versions, and more of
+    /// a certificate with its key.
+    pub fn may_write(&self, path: &str) -> bool {
+        let Some(mut rest) = path.strip_prefix(self.path.as_str()) else {
+            return false;
+        };
+        if let Some(count) = self.history {
+            let Some(age) = rest.strip_prefix('/') else {
+                return false;
+            };
+            let digits = age.bytes().take_while(u8::is_ascii_digit).count();
+            let (age, suffix) = age.split_at(digits);
+            let canonical = age == "0" || !age.starts_with('0');
+            if !canonical || age.parse::<u32>().map_or(true, |age| age >= count.get()) {
+                return false;
+            }
+            rest = suffix;
+        }
+        let separate = self.rendering.separate_files && self.kind == ObjectKind::Secret;
+        rest.is_empty() || (separate && matches!(rest, ".crt" | ".key"))
     }
 }
 
@@ -321,6 +343,32 @@ mod tests {
             ],
         ] {
             assert_eq!(check_paths(&meets).len(), 1, "{meets:?}");
+        }
+    }
+
+    #[test]
+    fn the_paths_of_its_files_are_known() {
+        let mut plain = fetch("a", "x/a");
+        let history = Fetch {
+            history: NonZeroU32::new(11),
+            ..plain.clone()
+        };
+        plain.rendering.separate_files = true;
+        for (fetch, path, expected) in [
+            (&plain, "x/a", true),
+            (&plain, "a", false),
+            (&plain, "x/a.crt", true),
+            (&plain, "x/a.key", true),
+            (&plain, "x/a.pem", false),
+            (&plain, "x/a/0", false),
+            (&history, "x/a", false),
+            (&history, "x/a/0", true),
+            (&history, "x/a/10", true),
+            (&history, "x/a/11", false),
+            (&history, "x/a/01", false),
+            (&history, "x/a/0.crt", false),
+        ] {
+            assert_eq!(fetch.may_write(path), expected, "{path}");
         }
     }
 

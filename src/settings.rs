@@ -66,6 +66,8 @@ pub enum Command {
     /// Mount a SecretProviderClass into a folder, as the driver and the kubelet do
     #[command(after_help = LIBRARIES)]
     Mount(MountSettings),
+    /// Check SecretProviderClass manifests without a cluster and without Azure
+    Validate(ValidateSettings),
 }
 
 /// Flags of `serve`.
@@ -196,44 +198,9 @@ pub struct ProviderSettings {
         help_heading = "Clouds"
     )]
     pub cloud_env_file: Option<PathBuf>,
-    /// How many files objectVersionHistory: N gives
-    #[arg(
-        long,
-        value_enum,
-        value_name = "COUNT",
-        env = "PROVIDER_AZURE_RS_OBJECT_VERSION_HISTORY",
-        default_value = "documented",
-        help_heading = "Files"
-    )]
-    pub object_version_history: HistoryCount,
-    /// Put the certificates of a certificate's secret in order, from the leaf to the root
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "PROVIDER_AZURE_RS_CONSTRUCT_PEM_CHAIN",
-        default_value = "true",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        value_parser = go_bool,
-        help_heading = "Files"
-    )]
-    pub construct_pem_chain: bool,
-    /// Write a certificate and its key to NAME.crt and NAME.key too
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "PROVIDER_AZURE_RS_WRITE_CERT_AND_KEY_IN_SEPARATE_FILES",
-        default_value = "false",
-        default_missing_value = "true",
-        num_args = 0..=1,
-        require_equals = true,
-        action = clap::ArgAction::Set,
-        value_parser = go_bool,
-        help_heading = "Files"
-    )]
-    pub write_cert_and_key_in_separate_files: bool,
+    /// Which files there are.
+    #[command(flatten)]
+    pub files: FileSettings,
     /// PEM certificates to trust besides the system's
     #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
@@ -330,15 +297,6 @@ impl ProviderSettings {
         }
     }
 
-    /// What holds for every class.
-    pub fn conventions(&self) -> Conventions {
-        Conventions {
-            history: self.object_version_history,
-            construct_pem_chain: self.construct_pem_chain,
-            separate_files: self.write_cert_and_key_in_separate_files,
-        }
-    }
-
     /// The default cloud, and where others' endpoints may be read.
     pub fn environment_files(&self) -> Result<EnvironmentFiles, DefaultCloudError> {
         let default = match CloudChoice::new(&self.cloud_name, "")? {
@@ -357,6 +315,60 @@ impl ProviderSettings {
             folders: self.cloud_env_dir.clone(),
             operators_file: self.cloud_env_file.clone(),
         })
+    }
+}
+
+/// Flags that decide which files a class gives: of whatever answers a mount, and of `validate`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FileSettings {
+    /// How many files objectVersionHistory: N gives
+    #[arg(
+        long,
+        value_enum,
+        value_name = "COUNT",
+        env = "PROVIDER_AZURE_RS_OBJECT_VERSION_HISTORY",
+        default_value = "documented",
+        help_heading = "Files"
+    )]
+    pub object_version_history: HistoryCount,
+    /// Put the certificates of a certificate's secret in order, from the leaf to the root
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_CONSTRUCT_PEM_CHAIN",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool,
+        help_heading = "Files"
+    )]
+    pub construct_pem_chain: bool,
+    /// Write a certificate and its key to NAME.crt and NAME.key too
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_WRITE_CERT_AND_KEY_IN_SEPARATE_FILES",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool,
+        help_heading = "Files"
+    )]
+    pub write_cert_and_key_in_separate_files: bool,
+}
+
+impl FileSettings {
+    /// What holds for every class.
+    pub fn conventions(self) -> Conventions {
+        Conventions {
+            history: self.object_version_history,
+            construct_pem_chain: self.construct_pem_chain,
+            separate_files: self.write_cert_and_key_in_separate_files,
+        }
     }
 }
 
@@ -451,6 +463,42 @@ pub struct PodSettings {
     /// clientsecret
     #[arg(long, value_name = "DIR")]
     pub node_publish_secret: Option<PathBuf>,
+}
+
+/// Flags of `validate`.
+#[derive(Args, Clone, Debug)]
+pub struct ValidateSettings {
+    /// Manifests, folders of manifests (*.yaml, *.yml and *.json in them and below), or - for standard
+    /// input
+    #[arg(value_name = "FILE", required_unless_present = "print_schema")]
+    pub paths: Vec<PathBuf>,
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
+    pub output: OutputForm,
+    /// Fail for warnings too
+    #[arg(long)]
+    pub strict: bool,
+    /// Take classes without an identity as those of pods with a nodePublishSecretRef
+    #[arg(long)]
+    pub service_principal: bool,
+    /// Print the JSON Schema of this provider's classes, and check nothing
+    #[arg(long)]
+    pub print_schema: bool,
+    /// Mode that the driver gives to files that have none of their own, in octal
+    #[arg(long, value_name = "MODE", default_value = "0644", value_parser = file_mode, help_heading = "Files")]
+    pub default_permission: FileMode,
+    /// Which files there are.
+    #[command(flatten)]
+    pub files: FileSettings,
+}
+
+/// For whom the output of `validate` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputForm {
+    /// For people: each finding with its place, the line, and what to do
+    Text,
+    /// For machines: a list of findings
+    Json,
 }
 
 /// `unix:///path`, as the Go provider's flag has it, or a path.

@@ -89,12 +89,8 @@ impl EnvironmentFiles {
     fn allowed(&self, file: &str) -> Result<PathBuf, EnvironmentFileError> {
         let refused = || EnvironmentFileError::NotAllowed(Excerpt(file).to_string());
         let path = Path::new(file);
-        let plain = path.is_absolute()
-            && path
-                .components()
-                .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
         // By its name first, so that a path elsewhere is not even looked at.
-        if !plain || !self.folders.iter().any(|folder| path.starts_with(folder)) {
+        if !could_be_allowed(file) || !self.folders.iter().any(|folder| path.starts_with(folder)) {
             return Err(refused());
         }
         let real = fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
@@ -107,6 +103,15 @@ impl EnvironmentFiles {
             Err(refused())
         }
     }
+}
+
+/// Whether a path is one that any operator could allow: absolute, and without a way out of a folder.
+pub fn could_be_allowed(file: &str) -> bool {
+    let path = Path::new(file);
+    path.is_absolute()
+        && path
+            .components()
+            .all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> EnvironmentFileError {

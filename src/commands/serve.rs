@@ -71,7 +71,7 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
     Ok(Service {
         provider: Arc::new(Provider::new(transport, token_proxy)),
         environment_files: settings.environment_files()?,
-        conventions: settings.conventions(),
+        conventions: settings.files.conventions(),
         closing: CancellationToken::new(),
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,

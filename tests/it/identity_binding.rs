@@ -250,8 +250,7 @@ async fn what_cannot_be_a_binding_is_refused_before_anybody_is_asked() {
         "[TOKEN_AUDIENCE_MISSING] ",
         IDENTITY_BINDING_AUDIENCE,
         "kubectl patch csidriver",
-        // The command replaces the list.
-        r#"{"op":"add","path":"/spec/tokenRequests/-","value":{"audience":"api://AKSIdentityBinding"}}"#,
+        r#"{"audience":"api://AKSIdentityBinding"}"#,
     ];
     for class in [class().token(TOKEN_EXCHANGE_AUDIENCE, &token), class()] {
         expect_status(node.mount(&class).await, Code::InvalidArgument, &words);

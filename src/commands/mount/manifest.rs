@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::commands::PROVIDERS;
 use crate::excerpt::one_line;
-
-/// The names under which this provider serves classes.
-const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
 
 /// What matters of a SecretProviderClass.
 #[derive(Debug)]
