@@ -16,6 +16,7 @@
 
 mod assertion;
 mod cloud;
+mod codec;
 pub mod commands;
 mod credential;
 mod excerpt;

@@ -16,6 +16,7 @@
 mod challenge;
 mod dns;
 mod peer;
+mod proxy;
 mod trust;
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use url::Url;
 
 use crate::excerpt::one_line;
 use crate::transport::challenge::{Challenge, Challenges};
+use crate::transport::proxy::ProxyError;
 
 pub use peer::Peer;
 pub use trust::{Trust, TrustError};
@@ -79,10 +81,11 @@ pub enum TransportSetupError {
     /// The trusted certificates cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The library refuses its settings; a proxy's URL is the usual reason.
-    #[error(
-        "the HTTP client cannot be set up; HTTPS_PROXY, HTTP_PROXY and NO_PROXY may be malformed"
-    )]
+    /// A proxy cannot be one.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The library refuses its settings.
+    #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
     /// A peer's name cannot stand in a URL.
     #[error("{0} has a name that cannot stand in a URL")]
@@ -93,6 +96,7 @@ impl Transport {
     /// The transport with the system's trusted certificates, those that `SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` name, and the operator's.
     pub fn new(settings: &TransportSettings) -> Result<Self, TransportSetupError> {
+        proxy::check()?;
         let trust = Trust::usual(settings.ca_file.as_deref())?;
         let builder = || client_builder(trust.tls()).dns_resolver(dns::SystemResolver);
         Ok(Self {

@@ -230,3 +230,70 @@ async fn what_is_quoted_from_a_class_is_short_and_harmless() {
             .all(|c| c == '\n' || (!c.is_control() && c != '\u{202e}'))
     );
 }
+
+/// A call with bytes of one's own choice.
+async fn call(node: &Node, bytes: &'static [u8]) -> tonic::Status {
+    #[derive(Default)]
+    struct Raw;
+
+    impl tonic::codec::Codec for Raw {
+        type Encode = &'static [u8];
+        type Decode = ();
+        type Encoder = Self;
+        type Decoder = Self;
+        fn encoder(&mut self) -> Self {
+            Self
+        }
+        fn decoder(&mut self) -> Self {
+            Self
+        }
+    }
+
+    impl tonic::codec::Encoder for Raw {
+        type Item = &'static [u8];
+        type Error = tonic::Status;
+        fn encode(
+            &mut self,
+            item: &'static [u8],
+            target: &mut tonic::codec::EncodeBuf<'_>,
+        ) -> Result<(), tonic::Status> {
+            bytes::BufMut::put_slice(target, item);
+            Ok(())
+        }
+    }
+
+    impl tonic::codec::Decoder for Raw {
+        type Item = ();
+        type Error = tonic::Status;
+        fn decode(
+            &mut self,
+            _: &mut tonic::codec::DecodeBuf<'_>,
+        ) -> Result<Option<()>, tonic::Status> {
+            Ok(Some(()))
+        }
+    }
+
+    let channel = crate::support::provider::connect(&node.provider.socket()).await;
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.unwrap();
+    let path = "/v1alpha1.CSIDriverProvider/Mount".parse().unwrap();
+    client
+        .unary(tonic::Request::new(bytes), path, Raw)
+        .await
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_the_callers_mistake() {
+    let node = Node::start().await;
+    // Not protobuf; a string that is not UTF-8; a length beyond the end.
+    for bytes in [&b"\xff\xff\xff"[..], b"\x0a\x02\xff\xfe", b"\x0a\x7fcanary"] {
+        let status = call(&node, bytes).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(
+            status.message().starts_with("[INVALID_REQUEST] "),
+            "{status:?}"
+        );
+        assert!(!status.message().contains("canary"));
+    }
+}

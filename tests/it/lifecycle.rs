@@ -142,6 +142,19 @@ async fn what_cannot_be_served_is_said_in_one_line() {
             "{arguments:?}: {text}"
         );
     }
+    let output = command(&azure, folder.path())
+        .arg("--endpoint")
+        .arg(&socket)
+        .env("HTTPS_PROXY", "http://user:canary@[::bad")
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("error: HTTPS_PROXY: expected the URL"),
+        "{text}"
+    );
+    assert!(!text.contains("canary"), "{text}");
     assert_eq!(std::fs::read(path("file")).unwrap(), b"precious");
 }
 

@@ -1,0 +1,56 @@
+//! The codec of the generated service: prost's, with an error of ours for bytes that are no message.
+//!
+//! tonic answers those with `INTERNAL`, which says that the provider is broken. It is the call that is.
+
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct StrictCodec<T, U>(ProstCodec<T, U>);
+
+/// Reads one message.
+#[derive(Debug)]
+pub struct StrictDecoder<U>(ProstDecoder<U>);
+
+impl<T, U> Default for StrictCodec<T, U> {
+    fn default() -> Self {
+        Self(ProstCodec::default())
+    }
+}
+
+impl<T, U> Codec for StrictCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = StrictDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        self.0.encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        StrictDecoder(self.0.decoder())
+    }
+}
+
+impl<U: Message + Default> Decoder for StrictDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // The library's own words may name what it has read.
+        self.0.decode(bytes).map_err(|_| {
+            Status::invalid_argument(
+                "[INVALID_REQUEST] the message cannot be decoded: expected one of v1alpha1.CSIDriverProvider, in UTF-8. \
+                 Fix: use the Secrets Store CSI Driver v1.3 or newer",
+            )
+        })
+    }
+}
