@@ -6,15 +6,12 @@ use tonic::Code;
 use crate::support::class::Class;
 use crate::support::{Node, expect_status};
 
-#[tokio::test]
-async fn a_bad_class_is_refused_before_any_request() {
-    let node = Node::start().await;
+/// Classes that cannot be served, and words of the answer.
+pub fn bad_classes() -> Vec<(Class, &'static str)> {
     let entry = |entry: &str| Class::new().object(entry);
     let secret = |field: &str| entry(&format!("objectName: a\nobjectType: secret\n{field}"));
     let good = Class::of_secret("a");
-    // Tokens are only looked at where one is needed.
-    let workload = good.clone().with("clientID", "c");
-    for (class, words) in [
+    vec![
         (
             good.clone().without("keyvaultName"),
             "[INVALID_PARAMETER] keyvaultName: expected 3 to 24",
@@ -110,6 +107,15 @@ async fn a_bad_class_is_refused_before_any_request() {
                 .object("objectName: b\nobjectType: secret\nobjectAlias: a/b"),
             "as a folder",
         ),
+    ]
+}
+
+/// Calls that no driver should make, and words of the answer.
+fn bad_calls() -> Vec<(Class, &'static str)> {
+    let good = Class::of_secret("a");
+    // Tokens are only looked at where one is needed.
+    let workload = good.clone().with("clientID", "c");
+    vec![
         (
             good.clone().with("objects", json!(5)),
             "[INVALID_REQUEST] attributes: \"objects\": expected a string",
@@ -145,7 +151,13 @@ async fn a_bad_class_is_refused_before_any_request() {
         (good.clone().permission("512"), "permission: "),
         (good.clone().permission("-1"), "permission: "),
         (good.clone().permission(""), "permission: "),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_class_is_refused_before_any_request() {
+    let node = Node::start().await;
+    for (class, words) in bad_classes().into_iter().chain(bad_calls()) {
         expect_status(
             node.mount(&class).await,
             Code::InvalidArgument,
@@ -157,7 +169,7 @@ async fn a_bad_class_is_refused_before_any_request() {
     assert_eq!(azure.snapshot().connections.tcp, 0);
     // Nothing of it has hurt the provider.
     node.vault.set_secret("a", "v");
-    node.mount(&good).await.unwrap();
+    node.mount(&Class::of_secret("a")).await.unwrap();
 }
 
 #[tokio::test]

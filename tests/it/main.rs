@@ -18,3 +18,4 @@ mod objects;
 mod secrecy;
 mod secrets;
 mod support;
+mod validate;

@@ -12,9 +12,9 @@ pub const GROUP: &str = "secrets-store.csi.x-k8s.io";
 
 /// The most findings of one file.
 const MAX_FINDINGS: usize = 1000;
-/// The most bytes of parameters that are checked of one file. By aliases, a small file may have many
-/// large classes.
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The most bytes of parameters that are checked of one file: thousands of ordinary classes. By aliases,
+/// a small file may have many large ones.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// What came of one file.
 #[derive(Debug, Default)]

@@ -106,9 +106,11 @@ impl Node {
         }
     }
 
-    /// A scalar's text.
+    /// A scalar's text, if it stands for something.
     pub fn text(&self) -> Option<&str> {
-        self.scalar().map(|scalar| scalar.text.as_str())
+        self.scalar()
+            .filter(|_| !self.is_null())
+            .map(|scalar| scalar.text.as_str())
     }
 
     /// A map's entries; none where it is no map.

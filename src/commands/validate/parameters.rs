@@ -153,8 +153,7 @@ fn attributes<'a>(
             Content::Mapping(_) => Some("a map"),
         };
         match value.text() {
-            Some(text) if !value.is_null() => _ = given.attributes.insert(name, text),
-            Some(_) => {}
+            Some(text) => _ = given.attributes.insert(name, text),
             None => _ = given.refused.insert(name),
         }
         if let Some(found) = found {
@@ -165,7 +164,7 @@ fn attributes<'a>(
 }
 
 fn not_a_string(findings: &mut Findings, name: &str, value: &Node, found: &'static str) {
-    let fix = match value.text().filter(|_| !value.is_null()) {
+    let fix = match value.text() {
         Some(text) => format!("put it in quotes: {}: {}", one_word(name), Excerpt(text)),
         None if name == "objects" => {
             "write objects: | (with the bar), so that what is below it is text".to_owned()

@@ -1,5 +1,7 @@
 //! A SecretProviderClass as the driver would pass it on.
 
+use std::fmt::Write as _;
+
 use provider_azure_rs::generated::v1alpha1::MountRequest;
 use serde_json::{Map, Value, json};
 
@@ -87,6 +89,28 @@ impl Class {
     pub fn permission(mut self, permission: &str) -> Self {
         permission.clone_into(&mut self.permission);
         self
+    }
+
+    /// The class without the pod, as a manifest with a block for each text of several lines.
+    pub fn manifest(&self) -> String {
+        let mut manifest =
+            "apiVersion: secrets-store.csi.x-k8s.io/v1\nkind: SecretProviderClass\nmetadata:\n  \
+                            name: a-class\nspec:\n  provider: azure-rs\n  parameters:\n"
+                .to_owned();
+        for (name, value) in &self.attributes {
+            if name.contains('/') || name == "secretProviderClass" {
+                continue;
+            }
+            match value.as_str() {
+                Some(text) if text.contains('\n') => {
+                    let text = text.trim_end().replace('\n', "\n      ");
+                    writeln!(manifest, "    {name}: |\n      {text}").unwrap();
+                }
+                // JSON is YAML.
+                _ => writeln!(manifest, "    {name}: {value}").unwrap(),
+            }
+        }
+        manifest
     }
 
     pub fn request(&self) -> MountRequest {
