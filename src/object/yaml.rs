@@ -144,7 +144,11 @@ fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T
                 (line > 0).then_some((line, column))
             };
             Unreadable {
-                problem: one_line(&error.to_string(), MAX_PROBLEM_CHARS),
+                // In the words that the library has for those who write YAML, not for programmers.
+                problem: one_line(
+                    &error.render_with_formatter(&serde_saphyr::UserMessageFormatter),
+                    MAX_PROBLEM_CHARS,
+                ),
                 at: error.location().and_then(place),
             }
         })
