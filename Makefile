@@ -30,5 +30,7 @@ figures: ## Measure start time, idle memory and the binary's size of a release b
 	$(CARGO) build --workspace
 	@target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/bench" startup "$$target/release/provider-azure-rs"
 
-generate: ## Make src/generated again from proto/
+generate: ## Make src/generated again from proto/, and the schema in docs/ from the code
 	$(CARGO) run --package codegen
+	$(CARGO) build --workspace
+	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json

@@ -14,7 +14,7 @@ use crate::transport::Refusal;
 use crate::vault::refusal::{Operation, VaultRefusal};
 
 /// Pieces that YAML gives a meaning to, and those that an entry is made of.
-fn yaml_text() -> impl Strategy<Value = String> {
+pub fn yaml_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("array:\n"),
         Just("  - |\n"),

@@ -110,3 +110,132 @@ fn count(findings: &[(String, Finding)], severity: Severity) -> usize {
 fn print(text: &str) {
     _ = io::stdout().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cloud::environment_file::EnvironmentFiles;
+    use crate::cloud::{Cloud, CloudChoice};
+    use crate::file_mode::FileMode;
+    use crate::foreign_bytes::yaml_text;
+    use crate::identity::IdentityError;
+    use crate::parameters::{NAMES, ParameterError, Parameters};
+    use crate::plan::{Conventions, HistoryCount, Plan};
+    use crate::request::Request;
+
+    fn assumptions() -> Assumptions {
+        Assumptions {
+            conventions: Conventions {
+                history: HistoryCount::Documented,
+                construct_pem_chain: true,
+                separate_files: false,
+            },
+            default_mode: FileMode::new(0o400).unwrap(),
+            service_principal: false,
+        }
+    }
+
+    /// Whether a mount goes as far as the network, for a pod with all tokens.
+    fn mounts(parameters: &serde_json::Value) -> bool {
+        let mut call = parameters.clone();
+        call["csi.storage.k8s.io/pod.name"] = json!("p");
+        call["csi.storage.k8s.io/pod.namespace"] = json!("n");
+        call["csi.storage.k8s.io/serviceAccount.tokens"] = json!(
+            r#"{"api://AzureADTokenExchange":{"token":"t"},"api://AKSIdentityBinding":{"token":"t"}}"#
+        );
+        let request = Request::parse(&call.to_string(), "", "256").unwrap();
+        let parameters = match Parameters::parse(&request) {
+            Ok(parameters) => parameters,
+            // The pod may bring a service principal.
+            Err(problems) => {
+                return problems
+                    .iter()
+                    .all(|problem| *problem == ParameterError::Identity(IdentityError::None));
+            }
+        };
+        let cloud = match &parameters.cloud {
+            // Its file is in the cluster.
+            CloudChoice::Stack { .. } => Cloud::public(),
+            choice => EnvironmentFiles {
+                default: Cloud::public(),
+                folders: Vec::new(),
+                operators_file: None,
+            }
+            .resolve(choice.clone())
+            .unwrap(),
+        };
+        Plan::new(
+            parameters,
+            cloud,
+            assumptions().conventions,
+            assumptions().default_mode,
+        )
+        .is_ok()
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just("true".to_owned()),
+            Just("AzureStackCloud".to_owned()),
+            Just("a/b".to_owned()),
+            "[a-z]{0,4}",
+            ".{0,40}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_check_says_what_a_mount_says(
+            others in prop::collection::hash_map(prop::sample::select(&NAMES[..]), value(), 0..3),
+            objects in yaml_text(),
+        ) {
+            let mut parameters = json!({
+                "keyvaultName": "kv1",
+                "tenantID": "t",
+                "clientID": "c",
+                "objects": objects,
+            });
+            for (name, value) in others {
+                parameters[name] = value.into();
+            }
+            let manifest = json!({
+                "apiVersion": "secrets-store.csi.x-k8s.io/v1",
+                "kind": "SecretProviderClass",
+                "metadata": { "name": "c" },
+                "spec": { "provider": "azure", "parameters": parameters },
+            });
+            let manifest = manifest.to_string();
+            let text = Text::new(&manifest, Origin::FILE);
+            let checked = manifest::check(&text, assumptions());
+            let errors: Vec<_> = checked
+                .findings
+                .iter()
+                .filter(|finding| finding.severity == Severity::Error)
+                // A mount says so when it looks for the file.
+                .filter(|finding| finding.field != "cloudEnvFileName")
+                .collect();
+            prop_assert_eq!(errors.is_empty(), mounts(&parameters), "{:?} {}", errors, manifest);
+            for finding in &checked.findings {
+                let shown = report::text("f", &text, finding);
+                prop_assert!(shown.len() < 8000, "{}", shown);
+            }
+        }
+
+        #[test]
+        fn any_text_may_be_a_manifest(text in yaml_text(), block in yaml_text()) {
+            let block = block.replace('\n', "\n      ");
+            let class = format!(
+                "kind: SecretProviderClass\nspec:\n  provider: azure\n  parameters:\n    {text}\n    objects: |\n      {block}"
+            );
+            for manifest in [text, class] {
+                let text = Text::new(&manifest, Origin::FILE);
+                for finding in manifest::check(&text, assumptions()).findings {
+                    report::text("f", &text, &finding);
+                }
+            }
+        }
+    }
+}

@@ -344,6 +344,11 @@ fn what_kubernetes_refuses_is_found() {
             "11:5 error INVALID_MANIFEST clientID",
         ),
         (
+            "  parameters:",
+            "  secretObjects: {}\n  parameters:",
+            "7:18 error INVALID_MANIFEST secretObjects",
+        ),
+        (
             "clientID: c",
             "clientId: c",
             "7:3 warning IDENTITY_MISSING parameters",

@@ -138,7 +138,7 @@ fn parameter(name: &str) -> Value {
         }),
         "usePodIdentity" => deprecated(&json!({
             "type": "string",
-            "enum": ["false", "False", "FALSE", "f", "F", "0", ""],
+            "pattern": "^\\s*(0|f|F|false|FALSE|False)?\\s*$",
             "description": "Was for pod identity, which was retired in September 2023. Use clientID (workload identity).",
         })),
         "useAzureTokenProxy" => {
@@ -218,11 +218,15 @@ fn string(description: &str, pattern: &str) -> Value {
     json!({ "type": "string", "description": description, "pattern": pattern })
 }
 
+/// A switch, in the spellings of Go. Editors offer the first two.
 fn switch(description: &str) -> Value {
     json!({
         "type": "string",
-        "enum": ["true", "false", "True", "TRUE", "t", "T", "1", "False", "FALSE", "f", "F", "0", ""],
         "description": description,
+        "anyOf": [
+            { "enum": ["true", "false"] },
+            { "pattern": "^\\s*(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?\\s*$" },
+        ],
     })
 }
 

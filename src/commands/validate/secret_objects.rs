@@ -6,7 +6,7 @@
 
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
-use crate::commands::validate::marked::Node;
+use crate::commands::validate::marked::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
 use crate::excerpt::Excerpt;
 use crate::parameters::closest_of;
@@ -27,6 +27,21 @@ pub fn check(
     places: &Places<'_>,
     findings: &mut Findings,
 ) {
+    if !secrets.is_null() && !matches!(secrets.content, Content::Sequence(_)) {
+        findings.add(
+            Subject {
+                field: "secretObjects".to_owned(),
+                place: Place::of(secrets),
+            },
+            Say {
+                severity: Severity::Error,
+                reason: "INVALID_MANIFEST",
+                message: "secretObjects: expected a list, found something else".to_owned(),
+                why: "Kubernetes refuses the class",
+                fix: "write - before each Secret".to_owned(),
+            },
+        );
+    }
     let mut looked_at = 0;
     for (index, secret) in secrets.elements().iter().enumerate().take(MAX_DATA) {
         let parent = format!("secretObjects[{index}]");
