@@ -11,8 +11,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use thiserror::Error;
 use url::Url;
 
@@ -46,9 +47,12 @@ impl Settings {
     /// asks for, and ends the process.
     pub fn from_command_line(arguments: impl IntoIterator<Item = OsString>) -> Self {
         let adapted = go_flags::adapt(arguments);
+        let matches = without_empty_variables(Self::command()).get_matches_from(adapted.arguments);
+        // What the definition of the flags cannot produce, it cannot match either.
+        let settings = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         Self {
             ignored: adapted.ignored,
-            ..Self::parse_from(adapted.arguments)
+            ..settings
         }
     }
 }
@@ -56,6 +60,24 @@ impl Settings {
 const LIBRARIES: &str = "\
 Also read from the environment: SSL_CERT_FILE and SSL_CERT_DIR (trusted certificates, instead of the
 system's), HTTPS_PROXY and NO_PROXY (never used for IMDS and the AKS token proxy).";
+
+/// The command, for which a variable that is empty counts as one that is not set: templates write
+/// `value: ""` where nothing is meant.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let drop_if_empty = |flag: Arg| {
+        let empty = flag
+            .get_env()
+            .is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+        if empty {
+            flag.env(Resettable::Reset)
+        } else {
+            flag
+        }
+    };
+    command
+        .mut_args(drop_if_empty)
+        .mut_subcommands(without_empty_variables)
+}
 
 /// The commands.
 #[derive(Debug, Subcommand)]

@@ -222,3 +222,34 @@ async fn the_go_providers_arguments_work_as_they_are() {
     let line: serde_json::Value = serde_json::from_str(warning).unwrap();
     assert_eq!(line["level"], "WARN");
 }
+
+#[tokio::test]
+async fn an_empty_variable_counts_as_none() {
+    let azure = Emulator::start(Settings::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let help = command(&azure, folder.path())
+        .arg("serve")
+        .arg("--help")
+        .output()
+        .await
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let variables: Vec<_> = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split('=').next())
+        .collect();
+    assert!(variables.len() > 15, "{variables:?}");
+    let socket = folder.path().join("a.sock");
+    let mut provider = command(&azure, folder.path());
+    provider
+        .envs(variables.iter().map(|name| (*name, "")))
+        .kill_on_drop(true);
+    let _provider = provider
+        .arg("--healthz-port=0")
+        .arg("--endpoint")
+        .arg(&socket)
+        .spawn()
+        .unwrap();
+    crate::support::provider::connect(&socket).await;
+}
