@@ -12,12 +12,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::{Endpoint, Error};
 
 use crate::excerpt::causes;
 use crate::generated::v1alpha1::VersionRequest;
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
+use crate::service::CONTRACT;
 use crate::settings::HealthzSettings;
+use crate::socket;
 
 /// What a check needs to know.
 #[derive(Clone, Debug)]
@@ -79,16 +80,11 @@ async fn answer(State(check): State<Check>) -> (StatusCode, String) {
 
 impl Check {
     async fn version(&self) -> Result<(), String> {
-        let unreachable =
-            |error: Error| format!("nobody answers on the socket: {}", causes(&error));
-        let absolute = std::path::absolute(&self.socket).unwrap_or_else(|_| self.socket.clone());
-        let channel = Endpoint::from_shared(format!("unix://{}", absolute.display()))
-            .map_err(unreachable)?
-            .connect()
+        let channel = socket::connect(&self.socket)
             .await
-            .map_err(unreachable)?;
+            .map_err(|error| format!("nobody answers on the socket: {}", causes(&error)))?;
         let request = VersionRequest {
-            version: "v1alpha1".to_owned(),
+            version: CONTRACT.to_owned(),
         };
         match CsiDriverProviderClient::new(channel).version(request).await {
             Ok(_) => Ok(()),

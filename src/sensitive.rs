@@ -19,6 +19,11 @@ impl Sensitive {
         &self.0
     }
 
+    /// The bytes, to be handed on: there is no copy of them left behind, and nobody wipes them any more.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut *self.0)
+    }
+
     /// The bytes as text, if they are UTF-8.
     pub fn expose_str(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()

@@ -27,7 +27,7 @@ use crate::status::{CallError, Explanation};
 use crate::telemetry::FAILED_MOUNTS;
 
 /// The version of the contract between driver and provider.
-const CONTRACT: &str = "v1alpha1";
+pub const CONTRACT: &str = "v1alpha1";
 /// What this provider calls itself towards the driver.
 pub const RUNTIME_NAME: &str = "provider-azure-rs";
 /// How long before the caller's deadline an answer is due, so that it still arrives.
@@ -167,7 +167,7 @@ fn answer(files: Vec<MountedFile>) -> MountResponse {
         .map(|file| File {
             path: file.path,
             mode: i32::from(file.mode.bits()),
-            contents: file.contents.expose().to_vec(),
+            contents: file.contents.into_bytes(),
         })
         .collect();
     MountResponse {

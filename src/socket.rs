@@ -13,11 +13,20 @@ use std::time::Duration;
 use futures::Stream;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
+use tonic::transport::{Channel, Endpoint};
 
 use crate::private_folder::PrivateFolder;
 
 /// The most bytes of a socket's path: `sun_path` in unix(7), without its last NUL.
 const MAX_PATH: usize = 107;
+
+/// A channel to whoever answers on the socket at this path.
+pub async fn connect(path: &Path) -> Result<Channel, tonic::transport::Error> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Endpoint::from_shared(format!("unix://{}", absolute.display()))?
+        .connect()
+        .await
+}
 
 /// A bound socket. Dropping it removes its file, unless another provider has taken its place.
 #[derive(Debug)]

@@ -16,7 +16,6 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::commands::mount::manifest::{Class, ManifestError};
 use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
@@ -26,7 +25,7 @@ use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
 use crate::private_folder::PrivateFolder;
 use crate::settings::MountSettings;
-use crate::socket::{Socket, SocketError};
+use crate::socket::{self, Socket, SocketError};
 
 /// Longer than the kubelet waits, for providers that give up late.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -205,7 +204,13 @@ async fn call_own_provider(
 }
 
 async fn call(path: &Path, request: MountRequest) -> Result<MountResponse, MountCommandError> {
-    let mut client = CsiDriverProviderClient::new(connect(path).await?)
+    let channel = socket::connect(path)
+        .await
+        .map_err(|source| MountCommandError::NoProvider {
+            path: path.to_owned(),
+            source,
+        })?;
+    let mut client = CsiDriverProviderClient::new(channel)
         // Whether the driver would take so much is its flag's matter.
         .max_decoding_message_size(usize::MAX);
     let mut request = tonic::Request::new(request);
@@ -217,19 +222,6 @@ async fn call(path: &Path, request: MountRequest) -> Result<MountResponse, Mount
             message: status.message().to_owned(),
         }),
     }
-}
-
-async fn connect(path: &Path) -> Result<Channel, MountCommandError> {
-    let no_provider = |source| MountCommandError::NoProvider {
-        path: path.to_owned(),
-        source,
-    };
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Endpoint::from_shared(format!("unix://{}", absolute.display()))
-        .map_err(no_provider)?
-        .connect()
-        .await
-        .map_err(no_provider)
 }
 
 /// Prints what came: never what is in it.
