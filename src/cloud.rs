@@ -100,6 +100,15 @@ impl Cloud {
         &self.authority
     }
 
+    /// What tokens for its vaults are for, such as `https://vault.azure.net`, where that is documented. A
+    /// cloud with endpoints of its own may have another one, which its vaults say.
+    pub fn vault_resource(&self) -> Option<String> {
+        match &self.vault_domain {
+            Cow::Borrowed(domain) => Some(format!("https://{domain}")),
+            Cow::Owned(_) => None,
+        }
+    }
+
     /// The host of a vault. Host names are compared in lower case, and names of vaults have no case.
     pub fn vault_host(&self, vault: &VaultName) -> String {
         format!("{}.{}", vault.as_str(), self.vault_domain).to_ascii_lowercase()

@@ -6,37 +6,32 @@
 //! gets a credential of its own, and Entra ID refuses it.
 
 pub mod refusal;
+mod source;
 pub mod token_proxy;
+mod tokens;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::http::{ClientMethodOptions, ClientOptions};
-use azure_identity::{
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
-    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
-    ManagedIdentityCredentialOptions, UserAssignedId,
-};
-use futures::TryFutureExt as _;
 use lru::LruCache;
 use thiserror::Error;
-use tokio::time::Instant;
 
 use crate::cloud::Cloud;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::credential::source::Source;
 use crate::credential::token_proxy::{TokenProxy, TokenProxyError};
+use crate::credential::tokens::Tokens;
 use crate::identity::{Identity, ManagedIdentity};
+use crate::limiter::{Limiter, Limits, Overload};
 use crate::parameters::TenantId;
-use crate::retry::{Again, retry};
+use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Transport, TransportError, in_chain};
+use crate::transport::{Phase, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token.
@@ -50,7 +45,8 @@ const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 pub struct Credentials {
     transport: Transport,
     token_proxy: Arc<TokenProxy>,
-    known: Mutex<LruCache<IdentityKey, Arc<Credential>>>,
+    imds_limiter: Arc<Limiter>,
+    known: Mutex<LruCache<IdentityKey, Credential>>,
 }
 
 /// Whose token it is. Two identities with equal keys may share a token.
@@ -152,12 +148,23 @@ pub enum TokenError {
         source: TransportError,
     },
     /// No token in time.
-    #[error("{service} gave no token within {} s", after.as_secs())]
+    #[error("{service} gave no token within {} s: it took too long to {phase}", after.as_secs())]
     Timeout {
         /// The service.
         service: TokenService,
         /// The time it had.
         after: Duration,
+        /// What went on last.
+        phase: Phase,
+    },
+    /// The service's limits leave no time for it.
+    #[error("there is no time left to wait for a token")]
+    Overload(#[source] Overload),
+    /// The SDK refuses to ask, in its own words.
+    #[error("the client gave up: {problem}")]
+    Client {
+        /// Its words.
+        problem: String,
     },
     /// An answer that has no token in it.
     #[error("{service} answered with something that is no token")]
@@ -167,12 +174,44 @@ pub enum TokenError {
     },
 }
 
+impl Retriable for TokenError {
+    fn again(&self) -> Again {
+        match self {
+            Self::Entra(refusal) | Self::TokenProxy(refusal) => refusal.again(),
+            Self::Imds(refusal) => refusal.again(),
+            Self::Transport { source, .. } if source.is_transient() => Again::Soon,
+            Self::NoTokenProxy(error) if error.is_transient() => Again::Soon,
+            _ => Again::No,
+        }
+    }
+
+    fn overloaded(overload: Overload, last: Option<Self>) -> Self {
+        match last {
+            // It is out of order rather than overloaded, and has said so.
+            Some(last) if last.status() != Some(429) => last,
+            _ => Self::Overload(overload),
+        }
+    }
+}
+
+impl TokenError {
+    /// The HTTP status, if the service answered.
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Entra(refusal) | Self::TokenProxy(refusal) => Some(refusal.status),
+            Self::Imds(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
 impl Credentials {
     /// No credentials yet.
     pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
         Self {
             transport,
             token_proxy: Arc::new(token_proxy),
+            imds_limiter: Arc::new(Limiter::new(Limits::of_imds())),
             known: Mutex::new(LruCache::new(MAX_IDENTITIES)),
         }
     }
@@ -183,159 +222,70 @@ impl Credentials {
         identity: &Identity,
         tenant: &TenantId,
         cloud: &Cloud,
-    ) -> azure_core::Result<Arc<Credential>> {
+    ) -> Result<Credential, TokenError> {
         let key = IdentityKey::of(identity, tenant, cloud);
         // A panic while the lock is held leaves a map that is whole all the same.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(credential) = known.get(&key) {
-            return Ok(Arc::clone(credential));
+            return Ok(credential.clone());
         }
-        let credential = Arc::new(self.build(identity, tenant, cloud, key.clone())?);
-        known.put(key, Arc::clone(&credential));
+        let credential = Credential(Arc::new(Inner {
+            key: key.clone(),
+            source: Source::new(
+                identity,
+                tenant,
+                cloud,
+                &self.transport,
+                &self.token_proxy,
+                &self.imds_limiter,
+            )?,
+            tokens: Tokens::default(),
+        }));
+        known.put(key, credential.clone());
         Ok(credential)
     }
-
-    fn build(
-        &self,
-        identity: &Identity,
-        tenant: &TenantId,
-        cloud: &Cloud,
-        key: IdentityKey,
-    ) -> azure_core::Result<Credential> {
-        let assertion_credential = |client_id: &String, assertion: &Sensitive, client_options| {
-            ClientAssertionCredential::new(
-                tenant.as_str().to_owned(),
-                client_id.clone(),
-                ServiceAccountToken(assertion.clone()),
-                Some(ClientAssertionCredentialOptions { client_options }),
-            )
-        };
-        let (service, source): (_, Arc<dyn TokenCredential>) = match identity {
-            Identity::Workload {
-                client_id,
-                assertion,
-            } => (
-                TokenService::Entra,
-                assertion_credential(
-                    client_id,
-                    assertion,
-                    authority(cloud, self.transport.for_entra()),
-                )?,
-            ),
-            Identity::Binding {
-                client_id,
-                assertion,
-            } => (
-                TokenService::TokenProxy,
-                assertion_credential(
-                    client_id,
-                    assertion,
-                    authority(cloud, self.token_proxy.for_credential()),
-                )?,
-            ),
-            Identity::ServicePrincipal { client_id, secret } => {
-                let options = ClientSecretCredentialOptions {
-                    client_options: authority(cloud, self.transport.for_entra()),
-                };
-                let secret = secret.expose_str().unwrap_or_default().to_owned();
-                let credential = ClientSecretCredential::new(
-                    tenant.as_str(),
-                    client_id.clone(),
-                    secret.into(),
-                    Some(options),
-                )?;
-                (TokenService::Entra, credential)
-            }
-            Identity::Managed(managed) => {
-                let options = ManagedIdentityCredentialOptions {
-                    user_assigned_id: match managed {
-                        ManagedIdentity::SystemAssigned => None,
-                        ManagedIdentity::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
-                        ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
-                        ManagedIdentity::ResourceId(id) => {
-                            Some(UserAssignedId::ResourceId(id.clone()))
-                        }
-                    },
-                    client_options: self.transport.for_imds(),
-                };
-                (
-                    TokenService::Imds,
-                    ManagedIdentityCredential::new(Some(options))?,
-                )
-            }
-        };
-        Ok(Credential {
-            key,
-            service,
-            source,
-            waiting: AtomicUsize::new(0),
-        })
-    }
 }
 
-/// The options with the cloud's Entra ID.
-fn authority(cloud: &Cloud, options: ClientOptions) -> ClientOptions {
-    let mut configuration = CustomConfiguration::default();
-    cloud
-        .authority()
-        .clone_into(&mut configuration.authority_host);
-    ClientOptions {
-        cloud: Some(Arc::new(CloudConfiguration::Custom(configuration))),
-        ..options
-    }
-}
+/// One identity's credential. Clones share everything.
+#[derive(Clone)]
+pub struct Credential(Arc<Inner>);
 
-/// One identity's credential: the SDK's, with our patience and our errors.
-pub struct Credential {
+struct Inner {
     key: IdentityKey,
-    service: TokenService,
-    source: Arc<dyn TokenCredential>,
-    /// How many callers wait for a token now.
-    waiting: AtomicUsize,
+    source: Source,
+    tokens: Tokens,
 }
 
 impl Credential {
     /// Whose it is.
     pub fn key(&self) -> &IdentityKey {
-        &self.key
+        &self.0.key
     }
 
-    /// The service that somebody waits for now.
-    pub fn pending(&self) -> Option<TokenService> {
-        (self.waiting.load(Ordering::Relaxed) > 0).then_some(self.service)
+    /// The service that is being asked for a token now, and what goes on while it is connected to.
+    pub fn pending(&self) -> Option<(TokenService, Option<Phase>)> {
+        let source = &self.0.source;
+        let pending = self.0.tokens.are_pending();
+        pending.then(|| (source.service(), source.connecting()))
     }
 
-    fn understand(&self, error: &azure_core::Error) -> TokenError {
-        let service = self.service;
-        // Before the failure of a request, which may be what it is made of.
-        if let Some(error) = in_chain::<TokenProxyError>(error) {
-            return TokenError::NoTokenProxy(error.clone());
-        }
-        match in_chain::<TransportError>(error) {
-            Some(TransportError::Refused(refusal)) => {
-                let of_entra = EntraRefusal::read(refusal);
-                match service {
-                    TokenService::Entra => TokenError::Entra(of_entra),
-                    TokenService::TokenProxy => TokenError::TokenProxy(of_entra),
-                    // IMDS asks Entra ID in its turn, and passes on what that one says.
-                    TokenService::Imds if of_entra.code.is_some() => TokenError::Entra(of_entra),
-                    TokenService::Imds => TokenError::Imds(ImdsRefusal::read(refusal)),
-                }
-            }
-            Some(error) => TokenError::Transport {
-                service,
-                source: error.clone(),
-            },
-            // The SDK's own words may quote the answer, which may hold a token.
-            None => TokenError::Unreadable { service },
-        }
+    /// A token for this scope: the known one, or one that is asked for once, however many wait for it.
+    pub async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        let service = self.0.source.service();
+        let asking = || {
+            let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
+            async move { this.source.token(&scope).await }
+        };
+        let token = self.0.tokens.get(scope, asking).await;
+        // A panic in there is a bug, whose place is in the log.
+        token.unwrap_or(Err(TokenError::Unreadable { service }))
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credential")
-            .field("service", &self.service)
+            .field("service", &self.0.source.service())
             .finish_non_exhaustive()
     }
 }
@@ -345,56 +295,11 @@ impl TokenCredential for Credential {
     async fn get_token(
         &self,
         scopes: &[&str],
-        options: Option<TokenRequestOptions<'_>>,
+        _: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        let _waiting = Waiting::count(&self.waiting);
-        let again = |error: &TokenError| match error {
-            TokenError::Entra(refusal) | TokenError::TokenProxy(refusal) => refusal.again(),
-            TokenError::Imds(refusal) => refusal.again(),
-            TokenError::Transport { source, .. } if source.is_transient() => Again::Soon,
-            TokenError::NoTokenProxy(error) if error.is_transient() => Again::Soon,
-            _ => Again::No,
-        };
-        let attempts = retry(Instant::now() + TOKEN_TIMEOUT, again, || {
-            self.source
-                .get_token(scopes, options.clone())
-                .map_err(|error| self.understand(&error))
-        });
-        let result = tokio::time::timeout(TOKEN_TIMEOUT, attempts)
+        self.token(&scopes.join(" "))
             .await
-            .unwrap_or(Err(TokenError::Timeout {
-                service: self.service,
-                after: TOKEN_TIMEOUT,
-            }));
-        result.map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
-    }
-}
-
-/// Counts one caller for as long as it lives, also when its future is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn count(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The pod's token as the proof of who asks.
-#[derive(Debug)]
-struct ServiceAccountToken(Sensitive);
-
-#[async_trait]
-impl ClientAssertion for ServiceAccountToken {
-    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
-        // Only ASCII gets this far; see `request`.
-        Ok(self.0.expose_str().unwrap_or_default().to_owned())
+            .map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
     }
 }
 
@@ -442,10 +347,8 @@ mod tests {
             secret: "a.b.c".to_owned().into(),
         };
         let first = of(&workload("c", "a.b.c"), &tenant, &cloud);
-        assert!(Arc::ptr_eq(
-            &first,
-            &of(&workload("c", "a.b.c"), &tenant, &cloud)
-        ));
+        let again = of(&workload("c", "a.b.c"), &tenant, &cloud);
+        assert!(Arc::ptr_eq(&first.0, &again.0));
         let others = [
             of(&workload("c", "a.b.d"), &tenant, &cloud),
             of(&workload("d", "a.b.c"), &tenant, &cloud),
@@ -469,18 +372,12 @@ mod tests {
             ),
         ];
         for (index, other) in others.iter().enumerate() {
-            assert!(!Arc::ptr_eq(&first, other));
+            assert!(!Arc::ptr_eq(&first.0, &other.0));
             assert!(
                 others[..index]
                     .iter()
                     .all(|earlier| earlier.key() != other.key())
             );
         }
-    }
-
-    #[test]
-    fn a_credential_does_not_show_its_assertion() {
-        let token = ServiceAccountToken("canary".to_owned().into());
-        assert!(!format!("{token:?}").contains("canary"));
     }
 }

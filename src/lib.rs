@@ -5,7 +5,8 @@
 //!
 //! A mount is a straight line through these modules, each the input of the next:
 //! [`socket`] → [`service`] → [`request`] → [`parameters`] (with [`object`], [`identity`], [`cloud`]) →
-//! [`plan`] → [`mount`] (with [`credential`] and [`vault`], both over [`transport`]) → the answer. What
+//! [`plan`] → [`mount`] (with [`credential`] and [`vault`], both paced by a [`limiter`] and over
+//! [`transport`]) → the answer. What
 //! goes wrong anywhere on it is explained by [`status`].
 //!
 //! Public is what a program needs to run it ([`settings`], [`commands`]) and the contract on the socket
@@ -26,6 +27,7 @@ mod foreign_bytes;
 pub mod generated;
 mod healthz;
 mod identity;
+mod limiter;
 mod mount;
 mod object;
 mod parameters;

@@ -10,25 +10,19 @@ use std::pin::pin;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
-use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
-use crate::credential::TokenService;
-use crate::credential::token_proxy::TokenProxy;
 use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
+use crate::limiter::Turn;
 use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::retry::retry;
 use crate::sensitive::Sensitive;
-use crate::transport::Transport;
 use crate::vault::azure::Vault;
-use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults};
-
-/// How many requests of one mount are under way at a time.
-const CONCURRENT_REQUESTS: usize = 16;
+use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
 
 /// What serves every mount of this process.
 #[derive(Debug)]
@@ -98,8 +92,8 @@ pub enum Failure {
     Deadline {
         /// How much time there was.
         after: Duration,
-        /// Who was being waited for: the service that gives tokens, or else the vault.
-        waiting_for: Option<TokenService>,
+        /// Who was being waited for.
+        waiting_for: WaitingFor,
     },
 }
 
@@ -136,10 +130,8 @@ pub enum ObjectProblem {
 
 impl Provider {
     /// A provider that has talked to nobody yet.
-    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
-        Self {
-            vaults: Vaults::new(transport, token_proxy),
-        }
+    pub fn new(vaults: Vaults) -> Self {
+        Self { vaults }
     }
 
     /// Fetches everything that the plan names, in its order.
@@ -157,7 +149,7 @@ impl Provider {
                     Ok(result) => result,
                     Err(_) => Err(Failure::Deadline {
                         after: start.elapsed(),
-                        waiting_for: vault.credential().pending(),
+                        waiting_for: vault.waiting_for(),
                     }),
                 }
             }
@@ -172,16 +164,17 @@ impl Provider {
     }
 }
 
-/// Fetches side by side and puts the files in order.
+/// Signs in, fetches side by side, and puts the files in order.
 async fn fetch_all(
     vault: &Vault,
     plan: &Plan,
     deadline: Instant,
 ) -> Result<Vec<MountedFile>, Failure> {
+    vault.sign_in().await.map_err(Failure::Whole)?;
     let requests = Requests {
         vault,
         deadline,
-        slots: Semaphore::new(CONCURRENT_REQUESTS),
+        turn: Turn::default(),
     };
     let fetches = plan.fetches.iter().enumerate();
     let mut fetches: FuturesUnordered<_> = fetches
@@ -212,11 +205,11 @@ async fn fetch_all(
     Err(Failure::Objects(failures.collect()))
 }
 
-/// The requests of one mount, so many at a time.
+/// The requests of one mount, which take turns with those of others.
 struct Requests<'a> {
     vault: &'a Vault,
     deadline: Instant,
-    slots: Semaphore,
+    turn: Turn,
 }
 
 impl Requests<'_> {
@@ -226,7 +219,7 @@ impl Requests<'_> {
             return self.files_of_version(fetch, &fetch.version, None).await;
         };
         let listed = self
-            .one_by_one(|| self.vault.versions(fetch.kind, &fetch.name))
+            .in_turn(|| self.vault.versions(fetch.kind, &fetch.name))
             .await?;
         let versions = newest_from(listed, &fetch.version, count.get())?;
         let files = versions
@@ -245,7 +238,7 @@ impl Requests<'_> {
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let object = self
-            .one_by_one(|| self.vault.get(fetch.kind, &fetch.name, version))
+            .in_turn(|| self.vault.get(fetch.kind, &fetch.name, version))
             .await?;
         if let Some(oddity) = object.oddity {
             tracing::warn!(
@@ -288,13 +281,11 @@ impl Requests<'_> {
     }
 
     /// Does a request in its turn, again where that may help.
-    async fn one_by_one<T, F: Future<Output = Result<T, VaultError>>>(
+    async fn in_turn<T, F: Future<Output = Result<T, VaultError>>>(
         &self,
         request: impl FnMut() -> F,
     ) -> Result<T, VaultError> {
-        // The semaphore is never closed, so that there is a slot for everyone in the end.
-        let _slot = self.slots.acquire().await;
-        retry(self.deadline, VaultError::again, request).await
+        retry(self.vault.limiter(), &self.turn, self.deadline, request).await
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Requests in all for one thing that is wanted.
+use crate::limiter::{Limiter, Overload, Turn};
+
+/// Requests in all for one thing that is wanted from a server that fails.
 const MAX_ATTEMPTS: u32 = 3;
-/// The longest wait that a server can ask for and get. Whoever must wait longer is told so at once:
-/// the kubelet tries again by itself.
-const MAX_WAIT: Duration = Duration::from_secs(5);
+/// Requests in all for one thing that is wanted from a server that asks for pauses. The limiter sees to the
+/// pauses.
+const MAX_THROTTLED: u32 = 4;
 
 /// What a failure says about trying again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,45 +24,69 @@ pub enum Again {
     Throttled(Option<Duration>),
 }
 
-/// Does `attempt` until it succeeds, `again` says that it is no use, the attempts are used up, or the
-/// next wait would end after `deadline`.
-pub async fn retry<T, E, F: Future<Output = Result<T, E>>>(
+/// A failure that knows about trying again.
+pub trait Retriable: Sized {
+    /// What it says about that.
+    fn again(&self) -> Again;
+
+    /// There is no more time to wait for the server's limits; `last` is what it said to this request, if it
+    /// was asked.
+    fn overloaded(overload: Overload, last: Option<Self>) -> Self;
+}
+
+/// Does `attempt` when the limiter lets it, until it succeeds, its failure says that it is no use, the
+/// attempts are used up, or the next wait would end after `deadline`.
+pub async fn retry<T, E: Retriable, F: Future<Output = Result<T, E>>>(
+    limiter: &Limiter,
+    turn: &Turn,
     deadline: Instant,
-    again: impl Fn(&E) -> Again,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, E> {
     let mut attempts = 1;
+    let mut last = None;
     loop {
+        let permit = match limiter.enter(turn, deadline).await {
+            Ok(permit) => permit,
+            Err(overload) => return Err(E::overloaded(overload, last)),
+        };
         let error = match attempt().await {
-            Ok(value) => return Ok(value),
+            Ok(value) => {
+                permit.answered();
+                return Ok(value);
+            }
             Err(error) => error,
         };
-        let wait = wait_before(attempts, again(&error));
-        match wait {
-            Some(wait) if attempts < MAX_ATTEMPTS && Instant::now() + wait < deadline => {
-                tokio::time::sleep(wait).await;
-                attempts += 1;
+        match error.again() {
+            Again::No => {
+                permit.answered();
+                return Err(error);
             }
-            _ => return Err(error),
+            Again::Soon => {
+                // Nobody else waits for this.
+                drop(permit);
+                let wait = wait_before(attempts);
+                if attempts >= MAX_ATTEMPTS || Instant::now() + wait >= deadline {
+                    return Err(error);
+                }
+                tokio::time::sleep(wait).await;
+            }
+            Again::Throttled(retry_after) => {
+                permit.throttled(retry_after);
+                if attempts >= MAX_THROTTLED {
+                    return Err(error);
+                }
+            }
         }
+        last = Some(error);
+        attempts += 1;
     }
 }
 
 /// How long to wait after so many attempts: doubling, with up to half of it at random, so that many
 /// mounts that failed at one moment do not come back at one moment.
-fn wait_before(attempts: u32, again: Again) -> Option<Duration> {
-    let doubling = |first: Duration| {
-        let wait = first * 2u32.pow(attempts - 1);
-        wait.mul_f64(1.0 + fastrand::f64() / 2.0)
-    };
-    match again {
-        Again::No => None,
-        Again::Soon => Some(doubling(Duration::from_millis(100))),
-        Again::Throttled(None) => Some(doubling(Duration::from_secs(1))),
-        Again::Throttled(Some(wait)) => {
-            (wait <= MAX_WAIT).then(|| wait.mul_f64(1.0 + fastrand::f64() / 4.0))
-        }
-    }
+pub fn wait_before(attempts: u32) -> Duration {
+    let wait = Duration::from_millis(100) * 2u32.pow(attempts.min(10) - 1);
+    wait.mul_f64(1.0 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
@@ -68,21 +94,33 @@ mod tests {
     use std::future::ready;
 
     use super::*;
+    use crate::limiter::Limits;
 
-    async fn attempts(deadline: Duration, again: Again) -> (u32, Duration) {
+    /// A failure, and whether it is the limiter's.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Failure(Again, bool);
+
+    impl Retriable for Failure {
+        fn again(&self) -> Again {
+            self.0
+        }
+
+        fn overloaded(_: Overload, last: Option<Self>) -> Self {
+            Self(last.map_or(Again::No, |last| last.0), true)
+        }
+    }
+
+    async fn attempts(deadline: Duration, again: Again) -> (u32, Duration, bool) {
         let start = Instant::now();
+        let limiter = Limiter::new(Limits::of_vault(1));
         let mut count = 0;
-        let result: Result<(), ()> = retry(
-            start + deadline,
-            |()| again,
-            || {
+        let result: Result<(), Failure> =
+            retry(&limiter, &Turn::default(), start + deadline, || {
                 count += 1;
-                ready(Err(()))
-            },
-        )
-        .await;
-        assert!(result.is_err());
-        (count, start.elapsed())
+                ready(Err(Failure(again, false)))
+            })
+            .await;
+        (count, start.elapsed(), result.unwrap_err().1)
     }
 
     #[tokio::test(start_paused = true)]
@@ -90,43 +128,40 @@ mod tests {
         let minute = Duration::from_secs(60);
         assert_eq!(attempts(minute, Again::No).await.0, 1);
         assert_eq!(attempts(minute, Again::Soon).await.0, 3);
-        assert_eq!(attempts(minute, Again::Throttled(None)).await.0, 3);
-        assert_eq!(
-            attempts(minute, Again::Throttled(Some(Duration::from_secs(6))))
-                .await
-                .0,
-            1
-        );
-        let (count, took) = attempts(minute, Again::Throttled(Some(Duration::from_secs(2)))).await;
+        assert_eq!(attempts(minute, Again::Throttled(None)).await.0, 4);
+        let two = Some(Duration::from_secs(2));
+        let (count, took, _) = attempts(minute, Again::Throttled(two)).await;
         assert!(
-            count == 3 && took >= Duration::from_secs(4),
+            count == 4 && took >= Duration::from_secs(6),
             "{count} {took:?}"
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_wait_ends_after_the_deadline() {
-        let (count, took) = attempts(Duration::from_millis(1500), Again::Throttled(None)).await;
-        assert!(
-            count <= 2 && took < Duration::from_millis(1500),
-            "{count} {took:?}"
-        );
-        let (count, took) = attempts(Duration::from_millis(50), Again::Soon).await;
-        assert_eq!((count, took), (1, Duration::ZERO));
+        let short = Duration::from_millis(1800);
+        let (count, took, overloaded) = attempts(short, Again::Throttled(None)).await;
+        assert!(count == 2 && took < short && overloaded, "{count} {took:?}");
+        let ten = Some(Duration::from_secs(10));
+        let (count, took, overloaded) = attempts(short, Again::Throttled(ten)).await;
+        assert_eq!((count, took, overloaded), (1, Duration::ZERO, true));
+        let (count, took, overloaded) = attempts(Duration::from_millis(50), Again::Soon).await;
+        assert_eq!((count, took, overloaded), (1, Duration::ZERO, false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn success_ends_it() {
+        let limiter = Limiter::new(Limits::of_vault(1));
         let mut count = 0;
         let deadline = Instant::now() + Duration::from_secs(60);
-        let result: Result<u32, ()> = retry(
-            deadline,
-            |()| Again::Soon,
-            || {
-                count += 1;
-                ready(if count == 2 { Ok(count) } else { Err(()) })
-            },
-        )
+        let result = retry(&limiter, &Turn::default(), deadline, || {
+            count += 1;
+            ready(if count == 2 {
+                Ok(count)
+            } else {
+                Err(Failure(Again::Soon, false))
+            })
+        })
         .await;
         assert_eq!(result, Ok(2));
     }

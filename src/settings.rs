@@ -185,6 +185,16 @@ pub struct ProviderSettings {
         value_parser = duration
     )]
     pub mount_timeout: Duration,
+    /// Most requests to one vault at once, from all mounts of this node; a vault that does not speak HTTP/2
+    /// gets 32 at most
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PROVIDER_AZURE_RS_MAX_CONCURRENT_REQUESTS",
+        default_value = "256",
+        value_parser = request_count
+    )]
+    pub max_concurrent_requests: usize,
     /// Most bytes of all files of one mount; the driver takes as many as its --max-call-recv-msg-size
     #[arg(
         long,
@@ -534,6 +544,14 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
         return Err("expected unix:///PATH to a socket".to_owned());
     }
     Ok(PathBuf::from(path))
+}
+
+fn request_count(text: &str) -> Result<usize, String> {
+    let count = text
+        .parse()
+        .ok()
+        .filter(|count| (1..=10_000).contains(count));
+    count.ok_or_else(|| "expected a number from 1 to 10000".to_owned())
 }
 
 fn go_bool(text: &str) -> Result<bool, String> {

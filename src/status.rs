@@ -26,6 +26,8 @@ use crate::plan::PlanError;
 use crate::problems::Problems;
 use crate::request::RequestError;
 use crate::service_account_tokens::TokensError;
+use crate::transport::Phase;
+use crate::vault::WaitingFor;
 
 pub use self::reason::Reason;
 
@@ -200,15 +202,19 @@ fn of_mount(error: &MountError) -> Explanation {
             fix: format!("give one of them another objectAlias: {IN_THE_CLASS}"),
         },
         Failure::Deadline { after, waiting_for } => {
-            let whom = match waiting_for {
-                Some(service) => format!("a token from {service}"),
-                None => format!("Key Vault {:?} ({})", asked.vault, asked.host),
+            let (whom, phase) = match waiting_for {
+                WaitingFor::Token(service, phase) => (format!("a token from {service}"), phase),
+                WaitingFor::Vault(phase) => (
+                    format!("Key Vault {:?} ({})", asked.vault, asked.host),
+                    phase,
+                ),
             };
             Explanation {
                 reason: Reason::Timeout,
                 cause: format!(
-                    "no answer within {:.1} s; waiting for {whom}",
-                    after.as_secs_f64()
+                    "no answer within {:.1} s; waiting for {whom} to {}",
+                    after.as_secs_f64(),
+                    phase.unwrap_or(Phase::Answer)
                 ),
                 fix: format!("check that the nodes reach it; {LATER}"),
             }

@@ -7,18 +7,19 @@ pub mod azure;
 pub mod refusal;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::credential::token_proxy::TokenProxy;
-use crate::credential::{Credentials, IdentityKey, TokenError};
+use crate::credential::{Credentials, IdentityKey, TokenError, TokenService};
+use crate::limiter::{Limiter, Limits, Overload};
 use crate::plan::Plan;
-use crate::retry::Again;
+use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Phase, Transport, TransportError};
 use crate::vault::azure::Vault;
 use crate::vault::refusal::VaultRefusal;
 
@@ -31,7 +32,10 @@ const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 pub struct Vaults {
     transport: Transport,
     credentials: Credentials,
+    max_concurrent_requests: usize,
     open: Mutex<LruCache<(String, IdentityKey), Arc<Vault>>>,
+    /// By host, since a vault's limits are everyone's.
+    limiters: Mutex<LruCache<String, Arc<Limiter>>>,
 }
 
 /// One version of an object as the vault has it.
@@ -109,6 +113,9 @@ pub enum VaultError {
         /// What is missing.
         missing: &'static str,
     },
+    /// The vault's limits leave no time for the request.
+    #[error("there is no time left to wait for the vault")]
+    Overload(#[source] Overload),
     /// The SDK refuses to go on, in its own words.
     #[error("the client gave up: {problem}")]
     Client {
@@ -117,9 +124,17 @@ pub enum VaultError {
     },
 }
 
-impl VaultError {
-    /// Whether to try again.
-    pub fn again(&self) -> Again {
+/// Whom a mount waits for, and what goes on while that one is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// The service that gives the token.
+    Token(TokenService, Option<Phase>),
+    /// The vault.
+    Vault(Option<Phase>),
+}
+
+impl Retriable for VaultError {
+    fn again(&self) -> Again {
         match self {
             Self::Refused(refusal) => refusal.again(),
             Self::Transport(error) if error.is_transient() => Again::Soon,
@@ -128,6 +143,17 @@ impl VaultError {
         }
     }
 
+    fn overloaded(overload: Overload, last: Option<Self>) -> Self {
+        match last {
+            // It is out of order rather than overloaded, and has said so.
+            Some(Self::Refused(refusal)) if refusal.status != 429 => Self::Refused(refusal),
+            Some(Self::Transport(error)) => Self::Transport(error),
+            _ => Self::Overload(overload),
+        }
+    }
+}
+
+impl VaultError {
     /// Whether it says something about the one object that was asked for, not about the vault.
     pub fn concerns_one_object(&self) -> bool {
         matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))
@@ -137,33 +163,57 @@ impl VaultError {
 
 impl Vaults {
     /// No vaults yet.
-    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
+    pub fn new(
+        transport: Transport,
+        token_proxy: TokenProxy,
+        max_concurrent_requests: usize,
+    ) -> Self {
         Self {
             credentials: Credentials::new(transport.clone(), token_proxy),
             transport,
+            max_concurrent_requests,
             open: Mutex::new(LruCache::new(MAX_VAULTS)),
+            limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
         }
     }
 
     /// The plan's vault as the plan's identity, the same client for as long as it is in use. Sends
     /// nothing yet.
     pub fn open(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
-        let client = |error: azure_core::Error| VaultError::Client {
-            problem: error.to_string(),
-        };
         let credential = self
             .credentials
             .of(&plan.identity, &plan.tenant, &plan.cloud)
-            .map_err(client)?;
+            .map_err(|error| VaultError::Token(Box::new(error)))?;
         let host = plan.cloud.vault_host(&plan.vault);
         let key = (host.clone(), credential.key().clone());
-        // A panic while the lock is held leaves a map that is whole all the same.
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if let Some(vault) = open.get(&key) {
             return Ok(Arc::clone(vault));
         }
-        let vault = Arc::new(Vault::new(&host, credential, &self.transport).map_err(client)?);
+        let resource = plan.cloud.vault_resource();
+        let route = self.transport.to_vault(&host, resource.as_deref());
+        let route = route.map_err(|error| VaultError::Client {
+            problem: error.to_string(),
+        })?;
+        let limiter = self.limiter_of(&host);
+        let vault =
+            Vault::new(&host, credential, route, limiter).map_err(|error| VaultError::Client {
+                problem: error.to_string(),
+            })?;
+        let vault = Arc::new(vault);
         open.put(key, Arc::clone(&vault));
         Ok(vault)
     }
+
+    fn limiter_of(&self, host: &str) -> Arc<Limiter> {
+        let limits = Limits::of_vault(self.max_concurrent_requests);
+        let mut limiters = lock(&self.limiters);
+        let limiter = limiters.get_or_insert(host.to_owned(), || Arc::new(Limiter::new(limits)));
+        Arc::clone(limiter)
+    }
+}
+
+fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock is held leaves a map that is whole all the same.
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

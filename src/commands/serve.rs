@@ -21,6 +21,7 @@ use crate::service::Service;
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
+use crate::vault::Vaults;
 
 /// How long the answers to mounts that did not end in time may take to get out.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -69,7 +70,11 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
     let transport = Transport::new(&settings.transport())?;
     let token_proxy = TokenProxy::new(settings.identity_binding.token_proxy(), &transport);
     Ok(Service {
-        provider: Arc::new(Provider::new(transport, token_proxy)),
+        provider: Arc::new(Provider::new(Vaults::new(
+            transport,
+            token_proxy,
+            settings.max_concurrent_requests,
+        ))),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         closing: CancellationToken::new(),

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::excerpt::{causes, one_line};
-use crate::transport::{Peer, Transport, TransportError, Trust, client_options};
+use crate::transport::{Peer, Phase, Route, Transport, TransportError, Trust, client_options};
 
 /// The API server's name in every cluster. It is the token proxy's host too, unless the operator says
 /// otherwise.
@@ -108,7 +108,7 @@ enum Discovery {
 /// The HTTP client, and which certificates it trusts.
 struct Client {
     ca: Option<Vec<u8>>,
-    http: Arc<dyn HttpClient>,
+    route: Arc<Route>,
 }
 
 impl TokenProxy {
@@ -127,19 +127,24 @@ impl TokenProxy {
     }
 
     /// For credentials that ask the token proxy.
-    pub fn for_credential(self: &Arc<Self>) -> ClientOptions {
+    pub fn client_options(self: &Arc<Self>) -> ClientOptions {
         let client: Arc<dyn HttpClient> = Arc::<Self>::clone(self);
         client_options(client)
     }
 
-    /// The HTTP client that reaches it now. The kubelet replaces the cluster's CA when it is rotated, so
+    /// What goes on while it is connected to.
+    pub fn connecting(&self) -> Option<Phase> {
+        self.last_client().as_ref()?.route.connecting()
+    }
+
+    /// The way to it now. The kubelet replaces the cluster's CA when it is rotated, so
     /// the file is read each time; a token is asked for once in an hour and pod.
-    async fn client(&self) -> Result<Arc<dyn HttpClient>, TokenProxyError> {
+    async fn route(&self) -> Result<Arc<Route>, TokenProxyError> {
         let ca = self.ca()?;
         if let Some(client) = &*self.last_client()
             && client.ca == ca
         {
-            return Ok(Arc::clone(&client.http));
+            return Ok(Arc::clone(&client.route));
         }
         let trust = match &ca {
             Some(pem) => Trust::only(pem).map_err(|error| self.unusable_ca(&causes(&error)))?,
@@ -153,17 +158,17 @@ impl TokenProxy {
                 .flatten(),
             tls_name: self.server_name(&trust).await?,
         };
-        let http = peer
-            .client(&trust)
+        let route = peer
+            .route(&trust)
             .map_err(|error| TokenProxyError::Client {
                 problem: causes(&error),
             })?;
         let client = Client {
             ca,
-            http: Arc::clone(&http),
+            route: Arc::clone(&route),
         };
         *self.last_client() = Some(client);
-        Ok(http)
+        Ok(route)
     }
 
     fn last_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
@@ -262,11 +267,11 @@ impl fmt::Debug for TokenProxy {
 impl HttpClient for TokenProxy {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         // `ErrorKind::Other` is the kind that no retry policy of the SDK acts on.
-        let client = self
-            .client()
+        let route = self
+            .route()
             .await
             .map_err(|error| azure_core::Error::new(ErrorKind::Other, error))?;
-        client.execute_request(request).await
+        route.execute_request(request).await
     }
 }
 

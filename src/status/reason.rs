@@ -26,6 +26,8 @@ pub enum Reason {
     ImdsUnreachable,
     /// IMDS answers and gives no token.
     ImdsFailed,
+    /// IMDS is asked for as many tokens as it allows.
+    ImdsThrottled,
     /// Entra ID knows no such application in the tenant.
     EntraAppNotFound,
     /// Entra ID knows no such tenant.
@@ -102,6 +104,7 @@ impl Reason {
             Self::IdentityAmbiguous => "IDENTITY_AMBIGUOUS",
             Self::ImdsUnreachable => "IMDS_UNREACHABLE",
             Self::ImdsFailed => "IMDS_FAILED",
+            Self::ImdsThrottled => "IMDS_THROTTLED",
             Self::EntraAppNotFound => "ENTRA_APP_NOT_FOUND",
             Self::EntraTenantNotFound => "ENTRA_TENANT_NOT_FOUND",
             Self::EntraResourceNotFound => "ENTRA_RESOURCE_NOT_FOUND",
@@ -169,9 +172,10 @@ impl Reason {
             | Self::KvFirewallDenied
             | Self::KvForbidden => Code::PermissionDenied,
             Self::KvObjectNotFound => Code::NotFound,
-            Self::EntraThrottled | Self::KvThrottled | Self::AnswerTooLarge => {
-                Code::ResourceExhausted
-            }
+            Self::ImdsThrottled
+            | Self::EntraThrottled
+            | Self::KvThrottled
+            | Self::AnswerTooLarge => Code::ResourceExhausted,
             // The whole mount may go well later; the kubelet sees to that.
             Self::ImdsFailed
             | Self::EntraUnavailable

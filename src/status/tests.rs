@@ -203,6 +203,7 @@ fn every_refusal_of_an_identity_has_its_reason() {
     let timeout = |service| TokenError::Timeout {
         service,
         after: std::time::Duration::from_secs(20),
+        phase: crate::transport::Phase::Answer,
     };
     for (error, reason, words) in [
         (

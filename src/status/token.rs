@@ -8,6 +8,7 @@ use crate::credential::token_proxy::TokenProxyError;
 use crate::credential::{TokenError, TokenService};
 use crate::excerpt::{Excerpt, causes};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
+use crate::limiter::{Limit, Overload};
 use crate::mount::Asked;
 use crate::transport::TransportError;
 
@@ -20,10 +21,16 @@ pub(super) fn of_token(asked: &Asked, error: &TokenError) -> Explanation {
         TokenError::Transport { service, source } => {
             of_transport(asked, source, Server::Tokens(*service))
         }
-        TokenError::Timeout { service, after } => Explanation {
+        TokenError::Timeout { .. } => Explanation {
             reason: Reason::Timeout,
-            cause: format!("{service} gave no token within {} s", after.as_secs()),
+            cause: error.to_string(),
             fix: format!("check that the nodes reach it; {LATER}"),
+        },
+        TokenError::Overload(overload) => of_overload(overload),
+        TokenError::Client { problem } => Explanation {
+            reason: Reason::Internal,
+            cause: format!("a token cannot be asked for: {problem}"),
+            fix: "check clientID and tenantID".to_owned(),
         },
         TokenError::Unreadable { service } => Explanation {
             reason: match service {
@@ -35,6 +42,19 @@ pub(super) fn of_token(asked: &Asked, error: &TokenError) -> Explanation {
             fix: "check what answers in its place from the nodes: a proxy may stand in between"
                 .to_owned(),
         },
+    }
+}
+
+/// Too much is asked of a service for this mount to wait.
+fn of_overload(overload: &Overload) -> Explanation {
+    let reason = match overload.limit {
+        Limit::Imds => Reason::ImdsThrottled,
+        Limit::Entra | Limit::Vault => Reason::EntraThrottled,
+    };
+    Explanation {
+        reason,
+        cause: format!("no token can be asked for in time: {overload}"),
+        fix: LATER.to_owned(),
     }
 }
 
@@ -246,8 +266,11 @@ fn of_imds(asked: &Asked, refusal: &ImdsRefusal) -> Explanation {
             ),
         ),
         429 => (
-            Reason::ImdsFailed,
-            format!("{refused}: too many requests from this node"),
+            Reason::ImdsThrottled,
+            format!(
+                "{refused}: too many requests from this node ({})",
+                Limit::Imds
+            ),
             LATER.to_owned(),
         ),
         _ => (

@@ -3,11 +3,16 @@
 use super::transport::{Server, of_transport};
 use super::{Explanation, LATER, Reason, token};
 use crate::excerpt::causes;
+use crate::limiter::Limit;
 use crate::mount::{Asked, ObjectFailure, ObjectProblem};
 use crate::object::{ObjectKind, ObjectVersion};
 use crate::rendering::RenderError;
 use crate::vault::VaultError;
 use crate::vault::refusal::{Operation, VaultRefusal};
+
+/// What helps when a vault throttles.
+const FEWER_REQUESTS: &str = "nothing now, the kubelet tries again by itself; if it lasts, raise the driver's \
+                              --rotation-poll-interval, set --cache-ttl, or spread objects over vaults";
 
 /// Why one object cannot be had.
 pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
@@ -93,6 +98,14 @@ pub(super) fn of_vault(
                 asked.host
             ),
         },
+        VaultError::Overload(overload) => Explanation {
+            reason: Reason::KvThrottled,
+            cause: format!(
+                "Key Vault {:?} asked for fewer requests, and this mount has no time to wait: {overload}",
+                asked.vault
+            ),
+            fix: FEWER_REQUESTS.to_owned(),
+        },
         VaultError::Client { problem } => Explanation {
             reason: Reason::KvUnexpectedAnswer,
             cause: format!(
@@ -154,12 +167,10 @@ fn of_refusal(
         (429, _) => (
             Reason::KvThrottled,
             format!(
-                "Key Vault {vault:?} asks for fewer requests (its limit is 4,000 in 10 s per vault and region): \
-                 {message}"
+                "Key Vault {vault:?} asks for fewer requests, again and again ({}): {message}",
+                Limit::Vault
             ),
-            format!(
-                "{LATER}; if it lasts, raise the driver's --rotation-poll-interval or spread objects over vaults"
-            ),
+            FEWER_REQUESTS.to_owned(),
         ),
         (status, _) if status >= 500 => (
             Reason::KvUnavailable,

@@ -1,20 +1,17 @@
-//! Host names to addresses by the system's resolver, with a failure that can be told from others.
+//! Where a host is: its addresses by the system's resolver, with a failure that can be told from others.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
+use url::Host;
 
-/// The system's resolver: `/etc/hosts`, then DNS.
-pub(super) struct SystemResolver;
-
-/// A resolver that knows one place, whatever name it is asked for.
+/// Where a host is.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
-    /// An address.
+    /// At an address.
     At(IpAddr),
-    /// The addresses of another name.
+    /// Wherever the system's resolver finds a name: `/etc/hosts`, then DNS.
     Of(String),
 }
 
@@ -33,6 +30,15 @@ impl DnsError {
 }
 
 impl Place {
+    /// The place of a URL's host.
+    pub(super) fn of(host: &Host<&str>) -> Self {
+        match host {
+            Host::Ipv4(address) => Self::At((*address).into()),
+            Host::Ipv6(address) => Self::At((*address).into()),
+            Host::Domain(name) => Self::Of((*name).to_owned()),
+        }
+    }
+
     /// The addresses, with a port.
     pub(super) async fn addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
         match self {
@@ -42,25 +48,5 @@ impl Place {
                 .map_err(DnsError)?
                 .collect()),
         }
-    }
-
-    fn resolving(self) -> Resolving {
-        Box::pin(async move {
-            // The port is replaced by the URL's.
-            let addresses = self.addresses(0).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
-}
-
-impl Resolve for SystemResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        Place::Of(name.as_str().to_owned()).resolving()
-    }
-}
-
-impl Resolve for Place {
-    fn resolve(&self, _: Name) -> Resolving {
-        self.clone().resolving()
     }
 }

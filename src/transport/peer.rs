@@ -1,25 +1,18 @@
 //! [`Peer`], a server of the cluster that TLS knows by another name than DNS, and that is never asked by
 //! way of a proxy.
-//!
-//! reqwest takes the name for TLS (SNI, and the name that the certificate must have) from the URL's host
-//! and has no other way to set it. So the URL gets that name, a resolver of the peer's own leads it to the
-//! peer's address, and `Host` says what the URL no longer does.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use azure_core::http::HttpClient;
+use hyper::http::uri::Authority;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use url::{Host, Position, Url};
+use url::{Position, Url};
 
-use crate::excerpt::one_line;
+use crate::transport::dial::{Dialer, Progress, Tls};
 use crate::transport::dns::Place;
-use crate::transport::{
-    Alias, CONNECT_TIMEOUT, Phase, Shape, Substitute, TransportError, TransportSetupError, Trust,
-    client_builder, known_failure, root_cause,
-};
+use crate::transport::origin::Origin;
+use crate::transport::route::Route;
+use crate::transport::{TransportError, TransportSetupError, Trust};
 
 /// A server of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,28 +26,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A client that sends it the requests that are meant for others.
-    pub fn client(&self, trust: &Trust) -> Result<Arc<dyn HttpClient>, TransportSetupError> {
-        // Without HTTP/2, where `:authority` and `Host` would contradict each other.
-        let client = client_builder(trust.tls_for(&[b"http/1.1"]))
-            .no_proxy()
-            .dns_resolver(self.place())
-            .build()
-            .map_err(TransportSetupError::Client)?;
-        let mut url = self.url.clone();
-        url.set_host(Some(&self.tls_name))
-            .map_err(|_| self.no_name())?;
-        let host = &self.url[Position::BeforeHost..Position::AfterPort];
-        let alias = Alias {
-            host: host.parse().map_err(|_| self.no_name())?,
-            shown: self.shown(),
-        };
-        Ok(Arc::new(Shape {
-            substitute: Some(Substitute {
-                url,
-                alias: Some(alias),
-            }),
-            ..Shape::of(&client)
+    /// The way for requests that are meant for others.
+    pub fn route(&self, trust: &Trust) -> Result<Arc<Route>, TransportSetupError> {
+        let origin = Origin::new(self.dialer(trust)?);
+        Ok(Arc::new(Route {
+            below: self.url.path().to_owned(),
+            ..Route::to(Arc::new(origin))
         }))
     }
 
@@ -64,47 +41,34 @@ impl Peer {
         &self,
         trust: &Trust,
     ) -> Result<CertificateDer<'static>, TransportError> {
-        tokio::time::timeout(CONNECT_TIMEOUT, self.handshake(trust))
-            .await
-            .unwrap_or_else(|_| {
-                Err(TransportError::Timeout {
-                    host: self.shown(),
-                    phase: Phase::Connect,
-                    after: CONNECT_TIMEOUT,
-                })
-            })
+        let dialer = self.dialer(trust).map_err(|error| {
+            // A name that is none leads to no connection.
+            TransportError::unconnected(&self.shown(), error)
+        })?;
+        dialer.certificate().await
     }
 
-    async fn handshake(&self, trust: &Trust) -> Result<CertificateDer<'static>, TransportError> {
-        let port = self.url.port_or_known_default().unwrap_or(443);
-        let addresses = self
-            .place()
-            .addresses(port)
-            .await
-            .map_err(|error| self.failure(error))?;
-        let stream = TcpStream::connect(&addresses[..])
-            .await
-            .map_err(|error| self.failure(error))?;
-        let name =
-            ServerName::try_from(self.tls_name.clone()).map_err(|error| self.failure(error))?;
-        let stream = TlsConnector::from(Arc::new(trust.tls_for(&[])))
-            .connect(name, stream)
-            .await
-            .map_err(|error| self.failure(error))?;
-        let (_, session) = stream.get_ref();
-        let shown = session.peer_certificates().and_then(<[_]>::first);
-        // A handshake does not succeed without one.
-        let leaf = shown.ok_or_else(|| self.failure(rustls::Error::NoCertificatesPresented))?;
-        Ok(leaf.clone().into_owned())
-    }
-
-    fn place(&self) -> Place {
-        match (self.address, self.url.host()) {
+    fn dialer(&self, trust: &Trust) -> Result<Dialer, TransportSetupError> {
+        let unusable = || TransportSetupError::Name(self.shown());
+        let place = match (self.address, self.url.host()) {
             (Some(address), _) => Place::At(address),
-            (None, Some(Host::Ipv4(address))) => Place::At(address.into()),
-            (None, Some(Host::Ipv6(address))) => Place::At(address.into()),
-            (None, host) => Place::Of(host.map(|host| host.to_string()).unwrap_or_default()),
-        }
+            (None, Some(host)) => Place::of(&host),
+            (None, None) => return Err(unusable()),
+        };
+        let host = &self.url[Position::BeforeHost..Position::AfterPort];
+        let tls = Tls {
+            config: Arc::new(trust.tls()),
+            name: ServerName::try_from(self.tls_name.clone()).map_err(|_| unusable())?,
+        };
+        Ok(Dialer {
+            shown: self.shown(),
+            place,
+            authority: Authority::try_from(host).map_err(|_| unusable())?,
+            port: self.url.port_or_known_default().unwrap_or(443),
+            tls: Some(tls),
+            proxy: None,
+            progress: Progress::default(),
+        })
     }
 
     /// What messages call it.
@@ -115,18 +79,5 @@ impl Peer {
         } else {
             format!("{host} (in TLS {})", self.tls_name)
         }
-    }
-
-    fn no_name(&self) -> TransportSetupError {
-        TransportSetupError::Name(self.shown())
-    }
-
-    fn failure(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
-        let host = self.shown();
-        known_failure(&host, &error).unwrap_or_else(|| TransportError::Connect {
-            host,
-            problem: one_line(&root_cause(&error).to_string(), 160),
-            source: Arc::new(error),
-        })
     }
 }

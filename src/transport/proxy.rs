@@ -1,8 +1,131 @@
-//! The proxies that the environment names, looked at before the HTTP library does: it passes over one that
-//! it cannot read, and then goes out directly.
+//! [`Proxies`] that the environment names, and the way through one of them.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::client::proxy::matcher::Matcher;
+use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use url::Url;
+
+use crate::transport::Phase;
+use crate::transport::dial::{self, ConnectError, Progress, Stream, Tls, tls_name};
+use crate::transport::dns::Place;
+use crate::transport::trust::Trust;
+
+/// The proxies of the environment, and the hosts that are reached without. Clones share everything.
+#[derive(Clone, Debug)]
+pub(super) struct Proxies(Arc<Matcher>);
+
+/// A proxy that a server is reached through.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    place: Place,
+    port: u16,
+    tls: Option<Tls>,
+    authorization: Option<HeaderValue>,
+}
+
+/// Why a proxy is no way to a server. Its own URL is not shown: it may have a password in it.
+#[derive(Debug, Error)]
+pub(super) enum WayError {
+    /// It takes no connection.
+    #[error("the proxy cannot be reached: {0}")]
+    Connect(ConnectError),
+    /// It does not speak TLS as its URL says.
+    #[error("the proxy cannot be reached by TLS")]
+    Tls(#[source] std::io::Error),
+    /// It does not speak HTTP.
+    #[error("the proxy does not answer as a proxy does")]
+    Http(#[source] hyper::Error),
+    /// It refuses.
+    #[error("the proxy answered CONNECT with HTTP status {0}")]
+    Refused(StatusCode),
+}
+
+impl Proxies {
+    /// The proxies of the process's environment. They are looked at before the library does: it passes
+    /// over one that it cannot read, and then goes out directly.
+    pub(super) fn of_environment() -> Result<Self, ProxyError> {
+        check()?;
+        Ok(Self(Arc::new(Matcher::from_env())))
+    }
+
+    /// The proxy that the server at this URL is reached through.
+    pub(super) fn to(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
+        let intercept = self.0.intercept(&url.as_str().parse().ok()?)?;
+        let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
+        let host = proxy.host()?;
+        let tls = match proxy.scheme() {
+            "https" => Some(Tls {
+                config: Arc::new(trust.tls_for(&[b"http/1.1"])),
+                name: tls_name(&host)?,
+            }),
+            _ => None,
+        };
+        Some(Proxy {
+            place: Place::of(&host),
+            port: proxy.port_or_known_default()?,
+            tls,
+            authorization: intercept.basic_auth().cloned(),
+        })
+    }
+}
+
+impl Proxy {
+    /// A connection to a server.
+    pub(super) async fn way_to(
+        &self,
+        host: &str,
+        port: u16,
+        progress: &Progress,
+    ) -> Result<Box<dyn Stream>, WayError> {
+        let stream = dial::connect(&self.place, self.port, progress)
+            .await
+            .map_err(WayError::Connect)?;
+        progress.reach(Phase::Proxy);
+        let stream: Box<dyn Stream> = match &self.tls {
+            Some(tls) => Box::new(tls.shake_hands(stream).await.map_err(WayError::Tls)?),
+            None => Box::new(stream),
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(WayError::Http)?;
+        tokio::spawn(connection.with_upgrades());
+        let response = sender
+            .send_request(self.connect_request(&format!("{host}:{port}")))
+            .await
+            .map_err(WayError::Http)?;
+        if !response.status().is_success() {
+            return Err(WayError::Refused(response.status()));
+        }
+        let way = hyper::upgrade::on(response).await.map_err(WayError::Http)?;
+        Ok(Box::new(TokioIo::new(way)))
+    }
+
+    /// Source: RFC 9110, section 9.3.6.
+    fn connect_request(&self, server: &str) -> Request<Empty<Bytes>> {
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = Method::CONNECT;
+        // A host and a port are an authority, and can stand in a header.
+        *request.uri_mut() = Uri::try_from(server).unwrap_or_default();
+        if let Ok(host) = HeaderValue::from_str(server) {
+            request.headers_mut().insert(HOST, host);
+        }
+        if let Some(authorization) = &self.authorization {
+            let mut authorization = authorization.clone();
+            authorization.set_sensitive(true);
+            request
+                .headers_mut()
+                .insert(PROXY_AUTHORIZATION, authorization);
+        }
+        request
+    }
+}
 
 /// The variables that the HTTP library reads.
 const VARIABLES: [&str; 6] = [

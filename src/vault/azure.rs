@@ -13,22 +13,26 @@ use azure_security_keyvault_keys::models::KeyClientGetKeyOptions;
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
-use futures::{Stream, TryStreamExt as _};
+use futures::future::try_join;
+use futures::{FutureExt as _, Stream, TryStreamExt as _};
 use time::OffsetDateTime;
 
 use crate::credential::{Credential, TokenError};
 use crate::excerpt::one_line;
+use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
-use crate::transport::{Refusal, Transport, TransportError, in_chain};
+use crate::transport::{Refusal, Route, TransportError, in_chain};
 use crate::vault::refusal::{Operation, VaultRefusal};
-use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject};
+use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor};
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
 const MAX_VERSIONS: usize = 5_000;
 
 /// One vault as one identity.
 pub struct Vault {
-    credential: Arc<Credential>,
+    credential: Credential,
+    route: Arc<Route>,
+    limiter: Arc<Limiter>,
     secrets: SecretClient,
     keys: KeyClient,
     certificates: CertificateClient,
@@ -38,12 +42,13 @@ impl Vault {
     /// The vault at this host. Sends nothing yet.
     pub fn new(
         host: &str,
-        credential: Arc<Credential>,
-        transport: &Transport,
+        credential: Credential,
+        route: Arc<Route>,
+        limiter: Arc<Limiter>,
     ) -> azure_core::Result<Self> {
         let url = format!("https://{host}");
-        let client_options = transport.for_vault(host);
-        let token = || -> Arc<dyn TokenCredential> { Arc::<Credential>::clone(&credential) };
+        let client_options = route.client_options();
+        let token = || -> Arc<dyn TokenCredential> { Arc::new(credential.clone()) };
         let secrets = SecretClientOptions {
             client_options: client_options.clone(),
             ..Default::default()
@@ -61,12 +66,41 @@ impl Vault {
             keys: KeyClient::new(&url, token(), Some(keys))?,
             certificates: CertificateClient::new(&url, token(), Some(certificates))?,
             credential,
+            route,
+            limiter,
         })
     }
 
-    /// Whose token the vault is asked with.
-    pub fn credential(&self) -> &Credential {
-        &self.credential
+    /// How much may be asked of it.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// Whom the mounts of this identity wait for now, and what goes on while that one is connected to.
+    pub fn waiting_for(&self) -> WaitingFor {
+        match self.credential.pending() {
+            Some((service, phase)) => WaitingFor::Token(service, phase),
+            None => WaitingFor::Vault(self.route.connecting()),
+        }
+    }
+
+    /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
+    /// find them.
+    pub async fn sign_in(&self) -> Result<(), VaultError> {
+        let scope = self.route.scope().await.map_err(|error| match error {
+            TransportError::Refused(refusal) => {
+                VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
+            }
+            error => VaultError::Transport(Box::new(error)),
+        })?;
+        let token = self.credential.token(&scope);
+        let (_, has_streams) = try_join(token, self.route.warm_up().map(Ok))
+            .await
+            .map_err(|error| VaultError::Token(Box::new(error)))?;
+        if has_streams {
+            self.limiter.allow_streams();
+        }
+        Ok(())
     }
 
     /// Gets one version of an object.

@@ -1,0 +1,304 @@
+//! [`Connections`] to one server: as few as do.
+//!
+//! With HTTP/2 all requests share one connection, up to the number of streams that the server allows, and
+//! then a few more. With HTTP/1.1 each request has a connection to itself for as long as it lasts. Which
+//! of the two it is shows with the first connection, so the first is made alone and everyone else waits
+//! for it. A general pool makes one for each request that comes meanwhile.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::limiter::MAX_CONNECTIONS;
+use crate::transport::TransportError;
+use crate::transport::dial::{Dialed, Dialer};
+
+/// The most HTTP/2 connections to one server.
+const MAX_HTTP2: usize = 4;
+/// How long an unused connection is used again: longer than the driver's two minutes between two mounts,
+/// and shorter than the four minutes after which Azure's load balancers forget it without a word.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
+/// How often a server is asked whether it is still there, while it has something to answer. A connection
+/// that is gone without a word would otherwise cost every mount a timeout.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it may take to say so.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The body of a request.
+pub(super) type Body = Full<Bytes>;
+
+/// The connections to one server.
+#[derive(Debug)]
+pub(super) struct Connections {
+    known: Mutex<Known>,
+    /// Held while the first connection, or one more for HTTP/2, is made.
+    door: tokio::sync::Mutex<()>,
+    /// One for each HTTP/1.1 connection that is in use.
+    slots: Arc<Semaphore>,
+}
+
+/// A connection for one request.
+#[derive(Debug)]
+pub(super) enum Lease {
+    /// One that others use too.
+    Http2(Http2),
+    /// One that nobody else uses; to be [given back](Connections::give_back).
+    Http1(Http1),
+}
+
+/// An HTTP/1.1 connection.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    /// Where the request goes.
+    pub(super) sender: http1::SendRequest<Body>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+/// A place for one request on an HTTP/2 connection, for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Http2 {
+    /// Where requests go.
+    pub(super) sender: http2::SendRequest<Body>,
+    load: Arc<Load>,
+}
+
+/// A new connection.
+enum Opened {
+    Http2(Http2),
+    Http1(http1::SendRequest<Body>),
+}
+
+/// What is there, as of now.
+#[derive(Debug, Default)]
+struct Known {
+    http2: Vec<Shared>,
+    /// The one used last is used first, so that the others can be forgotten.
+    http1: Vec<Idle>,
+    /// What the last connection speaks.
+    speaks_http1: bool,
+    last_failure: Option<(Instant, TransportError)>,
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<Body>,
+    load: Arc<Load>,
+    last_use: Instant,
+}
+
+/// How much is asked on an HTTP/2 connection.
+#[derive(Debug)]
+struct Load {
+    requests: AtomicUsize,
+    /// The most that the server allows at once.
+    limit: AtomicUsize,
+}
+
+/// An HTTP/1.1 connection that nobody uses.
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<Body>,
+    since: Instant,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            known: Mutex::default(),
+            door: tokio::sync::Mutex::default(),
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        }
+    }
+}
+
+impl Connections {
+    /// A connection for one request, made now if there is none. Whoever waits for another's attempt to
+    /// make one shares its failure.
+    pub(super) async fn lease(&self, dialer: &Dialer) -> Result<Lease, TransportError> {
+        if self.known().speaks_http1 {
+            return self.lease_http1(dialer).await;
+        }
+        if let Some(lease) = self.known().shared() {
+            return Ok(lease);
+        }
+        let arrival = Instant::now();
+        let door = self.door.lock().await;
+        if let Some((then, failure)) = &self.known().last_failure
+            && *then > arrival
+        {
+            return Err(failure.clone());
+        }
+        if self.known().speaks_http1 {
+            drop(door);
+            return self.lease_http1(dialer).await;
+        }
+        if let Some(lease) = self.known().shared() {
+            return Ok(lease);
+        }
+        let opened = self.open(dialer).await?;
+        Ok(self.lease_of(opened, None))
+    }
+
+    /// One of so many, which others make beside it.
+    async fn lease_http1(&self, dialer: &Dialer) -> Result<Lease, TransportError> {
+        // The semaphore is never closed, so there is a slot for everyone in the end.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        let idle = self.known().idle();
+        let opened = match idle {
+            Some(sender) => Opened::Http1(sender),
+            None => self.open(dialer).await?,
+        };
+        Ok(self.lease_of(opened, slot))
+    }
+
+    fn lease_of(&self, opened: Opened, slot: Option<OwnedSemaphorePermit>) -> Lease {
+        match opened {
+            Opened::Http2(shared) => Lease::Http2(shared),
+            Opened::Http1(sender) => Lease::Http1(Http1 {
+                sender,
+                // The first connection is made before it shows that it takes a slot.
+                _slot: slot.or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok()),
+            }),
+        }
+    }
+
+    /// Takes back a connection whose answer has been read.
+    pub(super) fn give_back(&self, connection: Http1) {
+        let since = Instant::now();
+        let sender = connection.sender;
+        if !sender.is_closed() {
+            self.known().http1.push(Idle { sender, since });
+        }
+    }
+
+    async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
+        let opened = match dialer.dial().await {
+            Ok(dialed) => open(dialed)
+                .await
+                .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
+            Err(failure) => Err(failure),
+        };
+        self.known().note(&opened);
+        opened
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// A place on an HTTP/2 connection that is there; none where one more connection would do good.
+    fn shared(&mut self) -> Option<Lease> {
+        let now = Instant::now();
+        self.http2.retain(|shared| {
+            let in_use = shared.load.requests.load(Ordering::Relaxed) > 0;
+            !shared.sender.is_closed() && (in_use || now - shared.last_use < IDLE_TIMEOUT)
+        });
+        let may_grow = self.http2.len() < MAX_HTTP2;
+        let least = self
+            .http2
+            .iter_mut()
+            .min_by_key(|shared| shared.load.requests.load(Ordering::Relaxed))?;
+        if least.load.is_full() && may_grow {
+            return None;
+        }
+        least.last_use = now;
+        Some(Lease::Http2(least.lease()))
+    }
+
+    /// An HTTP/1.1 connection that is there.
+    fn idle(&mut self) -> Option<http1::SendRequest<Body>> {
+        let now = Instant::now();
+        self.http1
+            .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_TIMEOUT);
+        self.http1.pop().map(|idle| idle.sender)
+    }
+
+    /// Remembers a new connection, or why there is none.
+    fn note(&mut self, opened: &Result<Opened, TransportError>) {
+        self.speaks_http1 = matches!(opened, Ok(Opened::Http1(_)));
+        match opened {
+            Ok(Opened::Http2(Http2 { sender, load })) => self.http2.push(Shared {
+                sender: sender.clone(),
+                load: Arc::clone(load),
+                last_use: Instant::now(),
+            }),
+            Ok(Opened::Http1(_)) => {}
+            Err(failure) => self.last_failure = Some((Instant::now(), failure.clone())),
+        }
+    }
+}
+
+impl Shared {
+    fn lease(&self) -> Http2 {
+        Http2::on(self.sender.clone(), Arc::clone(&self.load))
+    }
+}
+
+impl Load {
+    fn is_full(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed)
+    }
+}
+
+impl Http2 {
+    fn on(sender: http2::SendRequest<Body>, load: Arc<Load>) -> Self {
+        load.requests.fetch_add(1, Ordering::Relaxed);
+        Self { sender, load }
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Begins to speak HTTP, and keeps the connection alive beside its requests until nobody can send any.
+async fn open(dialed: Dialed) -> hyper::Result<Opened> {
+    let stream = TokioIo::new(dialed.stream);
+    if !dialed.http2 {
+        let (sender, connection) = http1::handshake(stream).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection broke");
+            }
+        });
+        return Ok(Opened::Http1(sender));
+    }
+    let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(stream)
+        .await?;
+    let load = Arc::new(Load {
+        requests: AtomicUsize::new(0),
+        limit: AtomicUsize::new(connection.current_max_send_streams()),
+    });
+    let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
+    tokio::spawn(async move {
+        let result = poll_fn(|context| {
+            let polled = Pin::new(&mut connection).poll(context);
+            // The server says how many it allows after the handshake, and may say so again.
+            let limit = connection.current_max_send_streams();
+            load.limit.store(limit, Ordering::Relaxed);
+            polled
+        });
+        if let Err(error) = result.await {
+            tracing::debug!(%error, "a connection broke");
+        }
+    });
+    Ok(opened)
+}

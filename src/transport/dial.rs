@@ -1,0 +1,261 @@
+//! [`Dialer`], the way to one server: from its name to a connection that HTTP can be spoken on. Each step
+//! is a [`Phase`] that can be named when it takes too long.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use hyper::http::uri::Authority;
+use rustls::ClientConfig;
+use rustls::pki_types::{CertificateDer, ServerName};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::Host;
+
+use crate::transport::dns::{DnsError, Place};
+use crate::transport::proxy::Proxy;
+use crate::transport::{Phase, TransportError};
+
+/// How long it may take until a connection can be used, with every phase.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an address is tried alone, before the next one is tried beside it.
+///
+/// Source: RFC 8305, "Happy Eyeballs Version 2", section 8.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// The way to one server.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    /// What messages call the server.
+    pub(super) shown: String,
+    /// Where it is.
+    pub(super) place: Place,
+    /// What HTTP calls it: `HOST`, or `HOST:PORT` where the port is not the usual one.
+    pub(super) authority: Authority,
+    /// Its port.
+    pub(super) port: u16,
+    /// How it proves who it is; nothing for plain HTTP.
+    pub(super) tls: Option<Tls>,
+    /// Who stands in between.
+    pub(super) proxy: Option<Proxy>,
+    /// What is going on.
+    pub(super) progress: Progress,
+}
+
+/// How a server proves who it is.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    /// Whom to trust, and which protocols to offer.
+    pub(super) config: Arc<ClientConfig>,
+    /// The name that its certificate must have.
+    pub(super) name: ServerName<'static>,
+}
+
+/// What goes on while a connection is made; where several are, the last one's.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Option<Phase>>);
+
+/// A connection, and what it is good for.
+pub(super) struct Dialed {
+    /// The connection.
+    pub(super) stream: Box<dyn Stream>,
+    /// Whether TLS agreed on HTTP/2.
+    pub(super) http2: bool,
+}
+
+/// What bytes go through, both ways.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Why there is no TCP connection.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    /// The name leads nowhere.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    /// The resolver knows the name, and no address of it.
+    #[error("its name has no address")]
+    NoAddress,
+    /// No address takes a connection; what the first said.
+    #[error(transparent)]
+    Unreachable(Unreachable),
+}
+
+/// An address takes no connection.
+#[derive(Debug, Error)]
+#[error("{problem} ({address}{kind})", kind = kind(address))]
+pub(super) struct Unreachable {
+    address: SocketAddr,
+    problem: io::Error,
+}
+
+/// Whether an address is one that only a private network has, which tells a private endpoint from the
+/// public one.
+fn kind(address: &SocketAddr) -> &'static str {
+    match address {
+        SocketAddr::V4(address) if address.ip().is_private() => ", a private address",
+        SocketAddr::V6(address) if address.ip().is_unique_local() => ", a private address",
+        _ => "",
+    }
+}
+
+impl Dialer {
+    /// A connection to the server.
+    pub(super) async fn dial(&self) -> Result<Dialed, TransportError> {
+        self.in_time(async {
+            let stream = self.way().await?;
+            let Some(tls) = &self.tls else {
+                let http2 = false;
+                return Ok(Dialed { stream, http2 });
+            };
+            let stream = self.shake_hands(tls, stream).await?;
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let stream = Box::new(stream);
+            Ok(Dialed { stream, http2 })
+        })
+        .await
+    }
+
+    /// The certificate that the server shows, if that proves that it has its name. Nothing is sent but the
+    /// handshake.
+    pub(super) async fn certificate(&self) -> Result<CertificateDer<'static>, TransportError> {
+        let shown = self.in_time(async {
+            let stream = self.way().await?;
+            let Some(tls) = &self.tls else {
+                return Ok(None);
+            };
+            let stream = self.shake_hands(tls, stream).await?;
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            Ok(shown.first().map(|leaf| leaf.clone().into_owned()))
+        });
+        // A handshake does not succeed without one.
+        let none = || self.failure(rustls::Error::NoCertificatesPresented);
+        shown.await?.ok_or_else(none)
+    }
+
+    async fn in_time<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
+        let result = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let phase = self.progress.end();
+        result.unwrap_or_else(|_| {
+            Err(TransportError::Timeout {
+                host: self.shown.clone(),
+                phase: phase.unwrap_or(Phase::Connect),
+                after: CONNECT_TIMEOUT,
+            })
+        })
+    }
+
+    /// What TLS, or plain HTTP, is spoken on: straight to the server, or by way of the proxy.
+    async fn way(&self) -> Result<Box<dyn Stream>, TransportError> {
+        let Some(proxy) = &self.proxy else {
+            let stream = connect(&self.place, self.port, &self.progress).await;
+            return Ok(Box::new(stream.map_err(|error| self.failure(error))?));
+        };
+        let way = proxy
+            .way_to(self.authority.host(), self.port, &self.progress)
+            .await;
+        way.map_err(|error| self.failure(error))
+    }
+
+    async fn shake_hands(
+        &self,
+        tls: &Tls,
+        stream: Box<dyn Stream>,
+    ) -> Result<TlsStream<Box<dyn Stream>>, TransportError> {
+        self.progress.reach(Phase::Tls);
+        tls.shake_hands(stream)
+            .await
+            .map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+        TransportError::unconnected(&self.shown, error)
+    }
+}
+
+/// The name that the certificate of a URL's host must have.
+pub(super) fn tls_name(host: &Host<&str>) -> Option<ServerName<'static>> {
+    match host {
+        Host::Domain(name) => ServerName::try_from((*name).to_owned()).ok(),
+        Host::Ipv4(address) => Some(IpAddr::from(*address).into()),
+        Host::Ipv6(address) => Some(IpAddr::from(*address).into()),
+    }
+}
+
+impl Tls {
+    /// The handshake, on a connection that is there.
+    pub(super) async fn shake_hands<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
+        TlsConnector::from(Arc::clone(&self.config))
+            .connect(self.name.clone(), stream)
+            .await
+    }
+}
+
+impl Progress {
+    /// Something begins.
+    pub(super) fn reach(&self, phase: Phase) {
+        *self.lock() = Some(phase);
+    }
+
+    /// What goes on now.
+    pub(super) fn now(&self) -> Option<Phase> {
+        *self.lock()
+    }
+
+    /// What went on last; nothing from now on.
+    fn end(&self) -> Option<Phase> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A TCP connection to a place: to the first of its addresses that takes one.
+pub(super) async fn connect(
+    place: &Place,
+    port: u16,
+    progress: &Progress,
+) -> Result<TcpStream, ConnectError> {
+    progress.reach(Phase::Dns);
+    let addresses = place.addresses(port).await?;
+    progress.reach(Phase::Connect);
+    let attempt = async |address: SocketAddr| {
+        let stream = TcpStream::connect(address).await;
+        stream.map_err(|problem| Unreachable { address, problem })
+    };
+    let mut waiting = addresses.into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut first_failure = None;
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(attempt(address)),
+            None if attempts.is_empty() => break,
+            None => {}
+        }
+        tokio::select! {
+            Some(result) = attempts.next() => match result {
+                Ok(stream) => {
+                    // Requests are small and wait for nothing.
+                    _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(failure) => {
+                    first_failure.get_or_insert(failure);
+                }
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS), if waiting.len() > 0 => {}
+        }
+    }
+    Err(first_failure.map_or(ConnectError::NoAddress, ConnectError::Unreachable))
+}

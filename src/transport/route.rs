@@ -1,0 +1,226 @@
+//! [`Route`], an [`Origin`] in the shape that the Azure SDK's clients send their requests to.
+//!
+//! Whatever goes wrong on the way, and every answer that is not a success, becomes a [`TransportError`]
+//! that the SDK passes through untouched. The exception is a vault's 401, which the SDK needs to see: it
+//! is the challenge that tells whose token the vault takes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::{
+    AUTHORIZATION, HeaderName, HeaderValue, Headers, WWW_AUTHENTICATE,
+};
+use azure_core::http::request::Body;
+use azure_core::http::{
+    AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, StatusCode,
+};
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::RETRY_AFTER;
+use url::Url;
+
+use crate::transport::challenge::Challenge;
+use crate::transport::origin::{Answer, Origin};
+use crate::transport::{Phase, Refusal, TransportError};
+
+/// The way to one server, for clients that think that they talk to the server they are made for.
+#[derive(Debug)]
+pub struct Route {
+    pub(super) origin: Arc<Origin>,
+    /// The host that requests are for, where those to any other are refused. Each request to a vault
+    /// carries the token, and the pages of a list are followed to wherever the vault says.
+    pub(super) only_host: Option<String>,
+    /// The path that those of requests are joined below, where another server stands in.
+    pub(super) below: String,
+    /// What a vault says to a request without a token.
+    pub(super) challenge: Option<Arc<Challenge>>,
+}
+
+impl Route {
+    /// A server that is asked what it is asked.
+    pub(super) fn to(origin: Arc<Origin>) -> Self {
+        Self {
+            origin,
+            only_host: None,
+            below: String::new(),
+            challenge: None,
+        }
+    }
+
+    /// For clients of the SDK, which send each request once: trying again is decided elsewhere.
+    pub fn client_options(self: &Arc<Self>) -> ClientOptions {
+        let client: Arc<dyn HttpClient> = Arc::<Self>::clone(self);
+        client_options(client)
+    }
+
+    /// What goes on while a connection to the server is made.
+    pub fn connecting(&self) -> Option<Phase> {
+        self.origin.connecting()
+    }
+
+    /// Connects before the first request, and says whether the connection takes many requests at once.
+    pub async fn warm_up(&self) -> bool {
+        self.origin.warm_up().await
+    }
+
+    /// The scope that a vault's tokens are for; asks the vault unless it is known.
+    pub async fn scope(&self) -> Result<String, TransportError> {
+        match &self.challenge {
+            Some(challenge) => Ok(challenge.of(&self.origin).await?.scope.clone()),
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Sends the request, unless it would only bring the vault's challenge again.
+    async fn execute(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
+        let url = request.url();
+        if let Some(host) = &self.only_host
+            && url.host_str() != Some(host)
+        {
+            return Err(TransportError::ForeignHost {
+                vault: host.clone(),
+                found: url.host_str().unwrap_or("nowhere").to_owned(),
+            });
+        }
+        if let Some(challenge) = &self.challenge
+            && request.headers().get_optional_str(&AUTHORIZATION).is_none()
+        {
+            let known = challenge.of(&self.origin).await?;
+            return Ok(challenged(known.header.clone()));
+        }
+        let answer = self.origin.exchange(self.outgoing(request)?).await?;
+        if let Some(challenge) = &self.challenge
+            && answer.status == hyper::StatusCode::UNAUTHORIZED
+        {
+            challenge.check(&answer)?;
+            return Ok(incoming(answer));
+        }
+        if answer.status.is_success() {
+            return Ok(incoming(answer));
+        }
+        Err(TransportError::Refused(refusal(&self.origin, answer)))
+    }
+
+    /// The same request for the other library.
+    fn outgoing(
+        &self,
+        request: &Request,
+    ) -> Result<hyper::Request<http_body_util::Full<Bytes>>, TransportError> {
+        let unsendable = |name: &str| TransportError::Header {
+            host: self.origin.shown().to_owned(),
+            name: name.to_owned(),
+        };
+        let body = match request.body() {
+            Body::Bytes(bytes) => bytes.clone(),
+            // No operation of this program streams a body.
+            Body::SeekableStream(_) => Bytes::new(),
+        };
+        let mut outgoing = hyper::Request::new(http_body_util::Full::new(body));
+        // The two libraries' methods differ in type only: GET and POST are all that is used.
+        *outgoing.method_mut() =
+            Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
+        *outgoing.uri_mut() = path(&self.below, request.url())
+            .parse()
+            .map_err(|_| unsendable(":path"))?;
+        for (name, value) in request.headers().iter() {
+            let unsendable = || unsendable(name.as_str());
+            let mut value =
+                hyper::header::HeaderValue::from_str(value.as_str()).map_err(|_| unsendable())?;
+            // What is sensitive is shown by no library, at any level.
+            value.set_sensitive(*name == AUTHORIZATION);
+            let name = hyper::header::HeaderName::from_bytes(name.as_str().as_bytes())
+                .map_err(|_| unsendable())?;
+            outgoing.headers_mut().append(name, value);
+        }
+        Ok(outgoing)
+    }
+}
+
+#[async_trait]
+impl HttpClient for Route {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        // `ErrorKind::Other` is the kind that no retry policy of the SDK acts on.
+        self.execute(request)
+            .await
+            .map_err(|error| azure_core::Error::new(ErrorKind::Other, error))
+    }
+}
+
+/// The options of an SDK client that sends its requests this way, and only once.
+pub fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(azure_core::http::Transport::new(client)),
+        ..ClientOptions::default()
+    }
+}
+
+/// What follows the host in a URL, below a path of the server's own.
+fn path(below: &str, url: &Url) -> String {
+    let below = below.trim_end_matches('/');
+    let path = url.path();
+    match url.query() {
+        Some(query) => format!("{below}{path}?{query}"),
+        None => format!("{below}{path}"),
+    }
+}
+
+/// The answer as an error.
+pub(super) fn refusal(origin: &Origin, answer: Answer) -> Refusal {
+    let retry_after = answer
+        .headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
+    Refusal {
+        host: origin.shown().to_owned(),
+        status: answer.status.as_u16(),
+        retry_after,
+        body: answer.body,
+    }
+}
+
+/// The answer for the SDK.
+fn incoming(answer: Answer) -> AsyncRawResponse {
+    let headers: HashMap<HeaderName, HeaderValue> = answer
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .map(|(name, value)| {
+            (
+                HeaderName::from(name.to_owned()),
+                HeaderValue::from(value.to_owned()),
+            )
+        })
+        .collect();
+    let status = StatusCode::from(answer.status.as_u16());
+    AsyncRawResponse::from_bytes(status, headers.into(), answer.body)
+}
+
+/// A 401 with a challenge, as a vault would answer.
+fn challenged(header: String) -> AsyncRawResponse {
+    let mut headers = Headers::new();
+    headers.insert(WWW_AUTHENTICATE, header);
+    AsyncRawResponse::from_bytes(StatusCode::Unauthorized, headers, Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_stands_in_gets_the_path_below_its_own() {
+        let asked = Url::parse("https://login.test/t/oauth2/v2.0/token?a=b").unwrap();
+        for (below, expected) in [
+            ("", "/t/oauth2/v2.0/token?a=b"),
+            ("/", "/t/oauth2/v2.0/token?a=b"),
+            ("/x/y", "/x/y/t/oauth2/v2.0/token?a=b"),
+            ("/x/", "/x/t/oauth2/v2.0/token?a=b"),
+        ] {
+            assert_eq!(path(below, &asked), expected);
+        }
+    }
+}
