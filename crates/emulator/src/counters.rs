@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::faults::Service;
+
+/// The host that stands for IMDS among the hosts of connections, whatever address it listens on.
+pub(crate) const IMDS_HOST: &str = "169.254.169.254";
 
 /// How many requests the log keeps; older ones are dropped.
 const LOG_LENGTH: usize = 2000;
@@ -42,7 +46,7 @@ impl Counts {
     }
 }
 
-/// Connections to the TLS listener and the proxy.
+/// Connections to the listeners of the services and of the proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectionCounts {
@@ -52,6 +56,13 @@ pub struct ConnectionCounts {
     pub tls: u64,
     /// TLS handshakes completed, by the name that the client asked for.
     pub tls_by_host: BTreeMap<String, u64>,
+    /// TCP connections accepted by the IMDS listener.
+    pub imds: u64,
+    /// Connections that are open now, by the name that TLS was asked for; those to IMDS are under
+    /// `169.254.169.254`. A host whose last connection has ended is not listed.
+    pub open: BTreeMap<String, u64>,
+    /// The most connections that were open at once, by the same names.
+    pub max_open: BTreeMap<String, u64>,
     /// `CONNECT` requests that the proxy granted.
     pub tunnels: u64,
     /// Proxy requests refused, by the host that was asked for.
@@ -152,6 +163,28 @@ pub struct RequestRecord {
     pub server_name: Option<String>,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub protocol: String,
+    /// When it came in, since the emulator's start; in JSON in milliseconds. The clock that tests move
+    /// does not count here.
+    #[serde(serialize_with = "milliseconds")]
+    pub began: Duration,
+    /// When it was answered or broken off; absent before.
+    #[serde(serialize_with = "milliseconds_if_any")]
+    pub ended: Option<Duration>,
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64() * 1e3)
+}
+
+#[expect(clippy::ref_option, reason = "serde hands the field over by reference")]
+fn milliseconds_if_any<S: Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -162,10 +195,28 @@ struct Book {
     log: VecDeque<RequestRecord>,
 }
 
+impl Book {
+    /// The record of this number, unless the log has dropped it.
+    fn record(&mut self, number: u64) -> Option<&mut RequestRecord> {
+        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        self.log.get_mut(index)
+    }
+}
+
 /// An emulator's counters; clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Counters {
+    started: Instant,
     book: Arc<Mutex<Book>>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            book: Arc::default(),
+        }
+    }
 }
 
 impl Counters {
@@ -195,12 +246,32 @@ impl Counters {
         self.book.lock().counts.imds.clone()
     }
 
+    /// How many connections were opened to a host: TLS handshakes completed under this name, or, for
+    /// `169.254.169.254`, connections that IMDS accepted.
+    pub fn connections(&self, host: &str) -> u64 {
+        let book = self.book.lock();
+        let connections = &book.counts.connections;
+        if host == IMDS_HOST {
+            return connections.imds;
+        }
+        let host = host.to_ascii_lowercase();
+        connections.tls_by_host.get(&host).copied().unwrap_or(0)
+    }
+
+    /// The most connections to a host that were open at once.
+    pub fn most_connections(&self, host: &str) -> u64 {
+        let book = self.book.lock();
+        let most = &book.counts.connections.max_open;
+        most.get(&host.to_ascii_lowercase()).copied().unwrap_or(0)
+    }
+
     /// The most recent requests, oldest first.
     pub fn requests(&self) -> Vec<RequestRecord> {
         self.book.lock().log.iter().cloned().collect()
     }
 
-    /// Everything back to zero and an empty log; requests under way stay counted as in flight.
+    /// Everything back to zero and an empty log; requests under way stay counted as in flight, and
+    /// connections as open.
     pub fn reset(&self) {
         let mut book = self.book.lock();
         let book = &mut *book;
@@ -213,6 +284,8 @@ impl Counters {
         (new.token_proxy.in_flight, new.token_proxy.max_in_flight) =
             (old.token_proxy.in_flight, old.token_proxy.in_flight);
         (new.imds.in_flight, new.imds.max_in_flight) = (old.imds.in_flight, old.imds.in_flight);
+        new.connections.max_open.clone_from(&old.connections.open);
+        new.connections.open = old.connections.open;
         for (name, vault) in old.vaults {
             if vault.in_flight > 0 {
                 let fresh = new.vaults.entry(name).or_default();
@@ -229,8 +302,23 @@ impl Counters {
         self.count(|counts| change(counts.vaults.entry(name.to_owned()).or_default()));
     }
 
-    /// Counts a request as in flight, and logs it, until the returned guard is dropped.
-    pub(crate) fn begin(&self, record: RequestRecord, vault: Option<&str>) -> InFlight {
+    /// Counts a connection to a host as open until the returned guard is dropped.
+    pub(crate) fn connect(&self, host: &str) -> Open {
+        let mut book = self.book.lock();
+        let connections = &mut book.counts.connections;
+        let open = connections.open.entry(host.to_owned()).or_default();
+        *open += 1;
+        let most = connections.max_open.entry(host.to_owned()).or_default();
+        *most = (*most).max(*open);
+        Open {
+            counters: self.clone(),
+            host: host.to_owned(),
+        }
+    }
+
+    /// Counts a request as in flight, and logs it with its times, until the returned guard is dropped.
+    pub(crate) fn begin(&self, mut record: RequestRecord, vault: Option<&str>) -> InFlight {
+        record.began = self.started.elapsed();
         let mut book = self.book.lock();
         let book = &mut *book;
         for (now, most) in gauges(&mut book.counts, record.service, vault) {
@@ -306,11 +394,7 @@ pub(crate) struct InFlight {
 impl InFlight {
     pub(crate) fn answered(&self, status: u16) {
         let mut book = self.counters.book.lock();
-        let index = self.number.checked_sub(book.first);
-        if let Some(record) = index
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| book.log.get_mut(index))
-        {
+        if let Some(record) = book.record(self.number) {
             record.status = Some(status);
         }
         if let Some(vault) = &self.vault {
@@ -330,6 +414,30 @@ impl Drop for InFlight {
         for (now, _) in gauges(&mut book.counts, self.service, self.vault.as_deref()) {
             *now = now.saturating_sub(1);
         }
+        let ended = self.counters.started.elapsed();
+        if let Some(record) = book.record(self.number) {
+            record.ended = Some(ended);
+        }
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(crate) struct Open {
+    counters: Counters,
+    host: String,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let mut book = self.counters.book.lock();
+        let open = &mut book.counts.connections.open;
+        if let Some(now) = open.get_mut(&self.host) {
+            *now -= 1;
+            if *now == 0 {
+                open.remove(&self.host);
+            }
+        }
     }
 }
 
@@ -347,7 +455,35 @@ mod tests {
             via_proxy: false,
             server_name: None,
             protocol: "HTTP/1.1".to_owned(),
+            began: Duration::ZERO,
+            ended: None,
         }
+    }
+
+    #[test]
+    fn connections_that_are_open_survive_a_reset() {
+        let counters = Counters::default();
+        let (one, two) = (counters.connect("kv1"), counters.connect("kv1"));
+        assert_eq!(counters.most_connections("KV1"), 2);
+        drop(one);
+        counters.reset();
+        assert_eq!(counters.most_connections("kv1"), 1);
+        drop(two);
+        let connections = counters.snapshot().connections;
+        assert_eq!(
+            (connections.open.len(), connections.max_open["kv1"]),
+            (0, 1)
+        );
+    }
+
+    #[test]
+    fn requests_have_times() {
+        let counters = Counters::default();
+        let request = counters.begin(record(), Some("kv1"));
+        assert_eq!(counters.requests()[0].ended, None);
+        drop(request);
+        let logged = &counters.requests()[0];
+        assert!(logged.ended.unwrap() >= logged.began);
     }
 
     #[test]

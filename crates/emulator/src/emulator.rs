@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::ca::{Ca, CaError};
 use crate::control;
-use crate::counters::Counters;
+use crate::counters::{Counters, IMDS_HOST};
 use crate::entra::{Entra, SERVICE_ACCOUNT_ISSUER};
 use crate::faults::Faults;
 use crate::front::{Front, answer_imds};
@@ -133,10 +133,18 @@ impl Emulator {
         let here = state.clone();
         tasks.accept(imds, move |stream, connection| {
             let state = here.clone();
-            state.counters.count(|counts| counts.connections.tcp += 1);
-            serve(stream, false, move |request| {
-                answer_imds(state.clone(), connection.clone(), request)
-            })
+            let open = state.counters.connect(IMDS_HOST);
+            state.counters.count(|counts| {
+                counts.connections.tcp += 1;
+                counts.connections.imds += 1;
+            });
+            async move {
+                serve(stream, false, |request| {
+                    answer_imds(state.clone(), connection.clone(), request)
+                })
+                .await;
+                drop(open);
+            }
         });
         let router = control::router(state.clone());
         tasks.accept(control, move |stream, _| {

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::body;
 use crate::cloud::Role;
-use crate::counters::InFlight;
+use crate::counters::{InFlight, Open};
 use crate::faults::Service;
 use crate::listener::{Connection, serve};
 use crate::state::{Ask, State, host_of, record};
@@ -52,7 +52,7 @@ impl Front {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some((stream, connection)) = self.handshake(stream, connection).await else {
+        let Some((stream, connection, _open)) = self.handshake(stream, connection).await else {
             return;
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -63,12 +63,13 @@ impl Front {
         .await;
     }
 
-    /// TLS, and the name that the client asks for.
+    /// TLS, and the name that the client asks for. The connection counts as open until the last of what
+    /// this gives is dropped.
     pub(crate) async fn handshake<S>(
         &self,
         stream: S,
         mut connection: Connection,
-    ) -> Option<(TlsStream<S>, Connection)>
+    ) -> Option<(TlsStream<S>, Connection, Open)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -82,12 +83,13 @@ impl Front {
         };
         let server_name = stream.get_ref().1.server_name().map(str::to_owned);
         let name = server_name.clone().unwrap_or_else(|| "(none)".to_owned());
+        let open = self.state.counters.connect(&name);
         self.state.counters.count(|counts| {
             counts.connections.tls += 1;
             *counts.connections.tls_by_host.entry(name).or_default() += 1;
         });
         connection.server_name = server_name;
-        Some((stream, connection))
+        Some((stream, connection, open))
     }
 }
 

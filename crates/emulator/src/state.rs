@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, Method, header, request};
 use bytes::Bytes;
@@ -179,5 +180,7 @@ pub(crate) fn record(
         via_proxy: connection.via_proxy,
         server_name: connection.server_name.clone(),
         protocol: format!("{:?}", parts.version),
+        began: Duration::ZERO,
+        ended: None,
     }
 }

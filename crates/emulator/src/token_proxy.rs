@@ -57,7 +57,8 @@ pub(crate) struct TokenProxy {
 impl TokenProxy {
     /// Serves one client's connection.
     pub(crate) async fn serve(self, stream: TcpStream, connection: Connection) {
-        let Some((stream, connection)) = self.front.handshake(stream, connection).await else {
+        let handshake = self.front.handshake(stream, connection).await;
+        let Some((stream, connection, _open)) = handshake else {
             return;
         };
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -95,6 +95,9 @@ async fn a_vault_and_its_client_are_made_and_used() {
     assert_eq!(counters["entra"]["tokensIssued"][CLIENT], 3);
     let log = control.get("/requests").await;
     assert_eq!(log[1]["path"], "/secrets/a/?api-version=7.4");
+    assert!(log[1]["ended"].as_f64() >= log[1]["began"].as_f64());
+    let opened = &counters["connections"]["tlsByHost"];
+    assert_eq!(opened["kv1.vault.azure.net"], 1);
     assert!(
         !log.to_string().contains("Bearer"),
         "no authorization in the log"

@@ -82,6 +82,47 @@ async fn http2_is_offered_unless_it_is_switched_off() {
 }
 
 #[tokio::test]
+async fn connections_are_counted_by_host() {
+    const HOST: &str = "kv1.vault.azure.net";
+    // HTTP/2 carries all requests at once on one connection; HTTP/1.1 needs one for each.
+    for (http2, connections) in [(true, 1), (false, 4)] {
+        let world = world_with(Settings {
+            http2,
+            latency: Duration::from_millis(300),
+            ..Settings::default()
+        })
+        .await;
+        // The first request finds out which protocol it is, so that the next ones share.
+        world.client.get(VAULT).send().await.unwrap();
+        let gets = (0..4).map(|_| world.client.get(VAULT).send());
+        for answer in futures::future::join_all(gets).await {
+            answer.unwrap();
+        }
+        let counters = world.emulator.counters();
+        assert_eq!(counters.connections(HOST), connections, "HTTP/2: {http2}");
+        assert_eq!(counters.most_connections(HOST), connections);
+        assert_eq!(counters.vault("kv1").max_in_flight, 4);
+        assert_eq!(counters.connections("login.microsoftonline.com"), 0);
+        assert!(counters.requests().iter().all(|request| {
+            request.ended.unwrap() >= request.began + Duration::from_millis(300)
+        }));
+        drop(world.client);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !world
+            .emulator
+            .counters()
+            .snapshot()
+            .connections
+            .open
+            .is_empty()
+        {
+            assert!(Instant::now() < deadline, "still open (HTTP/2: {http2})");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn starting_is_cheap_and_stopping_is_quick() {
     let start = Instant::now();
     let emulator = Emulator::start(Settings::default()).await.unwrap();

@@ -59,6 +59,8 @@ async fn an_identity_reads_a_secret() {
     let counts = world.emulator.counters().imds();
     assert_eq!((counts.requests, counts.via_proxy), (5, 0));
     assert_eq!(counts.tokens_issued[CLIENT], 5);
+    // `ask` makes a client, and so a connection, for each request.
+    assert_eq!(world.emulator.counters().connections("169.254.169.254"), 5);
 }
 
 #[tokio::test]
