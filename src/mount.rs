@@ -5,6 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::pin::pin;
 
 use futures::FutureExt as _;
@@ -215,11 +216,20 @@ struct Requests<'a> {
 impl Requests<'_> {
     /// The files that one entry of the class becomes.
     async fn files_of(&self, fetch: &Fetch) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let Some(count) = fetch.history else {
-            return self.files_of_version(fetch, &fetch.version, None).await;
-        };
+        match fetch.history {
+            None => self.files_of_version(fetch, &fetch.version, None).await,
+            Some(count) => Box::pin(self.files_of_history(fetch, count)).await,
+        }
+    }
+
+    /// The files of the newest versions of an object, one listing and then side by side.
+    async fn files_of_history(
+        &self,
+        fetch: &Fetch,
+        count: NonZeroU32,
+    ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let listed = self
-            .in_turn(|| self.vault.versions(fetch.kind, &fetch.name))
+            .in_turn(|| Box::pin(self.vault.versions(fetch.kind, &fetch.name)))
             .await?;
         let versions = newest_from(listed, &fetch.version, count.get())?;
         let files = versions
@@ -238,7 +248,7 @@ impl Requests<'_> {
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let object = self
-            .in_turn(|| self.vault.get(fetch.kind, &fetch.name, version))
+            .in_turn(|| Box::pin(self.vault.get(fetch.kind, &fetch.name, version)))
             .await?;
         if let Some(oddity) = object.oddity {
             tracing::warn!(
@@ -280,7 +290,8 @@ impl Requests<'_> {
             .collect())
     }
 
-    /// Does a request in its turn, again where that may help.
+    /// Does a request in its turn, again where that may help. The request is boxed, so that those that wait
+    /// for their turn have no room reserved for it.
     async fn in_turn<T, F: Future<Output = Result<T, VaultError>>>(
         &self,
         request: impl FnMut() -> F,

@@ -196,11 +196,7 @@ impl Vaults {
             problem: error.to_string(),
         })?;
         let limiter = self.limiter_of(&host);
-        let vault =
-            Vault::new(&host, credential, route, limiter).map_err(|error| VaultError::Client {
-                problem: error.to_string(),
-            })?;
-        let vault = Arc::new(vault);
+        let vault = Arc::new(Vault::new(&host, credential, route, limiter));
         open.put(key, Arc::clone(&vault));
         Ok(vault)
     }

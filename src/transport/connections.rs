@@ -183,7 +183,7 @@ impl Connections {
 
     async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
         let opened = match dialer.dial().await {
-            Ok(dialed) => open(dialed)
+            Ok(stream) => open(stream)
                 .await
                 .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
             Err(failure) => Err(failure),
@@ -206,15 +206,15 @@ impl Known {
             !shared.sender.is_closed() && (in_use || now - shared.last_use < IDLE_TIMEOUT)
         });
         let may_grow = self.http2.len() < MAX_HTTP2;
-        let least = self
+        let freest = self
             .http2
             .iter_mut()
             .min_by_key(|shared| shared.load.requests.load(Ordering::Relaxed))?;
-        if least.load.is_full() && may_grow {
+        if freest.load.is_full() && may_grow {
             return None;
         }
-        least.last_use = now;
-        Some(Lease::Http2(least.lease()))
+        freest.last_use = now;
+        Some(Lease::Http2(freest.lease()))
     }
 
     /// An HTTP/1.1 connection that is there.
