@@ -229,11 +229,18 @@ impl Known {
     fn note(&mut self, opened: &Result<Opened, TransportError>) {
         self.speaks_http1 = matches!(opened, Ok(Opened::Http1(_)));
         match opened {
-            Ok(Opened::Http2(Http2 { sender, load })) => self.http2.push(Shared {
-                sender: sender.clone(),
-                load: Arc::clone(load),
-                last_use: Instant::now(),
-            }),
+            Ok(Opened::Http2(Http2 { sender, load })) => {
+                // The server will say on this connection what it has said on the others.
+                if let Some(other) = self.http2.first() {
+                    let limit = other.load.limit.load(Ordering::Relaxed);
+                    load.limit.store(limit, Ordering::Relaxed);
+                }
+                self.http2.push(Shared {
+                    sender: sender.clone(),
+                    load: Arc::clone(load),
+                    last_use: Instant::now(),
+                });
+            }
             Ok(Opened::Http1(_)) => {}
             Err(failure) => self.last_failure = Some((Instant::now(), failure.clone())),
         }
@@ -283,9 +290,10 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(stream)
         .await?;
+    let mut known_limit = connection.current_max_send_streams();
     let load = Arc::new(Load {
         requests: AtomicUsize::new(0),
-        limit: AtomicUsize::new(connection.current_max_send_streams()),
+        limit: AtomicUsize::new(known_limit),
     });
     let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
     tokio::spawn(async move {
@@ -293,7 +301,10 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
             let polled = Pin::new(&mut connection).poll(context);
             // The server says how many it allows after the handshake, and may say so again.
             let limit = connection.current_max_send_streams();
-            load.limit.store(limit, Ordering::Relaxed);
+            if limit != known_limit {
+                known_limit = limit;
+                load.limit.store(limit, Ordering::Relaxed);
+            }
             polled
         });
         if let Err(error) = result.await {
