@@ -36,6 +36,14 @@ impl Provider {
         .await
     }
 
+    /// Starts one whose way out of the node is another proxy than the emulator.
+    pub async fn start_behind(azure: &Emulator, proxy: &str, flags: &[&str]) -> Self {
+        Self::start_by(azure, flags, |command, _| {
+            command.env("HTTPS_PROXY", proxy);
+        })
+        .await
+    }
+
     /// Starts one that sees the emulator as Azure, as a production node would see Azure by way of a
     /// proxy: no flag or variable is one for tests.
     pub async fn start(azure: &Emulator, flags: &[&str]) -> Self {
