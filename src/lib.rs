@@ -16,6 +16,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod assertion;
+mod cache;
 mod cloud;
 mod codec;
 pub mod commands;

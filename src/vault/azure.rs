@@ -23,6 +23,7 @@ use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::transport::{Refusal, Route, TransportError, in_chain};
 use crate::vault::refusal::{Operation, VaultRefusal};
+use crate::vault::values::Owner;
 use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor};
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
@@ -30,6 +31,7 @@ const MAX_VERSIONS: usize = 5_000;
 
 /// One vault as one identity.
 pub struct Vault {
+    owner: Arc<Owner>,
     url: String,
     credential: Credential,
     route: Arc<Route>,
@@ -41,15 +43,16 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// The vault at this host. Sends nothing yet.
+    /// The owner's vault. Sends nothing yet.
     pub fn new(
-        host: &str,
+        owner: Arc<Owner>,
         credential: Credential,
         route: Arc<Route>,
         limiter: Arc<Limiter>,
     ) -> Self {
         Self {
-            url: format!("https://{host}"),
+            url: format!("https://{}", owner.0),
+            owner,
             credential,
             route,
             limiter,
@@ -91,6 +94,11 @@ impl Vault {
 
     fn sdk_credential(&self) -> Arc<dyn TokenCredential> {
         Arc::new(self.credential.clone())
+    }
+
+    /// Where it is, and as whom it is asked.
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.owner
     }
 
     /// How much may be asked of it.

@@ -7,6 +7,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod bad_input;
+mod cache;
 mod clouds;
 mod driver_contract;
 mod faults;
