@@ -31,7 +31,7 @@ use crate::limiter::{Limiter, Limits, Overload};
 use crate::parameters::TenantId;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Phase, Transport, TransportError};
+use crate::transport::{Phase, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token.
@@ -293,6 +293,12 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("service", &self.0.source.service())
             .finish_non_exhaustive()
+    }
+}
+
+impl TokenHolder for Credential {
+    fn rejected(&self, token: &str) {
+        self.0.tokens.reject(token);
     }
 }
 

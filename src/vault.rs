@@ -204,7 +204,10 @@ impl Vaults {
             .of(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
             .map_err(|error| VaultError::Token(Box::new(error)))?;
         let resource = plan.cloud.vault_resource();
-        let route = self.transport.to_vault(&owner.0, resource.as_deref());
+        let tokens = Arc::new(credential.clone());
+        let route = self
+            .transport
+            .to_vault(&owner.0, resource.as_deref(), tokens);
         let route = route.map_err(|error| VaultError::Client {
             problem: error.to_string(),
         })?;
