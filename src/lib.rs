@@ -20,6 +20,7 @@ mod cache;
 mod cloud;
 mod codec;
 pub mod commands;
+mod core_dumps;
 mod credential;
 mod excerpt;
 mod file_mode;

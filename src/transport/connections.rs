@@ -182,7 +182,8 @@ impl Connections {
     }
 
     async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
-        let opened = match dialer.dial().await {
+        // Boxed, since it is large and nearly no request needs it.
+        let opened = match Box::pin(dialer.dial()).await {
             Ok(stream) => open(stream)
                 .await
                 .map_err(|error| TransportError::interrupted(&dialer.shown, error)),

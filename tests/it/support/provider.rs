@@ -105,9 +105,13 @@ impl Provider {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("the provider runs")
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.id().expect("the provider runs");
-        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+        let id = self.id().cast_signed();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// The exit status, once it has ended.
