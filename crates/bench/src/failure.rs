@@ -10,8 +10,13 @@ use crate::load::FloorError;
 #[derive(Debug, Error)]
 pub enum Failure {
     /// Figures are there, and these goals are missed.
-    #[error("missed: {}", .0.join(", "))]
+    #[error("missed:\n  {}", .0.join("\n  "))]
     Missed(Vec<String>),
+    /// There are none.
+    #[error(
+        "no row and no curve is called so; without --only there is a list of them on standard error"
+    )]
+    Nothing,
     /// The provider does not listen.
     #[error("the provider {what}; it logs:\n{log}")]
     Provider {

@@ -57,6 +57,7 @@ pub async fn run(arguments: &Arguments, network: Network) -> Result<(), Failure>
         if bench.results.contestants.is_empty() {
             bench.results.contestants = arena.names().await?;
             bench.tell(&bench.results.contestants.join(" beside "));
+            bench.tell(network.describe());
         }
         bench.measure_rows(protocol, &arena).await?;
         // How a cost grows does not depend on the protocol.
@@ -148,6 +149,9 @@ impl Bench<'_> {
     /// Prints and writes the results, and judges them.
     fn conclude(self, network: Network) -> Result<(), Failure> {
         let arguments = self.arguments;
+        if self.results.lines.is_empty() && self.results.growth.is_empty() {
+            return Err(Failure::Nothing);
+        }
         let document = Document {
             results: &self.results,
             network: network.describe(),

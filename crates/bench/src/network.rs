@@ -3,7 +3,7 @@
 //! A proxy costs time that no provider spends in production, and a Go program sends what is for IMDS to
 //! 169.254.169.254 whatever its variables say. In a network of its own the bench can be all of these hosts itself.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -20,6 +20,9 @@ const MARK: &str = "BENCH_IN_ITS_OWN_NETWORK";
 
 /// Where programs look for IMDS.
 const IMDS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+
+/// Makes a namespace a place where Azure's hosts are this machine, by a hosts file of its own.
+const FURNISH: &str = "ip link set lo up && ip address add 169.254.169.254/32 dev lo && mount --bind \"$1\" /etc/hosts";
 
 /// How a provider's requests come to the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +41,12 @@ impl Network {
             furnish()?;
             return Ok(Self::Own);
         }
-        let probed = unshare().arg("true").stderr(Stdio::null()).status();
-        let furnishable = Command::new("ip").arg("-V").stdout(Stdio::null()).status();
-        if ![probed, furnishable]
-            .into_iter()
-            .all(|ended| ended.is_ok_and(|status| status.success()))
+        let mut probe = unshare();
+        probe.args(["sh", "-c", FURNISH, "sh", "/etc/hosts"]);
+        if !probe
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
         {
             return Ok(Self::Proxy);
         }
@@ -103,11 +107,8 @@ fn unshare() -> Command {
     command
 }
 
-/// Makes the namespace a place where Azure's hosts are this machine.
+/// Does to this namespace what was tried in another one.
 fn furnish() -> Result<(), Failure> {
-    let address = format!("{IMDS}/32");
-    run("ip", &["link", "set", "lo", "up"])?;
-    run("ip", &["address", "add", &address, "dev", "lo"])?;
     let mut hosts = NamedTempFile::new().map_err(cannot("make a hosts file"))?;
     writeln!(
         hosts,
@@ -115,19 +116,14 @@ fn furnish() -> Result<(), Failure> {
     )
     .map_err(cannot("write a hosts file"))?;
     // What is mounted stays when its own name has gone.
-    let path = hosts.path().display().to_string();
-    run("mount", &["--bind", &path, "/etc/hosts"])
-}
-
-fn run(program: &str, arguments: &[&str]) -> Result<(), Failure> {
-    let action = || format!("run {program} {}", arguments.join(" "));
-    let status = Command::new(program)
-        .args(arguments)
-        .status()
-        .map_err(cannot(action()))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(cannot(action())(std::io::Error::other(status.to_string())))
+    let status = Command::new("sh")
+        .args(["-c", FURNISH, "sh"])
+        .arg(hosts.path())
+        .status();
+    match status.map_err(cannot("run sh"))? {
+        status if status.success() => Ok(()),
+        status => Err(cannot("set up a network namespace")(io::Error::other(
+            status.to_string(),
+        ))),
     }
 }

@@ -32,8 +32,8 @@ pub struct Arena<'a> {
 pub struct Measured {
     /// Each contestant's repeats, in the contestants' order; or why it has failed.
     pub contestants: Vec<Result<Vec<Repeat>, Failure>>,
-    /// How long the bare requests took.
-    pub floor: Vec<Duration>,
+    /// The bare requests' repeats.
+    pub floor: Vec<Repeat>,
 }
 
 impl<'a> Arena<'a> {
@@ -93,7 +93,7 @@ impl<'a> Arena<'a> {
             for entry in &mut entries {
                 entry.repeat(self, work, &pods).await;
             }
-            floor.push(self.floor.run(work).await?);
+            floor.push(Repeat::bare(work.mounts(), self.floor.run(work).await?));
         }
         Ok(Measured {
             contestants: entries.into_iter().map(|entry| entry.outcome).collect(),
@@ -167,7 +167,7 @@ impl<'a> Entry<'a> {
         let time = work.run(driver, pods).await?;
         let after = process.map(Process::cpu).transpose()?;
         Ok(Repeat {
-            mounts: u32::try_from(work.mounts()).unwrap_or(u32::MAX),
+            mounts: work.mounts(),
             time,
             cpu: after
                 .zip(before)

@@ -1,6 +1,7 @@
 //! [`Floor`], what the same objects cost without a provider: bare `GET`s with a token, from this process.
 //!
-//! No provider can be quicker, so a ratio to it says what is left to be gained, on any machine.
+//! A ratio to it says what is left to be gained, on any machine. A provider that opens more connections than this can
+//! be quicker, where the vault limits what it takes on each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

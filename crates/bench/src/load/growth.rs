@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::arena::Measured;
 use super::metric::Metric;
+use super::repeat::Repeat;
 use super::spread::Spread;
 use super::work::Work;
 use crate::pod::Identity;
@@ -78,19 +79,20 @@ pub struct Cost {
 impl Point {
     /// From measurements of this size.
     pub fn new(size: usize, measured: &Measured) -> Self {
+        let time =
+            |repeats: &[Repeat]| Spread::of(repeats.iter().filter_map(|one| Metric::Time.of(one)));
+        let cpu = |one: &Repeat| Some(Metric::Cpu.of(one)? * f64::from(one.mounts));
         let contestants = measured.contestants.iter().map(|outcome| {
-            let repeats = || outcome.iter().flatten();
+            let repeats = outcome.as_deref().unwrap_or_default();
             Cost {
-                time: Spread::of(repeats().filter_map(|one| Metric::Time.of(one))),
-                cpu: Spread::of(
-                    repeats().filter_map(|one| Some(Metric::Cpu.of(one)? * f64::from(one.mounts))),
-                ),
+                time: time(repeats),
+                cpu: Spread::of(repeats.iter().filter_map(cpu)),
             }
         });
         Self {
             size,
             contestants: contestants.collect(),
-            floor: Spread::of(measured.floor.iter().map(|time| time.as_secs_f64() * 1e3)),
+            floor: time(&measured.floor),
         }
     }
 }
@@ -106,11 +108,12 @@ pub struct Growth {
 
 impl Growth {
     /// By what factor each of the largest size costs more than each of [`BASE`]: the larger one of time and CPU.
-    /// Nothing where a size is missing.
+    /// Nothing where a size is missing. The least of all repeats counts: nothing but the work itself makes it what
+    /// it is, while the machine's other work makes the others longer.
     pub fn factor(&self, contestant: usize) -> Option<f64> {
         let each = |point: &Point, cost: fn(&Cost) -> Option<Spread>| {
             let cost = cost(point.contestants.get(contestant)?)?;
-            Some(cost.median / f64::from(u32::try_from(point.size).ok()?))
+            Some(cost.least / f64::from(u32::try_from(point.size).ok()?))
         };
         let base = self.points.iter().find(|point| point.size >= BASE)?;
         let last = self.points.last()?;

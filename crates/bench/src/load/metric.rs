@@ -45,6 +45,11 @@ impl Metric {
         })
     }
 
+    /// Whether bare requests have this figure too.
+    pub fn is_bare(self) -> bool {
+        matches!(self, Self::Time | Self::Rate)
+    }
+
     /// For the rows of a table, below the name of the work.
     pub fn name(self) -> &'static str {
         match self {

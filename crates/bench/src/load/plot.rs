@@ -164,3 +164,44 @@ impl fmt::Display for Plot<'_> {
         writeln!(f, "</svg>")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::growth::{Cost, Of, Point};
+    use super::super::spread::Spread;
+    use super::*;
+
+    #[test]
+    fn each_panel_has_a_curve_for_everyone() {
+        let points = [1, 1000].map(|size| Point {
+            size,
+            contestants: vec![
+                Cost {
+                    time: Spread::of([20.0]),
+                    cpu: None,
+                },
+                Cost::default(),
+            ],
+            floor: Spread::of([10.0]),
+        });
+        let growth = Of::ALL.map(|of| Growth {
+            of,
+            points: points.to_vec(),
+        });
+        let results = Results {
+            contestants: vec!["ours".to_owned(), "theirs".to_owned()],
+            growth: growth.into(),
+            ..Results::default()
+        };
+        let svg = Plot::of(&results).to_string();
+        // One of them has failed, so its curves have no points.
+        for (part, times) in [
+            ("<g ", 2),
+            ("<polyline ", 6),
+            ("<circle ", 8),
+            (">theirs<", 2),
+        ] {
+            assert_eq!(svg.matches(part).count(), times, "{part}");
+        }
+    }
+}

@@ -31,6 +31,20 @@ pub struct Repeat {
     pub peak: Option<u64>,
 }
 
+impl Repeat {
+    /// The same mounts by bare requests: only their time is known.
+    pub fn bare(mounts: u32, time: Duration) -> Self {
+        Self {
+            mounts,
+            time,
+            cpu: None,
+            requests: Requests::default(),
+            idle: None,
+            peak: None,
+        }
+    }
+}
+
 fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_secs_f64() * 1e3)
 }

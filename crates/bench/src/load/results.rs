@@ -1,7 +1,5 @@
 //! [`Results`], everything that a run of the bench has measured, as tables and curves are made of it.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::arena::Measured;
@@ -82,56 +80,38 @@ pub struct Results {
 impl Results {
     /// Adds a row. `judged` says whether its goals count.
     pub fn add(&mut self, row: &Row, protocol: Protocol, judged: bool, measured: Measured) {
-        let floor = measured.floor.iter().map(Duration::as_secs_f64);
-        let floor = Spread::of(floor.map(|seconds| seconds * 1e3));
         self.note_failures(&format!("{row}, {protocol}"), &measured);
-        let all: Vec<Vec<Repeat>> = measured
-            .contestants
-            .into_iter()
-            .map(Result::unwrap_or_default)
-            .collect();
-        let first = if row.wants(Metric::Rate) {
-            Metric::Rate
-        } else {
-            Metric::Time
-        };
-        let goals = || row.goals.iter().filter(|goal| goal.holds_with(protocol));
-        let mut metrics = vec![first];
-        metrics.extend(goals().map(|goal| goal.metric).filter(|m| *m != first));
-        for metric in metrics {
-            let spread =
-                |repeats: &Vec<Repeat>| Spread::of(repeats.iter().filter_map(|one| metric.of(one)));
-            let mounts = all.iter().flatten().next().map(|one| f64::from(one.mounts));
-            self.lines.push(Line {
+        let lines = row.metrics(protocol).into_iter().map(|metric| {
+            let of =
+                |repeats: &[Repeat]| Spread::of(repeats.iter().filter_map(|one| metric.of(one)));
+            let contestants = measured.contestants.iter();
+            Line {
                 what: row.what,
                 protocol,
                 metric,
-                goal: goals()
-                    .find(|goal| judged && goal.metric == metric)
-                    .copied(),
-                contestants: all.iter().map(spread).collect(),
-                floor: match metric {
-                    Metric::Time => floor,
-                    Metric::Rate => floor.zip(mounts).map(|(floor, mounts)| Spread {
-                        least: mounts / floor.most * 1e3,
-                        median: mounts / floor.median * 1e3,
-                        most: mounts / floor.least * 1e3,
-                    }),
-                    _ => None,
-                },
-            });
+                goal: row.goal(protocol, metric).filter(|_| judged),
+                contestants: contestants
+                    .map(|outcome| of(outcome.as_deref().unwrap_or_default()))
+                    .collect(),
+                floor: of(&measured.floor).filter(|_| metric.is_bare()),
+            }
+        });
+        // Without its process a provider that runs already has neither CPU time nor memory.
+        let measurable = |line: &Line| {
+            let failed = measured.contestants.iter().any(Result::is_err);
+            failed || line.contestants.iter().any(Option::is_some)
+        };
+        self.lines.extend(lines.filter(measurable));
+        for (contestant, outcome) in measured.contestants.into_iter().enumerate() {
+            if let Ok(repeats) = outcome {
+                self.usage.push(Usage {
+                    what: row.what,
+                    protocol,
+                    contestant,
+                    repeats,
+                });
+            }
         }
-        let usage = all
-            .into_iter()
-            .enumerate()
-            .map(|(contestant, repeats)| Usage {
-                what: row.what,
-                protocol,
-                contestant,
-                repeats,
-            });
-        self.usage
-            .extend(usage.filter(|usage| !usage.repeats.is_empty()));
     }
 
     /// Notes who has not managed this.

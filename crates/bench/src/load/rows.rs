@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::metric::Metric::{Challenges, Cpu, Entra, Idle, Imds, Peak, Rate, Time};
 use super::metric::{Goal, Metric};
-use super::protocol::Protocol::{Http1, Http2};
+use super::protocol::Protocol::{self, Http1, Http2};
 use super::work::Work;
 use crate::pod::{Identity, Objects};
 
@@ -45,9 +45,22 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether there are goals for this figure, so that it has to be measured.
-    pub fn wants(&self, metric: Metric) -> bool {
-        self.goals.iter().any(|goal| goal.metric == metric)
+    /// The goal for this figure.
+    pub fn goal(&self, protocol: Protocol, metric: Metric) -> Option<Goal> {
+        let mut goals = self.goals.iter();
+        goals
+            .find(|goal| goal.metric == metric && goal.holds_with(protocol))
+            .copied()
+    }
+
+    /// The figures to show: how long it takes, or how much of it is done in a second, and what else has a goal.
+    pub fn metrics(&self, protocol: Protocol) -> Vec<Metric> {
+        let first = if self.work.times > 1 { Rate } else { Time };
+        let goals = self.goals.iter().filter(|goal| goal.holds_with(protocol));
+        let others = goals
+            .map(|goal| goal.metric)
+            .filter(|metric| *metric != first);
+        [first].into_iter().chain(others).collect()
     }
 }
 

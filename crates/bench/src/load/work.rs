@@ -47,8 +47,8 @@ impl Work {
     }
 
     /// How many mounts that makes.
-    pub fn mounts(&self) -> usize {
-        self.pods * self.times
+    pub fn mounts(&self) -> u32 {
+        u32::try_from(self.pods * self.times).unwrap_or(u32::MAX)
     }
 
     /// Those who mount.
