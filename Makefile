@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures generate
+.PHONY: help demo test lint witness figures bench generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,13 @@ figures: ## Measure start time, idle memory and the binary's size of a release b
 	$(CARGO) build --release --package provider-azure-rs
 	$(CARGO) build --workspace
 	@target="$${CARGO_TARGET_DIR:-target}"; "$$target/debug/bench" startup "$$target/release/provider-azure-rs"
+
+# PEER is another provider's binary, to measure side by side; BENCH has further flags of `bench load`.
+bench: ## Measure mounts of a release build; PEER=BINARY beside another provider, BENCH=FLAGS
+	$(CARGO) build --release --package provider-azure-rs
+	$(CARGO) build --profile measuring --package bench
+	@target="$${CARGO_TARGET_DIR:-target}"; \
+		"$$target/measuring/bench" load "$$target/release/provider-azure-rs" $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
 generate: ## Make src/generated again from proto/, and the schema in docs/ from the code
 	$(CARGO) run --package codegen

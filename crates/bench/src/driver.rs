@@ -1,10 +1,11 @@
 //! [`Driver`], the driver's side of the contract: as much of `proto/service.proto` as figures need.
 
+use std::fmt;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use serde_json::json;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -12,13 +13,12 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
 use crate::failure::{Failure, cannot};
+use crate::pod::Pod;
 
-/// The vault that mounts are from.
-pub const VAULT: &str = "bench-kv";
-/// The secret that is mounted.
-pub const SECRET: &str = "secret";
-/// The client ID of the identity that mounts use.
-pub const CLIENT_ID: &str = "e502213f-1f15-4f03-9fb4-b546f51aafe9";
+/// The most bytes of an answer. Providers have bounds of their own.
+const ANSWER: usize = 64 * 1024 * 1024;
+/// The most time for one call: what the kubelet gives a mount.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `VersionRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -32,12 +32,19 @@ struct VersionRequest {
 pub struct VersionResponse {
     #[prost(string, tag = "1")]
     version: String,
-    /// The provider's name.
     #[prost(string, tag = "2")]
-    pub runtime_name: String,
-    /// The provider's version.
+    runtime_name: String,
     #[prost(string, tag = "3")]
-    pub runtime_version: String,
+    runtime_version: String,
+}
+
+/// Such as `azure-rs 0.1.0`.
+impl fmt::Display for VersionResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A build of the Go provider by hand has no version.
+        let text = format!("{} {}", self.runtime_name, self.runtime_version);
+        f.write_str(text.trim_end())
+    }
 }
 
 /// `MountRequest`.
@@ -67,7 +74,7 @@ struct MountedFile {
     path: String,
 }
 
-/// A client on one connection.
+/// A client on one connection; clones share it.
 #[derive(Clone, Debug)]
 pub struct Driver {
     grpc: Grpc<Channel>,
@@ -95,7 +102,7 @@ impl Driver {
             .connect_with_connector(connector)
             .await?;
         Ok(Self {
-            grpc: Grpc::new(channel),
+            grpc: Grpc::new(channel).max_decoding_message_size(ANSWER),
         })
     }
 
@@ -108,21 +115,10 @@ impl Driver {
             .await
     }
 
-    /// `Mount`, of one secret by managed identity.
-    pub async fn mount(&mut self) -> Result<(), Failure> {
-        let attributes = json!({
-            "csi.storage.k8s.io/pod.name": "bench-0",
-            "csi.storage.k8s.io/pod.namespace": "bench",
-            "csi.storage.k8s.io/serviceAccount.name": "bench",
-            "keyvaultName": VAULT,
-            "tenantId": azure_emulator::DEFAULT_TENANT,
-            // The Go provider does not take the identity's ID for a wish to use it.
-            "useVMManagedIdentity": "true",
-            "userAssignedIdentityID": CLIENT_ID,
-            "objects": format!("array:\n  - |\n    objectName: {SECRET}\n    objectType: secret\n"),
-        });
+    /// `Mount`. An error, too, where there are not as many files as the pod asks for.
+    pub async fn mount(&mut self, pod: &Pod) -> Result<(), Failure> {
         let request = MountRequest {
-            attributes: attributes.to_string(),
+            attributes: pod.attributes.clone(),
             secrets: "{}".to_owned(),
             target_path: "/bench".to_owned(),
             permission: "420".to_owned(),
@@ -130,10 +126,12 @@ impl Driver {
         let response: MountResponse = self
             .call("/v1alpha1.CSIDriverProvider/Mount", request)
             .await?;
-        if response.files.len() == 1 {
+        let (files, expected) = (response.files.len(), pod.files);
+        if files == expected {
             Ok(())
         } else {
-            Err(Status::internal("expected one file in the answer").into())
+            let text = format!("expected {expected} files in the answer, found {files}");
+            Err(Status::internal(text).into())
         }
     }
 
@@ -145,7 +143,9 @@ impl Driver {
         self.grpc.ready().await?;
         let path = PathAndQuery::from_static(method);
         let codec = ProstCodec::<Q, A>::default();
-        let response = self.grpc.unary(Request::new(request), path, codec).await?;
+        let mut request = Request::new(request);
+        request.set_timeout(PATIENCE);
+        let response = self.grpc.unary(request, path, codec).await?;
         Ok(response.into_inner())
     }
 }

@@ -4,12 +4,19 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::load::FloorError;
+
 /// Why there are no figures, or no good ones.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// Figures are there, and these goals are missed.
-    #[error("missed: {}", .0.join(", "))]
-    Missed(Vec<&'static str>),
+    #[error("missed:\n  {}", .0.join("\n  "))]
+    Missed(Vec<String>),
+    /// There are none.
+    #[error(
+        "no row and no curve is called so; without --only there is a list of them on standard error"
+    )]
+    Nothing,
     /// The provider does not listen.
     #[error("the provider {what}; it logs:\n{log}")]
     Provider {
@@ -24,6 +31,9 @@ pub enum Failure {
     /// The provider refuses.
     #[error("the provider refuses with {:?}: {}", .0.code(), .0.message())]
     Refused(#[from] tonic::Status),
+    /// The emulator does not answer a bare request.
+    #[error("a bare request to the emulator: {0}")]
+    Bare(#[from] FloorError),
     /// There is no emulated Azure.
     #[error("the emulator does not start: {0}")]
     Emulator(#[from] azure_emulator::StartError),

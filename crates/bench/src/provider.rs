@@ -1,7 +1,6 @@
 //! [`Provider`], a provider's binary as a process of its own, for which the emulator is Azure.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +11,8 @@ use tempfile::TempDir;
 
 use crate::driver::{Driver, VersionResponse};
 use crate::failure::{Failure, cannot};
-use crate::machine::field;
+use crate::network::Network;
+use crate::process::Process;
 
 /// How long a provider may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +48,12 @@ pub struct Started {
 
 impl Provider {
     /// Starts one and asks for its version as soon as it listens.
-    pub async fn start(binary: &Path, azure: &Emulator) -> Result<Started, Failure> {
+    pub async fn start(
+        binary: &Path,
+        flags: &[String],
+        azure: &Emulator,
+        network: Network,
+    ) -> Result<Started, Failure> {
         let folder = tempfile::tempdir().map_err(cannot("make a temporary folder"))?;
         let socket = folder.path().join("provider.sock");
         let certificates = folder.path().join("ca.pem");
@@ -58,12 +63,14 @@ impl Provider {
         let mut command = Command::new(binary);
         command
             .arg(format!("--endpoint=unix://{}", socket.display()))
-            // The Go provider has this flag too; a fixed port may be taken.
-            .arg("--healthz-port=0")
+            // The Go provider has these flags too; fixed ports may be taken.
+            .args(["--healthz-port=0", "--prometheus-port=0"])
+            .args(flags)
             .env_clear()
-            .env("HTTPS_PROXY", azure.proxy_url())
-            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds_url())
+            .envs(network.variables(azure))
             .env("SSL_CERT_FILE", certificates)
+            // Some write logs there.
+            .env("TMPDIR", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
@@ -84,17 +91,9 @@ impl Provider {
         })
     }
 
-    /// The memory of the process that is in RAM now, in bytes: `VmRSS` of proc(5), code that is mapped
-    /// from the binary included.
-    pub fn resident_memory(&self) -> Result<u64, Failure> {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = fs::read_to_string(&path).map_err(cannot(format!("read {path}")))?;
-        let kibibytes: u64 = field(&status, "VmRSS")
-            .and_then(|value| value.strip_suffix(" kB")?.parse().ok())
-            .ok_or_else(|| {
-                cannot(format!("find VmRSS in {path}"))(ErrorKind::InvalidData.into())
-            })?;
-        Ok(kibibytes * 1024)
+    /// The process, to look at.
+    pub fn process(&self) -> Process {
+        Process(self.process.id())
     }
 
     /// Blocks this thread, because a timer of the runtime is no finer than a millisecond.
@@ -127,7 +126,7 @@ impl Drop for Provider {
 }
 
 /// The system's certificates, since reading them is part of starting, and the emulator's.
-fn trusted_certificates(azure: &Emulator) -> String {
+pub fn trusted_certificates(azure: &Emulator) -> String {
     let system = SYSTEM_CERTIFICATES
         .iter()
         .find_map(|path| fs::read_to_string(path).ok())

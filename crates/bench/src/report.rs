@@ -47,7 +47,7 @@ impl Report {
             .rows
             .iter()
             .filter(|row| !row.met)
-            .map(|row| row.what)
+            .map(|row| row.what.to_owned())
             .collect();
         if missed.is_empty() {
             Ok(())

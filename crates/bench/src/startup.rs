@@ -4,11 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use azure_emulator::{Emulator, ManagedIdentity, Permissions, Settings};
+use azure_emulator::Settings;
 
-use crate::driver::{CLIENT_ID, SECRET, VAULT};
+use crate::azure::Azure;
 use crate::failure::{Failure, cannot};
 use crate::machine;
+use crate::network::Network;
+use crate::pod::{Identity, Objects, Pod};
 use crate::provider::{Provider, Started};
 use crate::report::{Report, milliseconds};
 
@@ -35,13 +37,14 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
     // A bare name would be looked up in PATH when it is run.
     let binary = &std::path::absolute(&arguments.binary).map_err(cannot("find the folder"))?;
     let image = fs::read(binary).map_err(cannot(format!("read {}", binary.display())))?;
-    let azure = Emulator::start(Settings::default()).await?;
-    azure
-        .imds()
-        .assign(ManagedIdentity::user_assigned(CLIENT_ID, CLIENT_ID));
-    let vault = azure.vault(VAULT);
-    vault.grant(CLIENT_ID, Permissions::read());
-    vault.set_secret(SECRET, "value");
+    let azure = Azure::start(Settings::default()).await?;
+    let azure = azure.emulator();
+    let objects = Objects {
+        count: 1,
+        versions: 1,
+    };
+    let pod = Pod::new(azure, 0, Identity::Managed, objects);
+    let start = async || Provider::start(binary, &[], azure, Network::Proxy).await;
 
     // The first start reads the binary from the disk, the others find it in memory. It is also the one
     // whose memory is read.
@@ -50,17 +53,17 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
         mut driver,
         provider,
         ..
-    } = Provider::start(binary, &azure).await?;
+    } = start().await?;
     tokio::time::sleep(IDLE).await;
-    let fresh = provider.resident_memory()?;
-    driver.mount().await?;
+    let fresh = provider.process().resident_memory()?;
+    driver.mount(&pod).await?;
     tokio::time::sleep(IDLE).await;
-    let used = provider.resident_memory()?;
+    let used = provider.process().resident_memory()?;
     drop(provider);
 
     let mut times = Vec::new();
     for _ in 0..arguments.runs {
-        times.push(Provider::start(binary, &azure).await?.took);
+        times.push(start().await?.took);
     }
     times.sort();
     let (least, median, most) = (times[0], times[times.len() / 2], times[times.len() - 1]);
@@ -83,9 +86,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
     report.size(what, SIZE_GOAL, image.len() as u64);
     print!("{report}");
     println!(
-        "\n{} {} on {}; `bench startup {} --runs {}`",
-        version.runtime_name,
-        version.runtime_version,
+        "\n{version} on {}; `bench startup {} --runs {}`",
         machine::describe(),
         arguments.binary.display(),
         arguments.runs
