@@ -41,10 +41,12 @@ impl Claims {
 pub fn expiry(token: &Sensitive) -> Option<OffsetDateTime> {
     #[derive(Deserialize)]
     struct Expiry {
-        exp: i64,
+        exp: f64,
     }
     let Expiry { exp } = payload(token)?;
-    OffsetDateTime::from_unix_timestamp(exp).ok()
+    // A NumericDate may have a fraction (RFC 7519, section 2), and one beyond all calendars is none.
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+    OffsetDateTime::from_unix_timestamp(exp as i64).ok()
 }
 
 fn payload<T: DeserializeOwned>(token: &Sensitive) -> Option<T> {
@@ -79,6 +81,7 @@ mod tests {
         };
         let expected = OffsetDateTime::from_unix_timestamp(1_800_000_000).ok();
         assert_eq!(expiry(&token(r#"{"exp":1800000000,"aud":"x"}"#)), expected);
+        assert_eq!(expiry(&token(r#"{"exp":1800000000.9}"#)), expected);
         for payload in ["{}", r#"{"exp":"soon"}"#, r#"{"exp":9e99}"#, "[]"] {
             assert_eq!(expiry(&token(payload)), None, "{payload}");
         }

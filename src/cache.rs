@@ -85,19 +85,31 @@ where
     }
 
     /// The value that is kept, or that is being asked for, or that is asked for now and then kept for
-    /// `life`.
-    pub async fn get<F>(&self, key: &K, life: Duration, ask: impl FnOnce() -> F) -> Outcome<V, E>
+    /// `life`, but not beyond `until`.
+    pub async fn get<F>(
+        &self,
+        key: &K,
+        life: Duration,
+        until: Option<Instant>,
+        ask: impl FnOnce() -> F,
+    ) -> Outcome<V, E>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let found = self.find(key, life, ask);
+        let found = self.find(key, life, until, ask);
         match found {
             Find::Value(value) => Ok(value),
             Find::Flight(flight) => flight.await,
         }
     }
 
-    fn find<F>(&self, key: &K, life: Duration, ask: impl FnOnce() -> F) -> Find<V, E>
+    fn find<F>(
+        &self,
+        key: &K,
+        life: Duration,
+        until: Option<Instant>,
+        ask: impl FnOnce() -> F,
+    ) -> Find<V, E>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
@@ -115,29 +127,36 @@ where
         let (cache, owned_key, asking) = (self.clone(), key.clone(), ask());
         let flight = async move {
             let outcome = asking.await.map(Arc::new);
-            cache.land(owned_key, outcome.as_ref().ok(), life);
+            cache.land(owned_key, outcome.as_ref().ok(), life, until);
             outcome
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
             entries.flights.insert(key.clone(), weak);
         }
+        // From here on, since a flight that everybody leaves never lands.
+        if !entries.sweeping {
+            entries.sweeping = true;
+            tokio::spawn(sweep(Arc::downgrade(&self.entries), life));
+        }
         Find::Flight(flight)
     }
 
     /// A request has ended.
-    fn land(&self, key: K, value: Option<&Arc<V>>, life: Duration) {
+    fn land(&self, key: K, value: Option<&Arc<V>>, life: Duration, until: Option<Instant>) {
         let mut entries = lock(&self.entries);
         entries.flights.remove(&key);
         let Some(value) = value else { return };
         let bytes = value.weight();
-        if bytes > self.max_bytes || life.is_zero() {
+        let now = Instant::now();
+        let end = until.map_or(now + life, |until| until.min(now + life));
+        if bytes > self.max_bytes || end <= now {
             return;
         }
         let kept = Kept {
             value: Arc::clone(value),
             bytes,
-            end: Instant::now() + life,
+            end,
         };
         entries.bytes += bytes;
         if let Some(old) = entries.kept.put(key, kept) {
@@ -147,10 +166,6 @@ where
             && let Some((_, oldest)) = entries.kept.pop_lru()
         {
             entries.bytes -= oldest.bytes;
-        }
-        if !entries.sweeping {
-            entries.sweeping = true;
-            tokio::spawn(sweep(Arc::downgrade(&self.entries), life));
         }
     }
 }
@@ -239,7 +254,7 @@ mod tests {
         vault: &Vault,
         answer: Result<&'static str, ()>,
     ) -> Result<String, ()> {
-        let value = values.get(&key, SECOND, || vault.ask(answer)).await?;
+        let value = values.get(&key, SECOND, None, || vault.ask(answer)).await?;
         Ok(String::clone(&value))
     }
 
@@ -305,12 +320,62 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_has_expired_is_dropped_though_nobody_asks() {
         let (values, vault) = (Values::new(1000), Vault::default());
-        let value = values.get(&"a", SECOND, || vault.ask(Ok("one"))).await;
+        let value = values
+            .get(&"a", SECOND, None, || vault.ask(Ok("one")))
+            .await;
         let value = Arc::downgrade(&value.unwrap());
         assert!(value.upgrade().is_some());
         tokio::time::sleep(SECOND * 3 / 2).await;
         assert!(value.upgrade().is_none());
         assert!(!lock(&values.entries).sweeping);
         assert_eq!(lock(&values.entries).bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_nobody_waits_for_are_forgotten() {
+        let values = Values::new(1000);
+        for key in ["a", "b", "c"] {
+            let hang = std::future::pending::<Result<String, ()>>;
+            let get = values.get(&key, SECOND, None, hang);
+            assert!(tokio::time::timeout(SECOND, get).await.is_err());
+        }
+        tokio::time::sleep(SECOND * 10).await;
+        assert!(lock(&values.entries).flights.is_empty());
+        assert!(!lock(&values.entries).sweeping);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_served_after_its_proof_ends() {
+        let (values, vault) = (Values::new(1000), Vault::default());
+        let proof_end = Some(Instant::now() + SECOND);
+        let slow = || {
+            let ask = vault.ask(Ok("one"));
+            async move {
+                tokio::time::sleep(SECOND * 8 / 10).await;
+                ask.await
+            }
+        };
+        values
+            .get(&"a", SECOND * 60, proof_end, slow)
+            .await
+            .unwrap();
+        tokio::time::sleep(SECOND * 5 / 10).await;
+        let next = values.get(&"a", SECOND, proof_end, || vault.ask(Ok("two")));
+        assert_eq!(next.await.unwrap().as_str(), "two");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_panics_holds_nobody() {
+        let values = Values::new(1000);
+        let ask = || async {
+            tokio::time::sleep(SECOND / 50).await;
+            panic!("a bug") as Result<String, ()>
+        };
+        let mount =
+            |values: Values| tokio::spawn(async move { values.get(&"a", SECOND, None, ask).await });
+        let all = join_all((0..3).map(|_| mount(values.clone()))).await;
+        assert!(all.iter().all(Result::is_err));
+        let next = get(&values, "a", &Vault::default(), Ok("one")).await;
+        assert_eq!(next.as_deref(), Ok("one"));
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, each a function from its settings to the end of the process.
 
+mod explain;
 mod mount;
 mod serve;
 mod validate;
@@ -45,6 +46,7 @@ pub async fn run(settings: Settings) -> ExitCode {
                 mount::run(mount).await.map_err(Into::into)
             }
             Command::Validate(validate) => return validate::run(&validate),
+            Command::Explain(explain) => explain::run(&explain).map_err(Into::into),
         };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -91,6 +91,8 @@ pub enum Command {
     Mount(MountSettings),
     /// Check SecretProviderClass manifests without a cluster and without Azure
     Validate(ValidateSettings),
+    /// Say what a reason code means and what to do
+    Explain(ExplainSettings),
 }
 
 /// Flags of `serve`.
@@ -553,6 +555,17 @@ pub struct PodSettings {
     /// clientsecret
     #[arg(long, value_name = "DIR")]
     pub node_publish_secret: Option<PathBuf>,
+}
+
+/// Flags of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainSettings {
+    /// Reason codes, such as KV_THROTTLED; all of them where none is named
+    #[arg(value_name = "CODE")]
+    pub codes: Vec<String>,
+    /// Print the page of the documentation
+    #[arg(long, hide = true, conflicts_with = "codes")]
+    pub page: bool,
 }
 
 /// Flags of `validate`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::cache::{Cache, Weight};
 use crate::credential::IdentityKey;
@@ -116,7 +117,7 @@ impl Values {
         &self,
         key: &ValueKey,
         proof_end: Option<OffsetDateTime>,
-        ask: impl FnOnce() -> F,
+        ask: impl Fn() -> F,
     ) -> Result<VaultObject, VaultError>
     where
         F: Future<Output = Result<VaultObject, VaultError>> + Send + 'static,
@@ -125,11 +126,20 @@ impl Values {
             ObjectVersion::Latest => self.settings.ttl,
             ObjectVersion::Exact(_) => self.settings.version_ttl,
         };
-        let proof_lasts = proof_end.map_or(Duration::MAX, |end| {
-            Duration::try_from(end - OffsetDateTime::now_utc()).unwrap_or_default()
+        let proof_end = proof_end.map(|end| {
+            let lasts = end - OffsetDateTime::now_utc();
+            Instant::now() + Duration::try_from(lasts).unwrap_or_default()
         });
-        let object = self.objects.get(key, life.min(proof_lasts), ask).await?;
-        Ok(Arc::unwrap_or_clone(object))
+        let mut asked = false;
+        let asking = || {
+            asked = true;
+            ask()
+        };
+        match self.objects.get(key, life, proof_end, asking).await {
+            // Another mount's time was too short. This one may have more.
+            Err(VaultError::Overload(_)) if !asked => ask().await,
+            result => result.map(Arc::unwrap_or_clone),
+        }
     }
 }
 

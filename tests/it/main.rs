@@ -10,6 +10,7 @@ mod bad_input;
 mod cache;
 mod clouds;
 mod driver_contract;
+mod explain;
 mod faults;
 mod identities;
 mod identity_binding;
