@@ -1,40 +1,33 @@
 //! [`Cache`], what vaults gave a moment ago, for as long as the operator allows. Off unless asked for
-//! (`--cache-ttl`); [`crate::mount`] is the only one who asks it.
+//! (`--cache-ttl`); [`crate::vault::values`] is the only one who asks it.
 //!
 //! A value belongs to its key, which names who got it. It is asked for once, however many wait for it; what
-//! fails is told to all who wait and kept by nobody. What has expired is dropped by a sweep, not by whoever
-//! comes next, since what is kept here is secret.
+//! fails is told to all who wait and kept by nobody.
+
+pub mod store;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use lru::LruCache;
 use tokio::time::Instant;
 
-/// How often at most, and at least, what has expired is looked for.
-const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// What a value weighs in memory.
-pub trait Weight {
-    /// The bytes, roughly.
-    fn weight(&self) -> usize;
-}
+use crate::cache::store::{Store, Weight};
 
 /// Values by key, up to so many bytes. Clones share everything.
 pub struct Cache<K, V, E> {
-    max_bytes: usize,
-    entries: Arc<Mutex<Entries<K, V, E>>>,
+    kept: Store<K, V>,
+    flights: Flights<K, V, E>,
 }
 
 impl<K, V, E> Clone for Cache<K, V, E> {
     fn clone(&self) -> Self {
         Self {
-            max_bytes: self.max_bytes,
-            entries: Arc::clone(&self.entries),
+            kept: self.kept.clone(),
+            flights: Arc::clone(&self.flights),
         }
     }
 }
@@ -42,27 +35,8 @@ impl<K, V, E> Clone for Cache<K, V, E> {
 type Outcome<V, E> = Result<Arc<V>, E>;
 type Flight<V, E> = Shared<BoxFuture<'static, Outcome<V, E>>>;
 type WeakFlight<V, E> = WeakShared<BoxFuture<'static, Outcome<V, E>>>;
-
-struct Entries<K, V, E> {
-    /// The one used longest ago goes first.
-    kept: LruCache<K, Kept<V>>,
-    bytes: usize,
-    /// Requests under way. A flight ends when nobody waits for it any more, which leaves its entry dead.
-    flights: HashMap<K, WeakFlight<V, E>>,
-    sweeping: bool,
-}
-
-struct Kept<V> {
-    value: Arc<V>,
-    bytes: usize,
-    end: Instant,
-}
-
-/// What there is for whoever comes now.
-enum Find<V, E> {
-    Value(Arc<V>),
-    Flight(Flight<V, E>),
-}
+/// Requests under way. One ends when it is answered, or when nobody waits for it any more.
+type Flights<K, V, E> = Arc<Mutex<HashMap<K, WeakFlight<V, E>>>>;
 
 impl<K, V, E> Cache<K, V, E>
 where
@@ -72,15 +46,9 @@ where
 {
     /// An empty cache.
     pub fn new(max_bytes: usize) -> Self {
-        let entries = Entries {
-            kept: LruCache::unbounded(),
-            bytes: 0,
-            flights: HashMap::new(),
-            sweeping: false,
-        };
         Self {
-            max_bytes,
-            entries: Arc::new(Mutex::new(entries)),
+            kept: Store::new(max_bytes),
+            flights: Flights::default(),
         }
     }
 
@@ -96,116 +64,63 @@ where
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let found = self.find(key, life, until, ask);
-        match found {
-            Find::Value(value) => Ok(value),
-            Find::Flight(flight) => flight.await,
+        if let Some((value, _)) = self.kept.get(key) {
+            return Ok(value);
         }
+        self.flight(key, life, until, ask).await
     }
 
-    fn find<F>(
+    /// The request that is under way, or a new one.
+    fn flight<F>(
         &self,
         key: &K,
         life: Duration,
         until: Option<Instant>,
         ask: impl FnOnce() -> F,
-    ) -> Find<V, E>
+    ) -> Flight<V, E>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let mut entries = lock(&self.entries);
-        let now = Instant::now();
-        if let Some(kept) = entries.kept.get(key)
-            && now < kept.end
-        {
-            return Find::Value(Arc::clone(&kept.value));
+        let mut flights = lock(&self.flights);
+        if let Some(flight) = flights.get(key).and_then(WeakFlight::upgrade) {
+            return flight;
         }
-        let under_way = entries.flights.get(key).and_then(WeakFlight::upgrade);
-        if let Some(flight) = under_way {
-            return Find::Flight(flight);
-        }
-        let (cache, owned_key, asking) = (self.clone(), key.clone(), ask());
+        let (kept, owned_key, asking) = (self.kept.clone(), key.clone(), ask());
+        let end = UnderWay {
+            flights: Arc::clone(&self.flights),
+            key: key.clone(),
+        };
         let flight = async move {
-            let outcome = asking.await.map(Arc::new);
-            cache.land(owned_key, outcome.as_ref().ok(), life, until);
-            outcome
+            let _end = end;
+            let value = Arc::new(asking.await?);
+            let end = Instant::now() + life;
+            let end = until.map_or(end, |until| until.min(end));
+            kept.put(owned_key, Arc::clone(&value), end);
+            Ok(value)
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
-            entries.flights.insert(key.clone(), weak);
+            flights.insert(key.clone(), weak);
         }
-        // From here on, since a flight that everybody leaves never lands.
-        if !entries.sweeping {
-            entries.sweeping = true;
-            tokio::spawn(sweep(Arc::downgrade(&self.entries), life));
-        }
-        Find::Flight(flight)
-    }
-
-    /// A request has ended.
-    fn land(&self, key: K, value: Option<&Arc<V>>, life: Duration, until: Option<Instant>) {
-        let mut entries = lock(&self.entries);
-        entries.flights.remove(&key);
-        let Some(value) = value else { return };
-        let bytes = value.weight();
-        let now = Instant::now();
-        let end = until.map_or(now + life, |until| until.min(now + life));
-        if bytes > self.max_bytes || end <= now {
-            return;
-        }
-        let kept = Kept {
-            value: Arc::clone(value),
-            bytes,
-            end,
-        };
-        entries.bytes += bytes;
-        if let Some(old) = entries.kept.put(key, kept) {
-            entries.bytes -= old.bytes;
-        }
-        while entries.bytes > self.max_bytes
-            && let Some((_, oldest)) = entries.kept.pop_lru()
-        {
-            entries.bytes -= oldest.bytes;
-        }
+        flight
     }
 }
 
-/// Drops what has expired, until there is nothing left.
-async fn sweep<K: Clone + Eq + Hash, V, E>(entries: Weak<Mutex<Entries<K, V, E>>>, life: Duration)
-where
-    E: Clone,
-{
-    loop {
-        tokio::time::sleep((life / 4).clamp(SWEEP.0, SWEEP.1)).await;
-        let Some(entries) = entries.upgrade() else {
-            return;
-        };
-        let mut entries = lock(&entries);
-        let now = Instant::now();
-        let expired: Vec<K> = entries
-            .kept
-            .iter()
-            .filter(|(_, kept)| kept.end <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in expired {
-            if let Some(kept) = entries.kept.pop(&key) {
-                entries.bytes -= kept.bytes;
-            }
-        }
-        entries
-            .flights
-            .retain(|_, flight| flight.upgrade().is_some());
-        if entries.kept.is_empty() && entries.flights.is_empty() {
-            entries.sweeping = false;
-            return;
-        }
+/// A request is under way until this is dropped: by its answer, or by the last who waited for it.
+struct UnderWay<K: Eq + Hash, V, E: Clone> {
+    flights: Flights<K, V, E>,
+    key: K,
+}
+
+impl<K: Eq + Hash, V, E: Clone> Drop for UnderWay<K, V, E> {
+    fn drop(&mut self) {
+        lock(&self.flights).remove(&self.key);
     }
 }
 
-fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock is held leaves entries that are whole all the same.
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(flights: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while the lock is held leaves a map that is whole all the same.
+    flights.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -217,12 +132,6 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    impl Weight for String {
-        fn weight(&self) -> usize {
-            self.len()
-        }
-    }
 
     /// A vault that counts its requests and takes 20 ms for each.
     #[derive(Clone, Default)]
@@ -304,34 +213,6 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bytes_are_bounded_and_what_was_used_longest_ago_goes_first() {
-        let (values, vault) = (Values::new(10), Vault::default());
-        for key in ["a", "b", "a", "c"] {
-            get(&values, key, &vault, Ok("12345")).await.unwrap();
-        }
-        assert_eq!((vault.requests(), lock(&values.entries).bytes), (3, 10));
-        get(&values, "a", &vault, Ok("")).await.unwrap();
-        assert_eq!(vault.requests(), 3);
-        get(&values, "b", &vault, Ok("12345678901")).await.unwrap();
-        get(&values, "b", &vault, Ok("12345678901")).await.unwrap();
-        assert_eq!(vault.requests(), 5, "what is too large is not kept");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_has_expired_is_dropped_though_nobody_asks() {
-        let (values, vault) = (Values::new(1000), Vault::default());
-        let value = values
-            .get(&"a", SECOND, None, || vault.ask(Ok("one")))
-            .await;
-        let value = Arc::downgrade(&value.unwrap());
-        assert!(value.upgrade().is_some());
-        tokio::time::sleep(SECOND * 3 / 2).await;
-        assert!(value.upgrade().is_none());
-        assert!(!lock(&values.entries).sweeping);
-        assert_eq!(lock(&values.entries).bytes, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn requests_that_nobody_waits_for_are_forgotten() {
         let values = Values::new(1000);
         for key in ["a", "b", "c"] {
@@ -339,9 +220,7 @@ mod tests {
             let get = values.get(&key, SECOND, None, hang);
             assert!(tokio::time::timeout(SECOND, get).await.is_err());
         }
-        tokio::time::sleep(SECOND * 10).await;
-        assert!(lock(&values.entries).flights.is_empty());
-        assert!(!lock(&values.entries).sweeping);
+        assert!(lock(&values.flights).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -275,6 +275,11 @@ impl Credential {
         pending.then(|| (source.service(), source.connecting()))
     }
 
+    /// Whether the identity has proved who it is: whether there is a token for it.
+    pub fn is_proved(&self) -> bool {
+        self.0.tokens.are_there()
+    }
+
     /// A token for this scope: the known one, or one that is asked for once, however many wait for it.
     pub async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
         let service = self.0.source.service();

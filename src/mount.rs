@@ -3,6 +3,8 @@
 //! A mount answers all of its files or none. A failure that concerns single objects (not found, not
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
+mod source;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -12,29 +14,28 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
-use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
+use crate::cloud::VaultName;
+use crate::excerpt::causes;
 use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
-use crate::limiter::Turn;
+use crate::mount::source::{FromVault, Source};
 use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
-use crate::retry::retry;
 use crate::sensitive::Sensitive;
-use crate::vault::azure::Vault;
-use crate::vault::values::{ValueKey, Values};
-use crate::vault::{
-    Contents, ListedVersion, PublicJwk, VaultError, VaultObject, Vaults, WaitingFor,
-};
+use crate::vault::memory::{Memory, Principal};
+use crate::vault::values::Values;
+use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
 
 /// What serves every mount of this process.
 #[derive(Debug)]
 pub struct Provider {
     vaults: Vaults,
     values: Option<Values>,
+    memory: Option<Memory>,
 }
 
 /// One file of the answer.
@@ -136,97 +137,170 @@ pub enum ObjectProblem {
 }
 
 impl Provider {
-    /// A provider that has talked to nobody yet.
-    /// What vaults gave is kept where `values` is something.
-    pub fn new(vaults: Vaults, values: Option<Values>) -> Self {
-        Self { vaults, values }
+    /// A provider that has talked to nobody yet. What vaults gave is kept, to be given again, where
+    /// `values` is something, and for outages where `memory` is.
+    pub fn new(vaults: Vaults, values: Option<Values>, memory: Option<Memory>) -> Self {
+        Self {
+            vaults,
+            values,
+            memory,
+        }
     }
 
-    /// Fetches everything that the plan names, in its order.
+    /// Fetches everything that the plan names, in its order: from its vault, and, while that is out of
+    /// order, from its failover vault, or from what was there before.
     pub async fn mount(
         &self,
         plan: &Plan,
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, Box<MountError>> {
         let start = Instant::now();
-        let result = match self.vaults.open(plan) {
-            Ok(vault) => {
-                // Pinned here, so that it is still waiting when it is asked for whom.
-                let mut work = pin!(self.fetch_all(&vault, plan, deadline));
-                match tokio::time::timeout_at(deadline, work.as_mut()).await {
-                    Ok(result) => result,
-                    Err(_) => Err(Failure::Deadline {
-                        after: start.elapsed(),
-                        waiting_for: vault.waiting_for(),
-                    }),
-                }
-            }
-            Err(error) => Err(Failure::Whole(error)),
+        let first_deadline = match plan.failover_vault {
+            // A vault that hangs leaves time for the other one.
+            Some(_) => start + deadline.duration_since(start) / 2,
+            None => deadline,
         };
-        result.map_err(|failure| {
+        let failed = |vault, failure| {
             Box::new(MountError {
-                asked: Asked::by(plan),
+                asked: Asked::by(plan, vault),
                 failure,
             })
-        })
-    }
-
-    /// Signs in, fetches side by side, and puts the files in order.
-    async fn fetch_all(
-        &self,
-        vault: &Arc<Vault>,
-        plan: &Plan,
-        deadline: Instant,
-    ) -> Result<Vec<MountedFile>, Failure> {
-        vault.sign_in().await.map_err(Failure::Whole)?;
-        let requests = Requests {
-            vault,
-            values: self.values.as_ref(),
-            proof_end: plan.identity.proof_end(),
-            deadline,
-            turn: Arc::default(),
         };
-        let fetches = plan.fetches.iter().enumerate();
-        let mut fetches: FuturesUnordered<_> = fetches
-            .map(|(index, fetch)| requests.files_of(fetch).map(move |result| (index, result)))
-            .collect();
-        let mut files = Vec::with_capacity(plan.fetches.len());
-        let mut failures = Vec::new();
-        while let Some((index, result)) = fetches.next().await {
-            match result {
-                Ok(of_one) => files.push((index, of_one)),
-                Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
-                    // Dropping the others ends the requests that are under way.
-                    return Err(Failure::Whole(error));
+        let failure = match self.mount_from(plan, &plan.vault, first_deadline).await {
+            Ok(files) => return Ok(files),
+            Err(failure) => failure,
+        };
+        if !failure.is_outage() {
+            return Err(failed(&plan.vault, failure));
+        }
+        let error = failed(&plan.vault, failure);
+        let vault = plan.vault.as_str();
+        if let Some(other) = &plan.failover_vault {
+            let failover = other.as_str();
+            match self.mount_from(plan, other, deadline).await {
+                Ok(files) => {
+                    let causes = causes(&*error);
+                    tracing::warn!(vault, failover, causes, "served by the failover vault");
+                    return Ok(files);
                 }
-                Err(problem) => failures.push((index, problem)),
+                Err(failure) => {
+                    let causes = causes(&*failed(other, failure));
+                    tracing::warn!(vault, failover, causes, "the failover vault fails too");
+                }
             }
         }
-        if failures.is_empty() {
-            files.sort_by_key(|(index, _)| *index);
-            check_paths(&files)?;
-            return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
+        if let Some((files, age)) = self.recollect(plan).await {
+            let (seconds, causes) = (age.as_secs(), causes(&*error));
+            tracing::warn!(vault, seconds, causes, "served what was there so long ago");
+            return Ok(files);
         }
-        failures.sort_by_key(|(index, _)| *index);
-        let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
-            fetch: plan.fetches[index].clone(),
-            problem,
+        Err(error)
+    }
+
+    async fn mount_from(
+        &self,
+        plan: &Plan,
+        vault: &VaultName,
+        deadline: Instant,
+    ) -> Result<Vec<MountedFile>, Failure> {
+        let start = Instant::now();
+        let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
+        // Pinned here, so that it is still waiting when it is asked for whom.
+        let mut work = pin!(async {
+            vault.sign_in().await.map_err(Failure::Whole)?;
+            let source = Source::Vault(FromVault {
+                vault: &vault,
+                values: self.values.as_ref(),
+                memory: self.memory.as_ref().map(|memory| {
+                    let principal = Principal::of(&vault.owner().1);
+                    (memory, Arc::new(principal))
+                }),
+                proof_end: plan.identity.proof_end(),
+                deadline,
+                turn: Arc::default(),
+            });
+            fetch_all(&source, plan).await
         });
-        Err(Failure::Objects(failures.collect()))
+        match tokio::time::timeout_at(deadline, work.as_mut()).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Deadline {
+                after: start.elapsed(),
+                waiting_for: vault.waiting_for(),
+            }),
+        }
+    }
+
+    /// The files as they were when a vault was last in order, and the age of the oldest. Only for who has
+    /// proved to be the principal that got them.
+    async fn recollect(&self, plan: &Plan) -> Option<(Vec<MountedFile>, Duration)> {
+        let memory = self.memory.as_ref()?;
+        for name in [Some(&plan.vault), plan.failover_vault.as_ref()] {
+            let vault = self.vaults.open(plan, name?).ok()?;
+            if !vault.is_signed_in() {
+                continue;
+            }
+            let (host, identity) = &**vault.owner();
+            let principal = Arc::new(Principal::of(identity));
+            let source = Source::Memory(memory.of(principal, host.clone()));
+            if let Ok(files) = fetch_all(&source, plan).await
+                && let Source::Memory(recollection) = &source
+            {
+                return Some((files, recollection.age()));
+            }
+        }
+        None
     }
 }
 
-/// The requests of one mount, which take turns with those of others.
-struct Requests<'a> {
-    vault: &'a Arc<Vault>,
-    values: Option<&'a Values>,
-    /// When what proves the identity expires.
-    proof_end: Option<OffsetDateTime>,
-    deadline: Instant,
-    turn: Arc<Turn>,
+impl Failure {
+    /// Whether the vault is out of order, rather than saying no.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Whole(error) => error.is_outage(),
+            Self::Deadline { waiting_for, .. } => matches!(waiting_for, WaitingFor::Vault(_)),
+            Self::Objects(_) | Self::SamePath(_) => false,
+        }
+    }
 }
 
-impl Requests<'_> {
+/// Fetches side by side and puts the files in order.
+async fn fetch_all(source: &Source<'_>, plan: &Plan) -> Result<Vec<MountedFile>, Failure> {
+    let objects = Objects { source };
+    let fetches = plan.fetches.iter().enumerate();
+    let mut fetches: FuturesUnordered<_> = fetches
+        .map(|(index, fetch)| objects.files_of(fetch).map(move |result| (index, result)))
+        .collect();
+    let mut files = Vec::with_capacity(plan.fetches.len());
+    let mut failures = Vec::new();
+    while let Some((index, result)) = fetches.next().await {
+        match result {
+            Ok(of_one) => files.push((index, of_one)),
+            Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
+                // Dropping the others ends the requests that are under way.
+                return Err(Failure::Whole(error));
+            }
+            Err(problem) => failures.push((index, problem)),
+        }
+    }
+    if failures.is_empty() {
+        files.sort_by_key(|(index, _)| *index);
+        check_paths(&files)?;
+        return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
+    }
+    failures.sort_by_key(|(index, _)| *index);
+    let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
+        fetch: plan.fetches[index].clone(),
+        problem,
+    });
+    Err(Failure::Objects(failures.collect()))
+}
+
+/// The objects of one mount, and the files that they become.
+struct Objects<'a> {
+    source: &'a Source<'a>,
+}
+
+impl Objects<'_> {
     /// The files that one entry of the class becomes.
     async fn files_of(&self, fetch: &Fetch) -> Result<Vec<MountedFile>, ObjectProblem> {
         match fetch.history {
@@ -241,9 +315,7 @@ impl Requests<'_> {
         fetch: &Fetch,
         count: NonZeroU32,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let listed = self
-            .in_turn(|| Box::pin(self.vault.versions(fetch.kind, &fetch.name)))
-            .await?;
+        let listed = self.source.versions(fetch).await?;
         let versions = newest_from(listed, &fetch.version, count.get())?;
         let files = versions
             .iter()
@@ -260,7 +332,9 @@ impl Requests<'_> {
         version: &ObjectVersion,
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let object = self.object(fetch, version).await?;
+        let object = self.source.object(fetch, version).await?;
+        // Nobody else has it, unless it is kept.
+        let object = Arc::unwrap_or_clone(object);
         if let Some(oddity) = object.oddity {
             tracing::warn!(
                 object = fetch.id,
@@ -299,44 +373,6 @@ impl Requests<'_> {
                 version: object.version.clone(),
             })
             .collect())
-    }
-
-    /// One version of an object, from memory where that is allowed.
-    async fn object(
-        &self,
-        fetch: &Fetch,
-        version: &ObjectVersion,
-    ) -> Result<VaultObject, VaultError> {
-        let Some(values) = self.values else {
-            return self
-                .in_turn(|| Box::pin(self.vault.get(fetch.kind, &fetch.name, version)))
-                .await;
-        };
-        let key = ValueKey {
-            owner: Arc::clone(self.vault.owner()),
-            kind: fetch.kind,
-            name: fetch.name.clone(),
-            version: version.clone(),
-        };
-        // Other mounts may wait for it too, so it has all it needs with it.
-        let ask = || {
-            let (vault, turn) = (Arc::clone(self.vault), Arc::clone(&self.turn));
-            let (wanted, deadline) = (key.clone(), self.deadline);
-            async move {
-                let get = || Box::pin(vault.get(wanted.kind, &wanted.name, &wanted.version));
-                retry(vault.limiter(), &turn, deadline, get).await
-            }
-        };
-        Box::pin(values.get(&key, self.proof_end, ask)).await
-    }
-
-    /// Does a request in its turn, again where that may help. The request is boxed, so that those that wait
-    /// for their turn have no room reserved for it.
-    async fn in_turn<T, F: Future<Output = Result<T, VaultError>>>(
-        &self,
-        request: impl FnMut() -> F,
-    ) -> Result<T, VaultError> {
-        retry(self.vault.limiter(), &self.turn, self.deadline, request).await
     }
 }
 
@@ -408,10 +444,10 @@ fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
 }
 
 impl Asked {
-    fn by(plan: &Plan) -> Self {
+    fn by(plan: &Plan, vault: &VaultName) -> Self {
         Self {
-            vault: plan.vault.as_str().to_owned(),
-            host: plan.cloud.vault_host(&plan.vault),
+            vault: vault.as_str().to_owned(),
+            host: plan.cloud.vault_host(vault),
             tenant: plan.tenant.as_str().to_owned(),
             identity: plan.identity.kind(),
             client_id: plan.identity.client_id().map(str::to_owned),

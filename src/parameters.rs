@@ -14,8 +14,9 @@ use crate::problems::Problems;
 use crate::request::Request;
 
 /// The parameters that a class can have.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "keyvaultName",
+    "failoverKeyvaultName",
     "tenantID",
     "tenantId",
     "objects",
@@ -36,6 +37,8 @@ const MAX_WARNINGS: usize = 100;
 pub struct Parameters {
     /// The vault.
     pub vault: VaultName,
+    /// The vault that is asked when that one is out of order.
+    pub failover_vault: Option<VaultName>,
     /// The tenant that the vault's identities live in.
     pub tenant: TenantId,
     /// The cloud.
@@ -100,6 +103,11 @@ pub enum ParameterError {
         "keyvaultName: expected 3 to 24 letters, digits and hyphens, such as ai-chat-kv, found {0}"
     )]
     Vault(String),
+    /// `failoverKeyvaultName` cannot be a vault's.
+    #[error(
+        "failoverKeyvaultName: expected nothing, or 3 to 24 letters, digits and hyphens, found {0}"
+    )]
+    FailoverVault(String),
     /// `tenantID` is missing or cannot be a tenant's.
     #[error(
         "tenantID: expected the tenant of the vault, such as 42ddc44e-97dd-4c3b-bf8a-31c785e24c67, found {0}"
@@ -138,6 +146,7 @@ pub enum ParameterError {
 #[derive(Debug)]
 pub struct Draft {
     vault: Option<VaultName>,
+    failover_vault: Option<VaultName>,
     tenant: Option<TenantId>,
     /// The cloud, where there is such a cloud.
     pub cloud: Option<CloudChoice>,
@@ -165,6 +174,14 @@ impl Draft {
                 .keep(VaultName::new(get("keyvaultName")).ok_or_else(|| {
                     ParameterError::Vault(Excerpt(get("keyvaultName")).to_string())
                 }));
+        let failover_vault = problems
+            .keep(match get("failoverKeyvaultName") {
+                "" => Ok(None),
+                name => VaultName::new(name)
+                    .map(Some)
+                    .ok_or_else(|| ParameterError::FailoverVault(Excerpt(name).to_string())),
+            })
+            .flatten();
         let tenant = match get("tenantID") {
             "" => get("tenantId"),
             tenant => tenant,
@@ -232,6 +249,7 @@ impl Draft {
             .collect();
         Self {
             vault,
+            failover_vault,
             tenant,
             cloud,
             identity,
@@ -250,6 +268,7 @@ impl Draft {
             {
                 Ok(Parameters {
                     vault,
+                    failover_vault: self.failover_vault,
                     tenant,
                     cloud,
                     identity,
@@ -405,6 +424,11 @@ mod tests {
         for (name, value, message) in [
             ("keyvaultName", "", "keyvaultName: expected 3 to 24 letters"),
             ("keyvaultName", "kv1.evil.com/", "found \"kv1.evil.com/\""),
+            (
+                "failoverKeyvaultName",
+                "a b",
+                "expected nothing, or 3 to 24",
+            ),
             ("tenantId", "", "tenantID: expected the tenant"),
             ("tenantId", "../common", "tenantID: "),
             ("tenantId", "a/b", "tenantID: "),

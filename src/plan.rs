@@ -40,6 +40,8 @@ pub enum HistoryCount {
 pub struct Plan {
     /// The vault.
     pub vault: VaultName,
+    /// The vault that is asked when that one is out of order.
+    pub failover_vault: Option<VaultName>,
     /// The cloud that the vault lives in.
     pub cloud: Cloud,
     /// The tenant that gives the token.
@@ -122,6 +124,7 @@ impl Plan {
         }
         Ok(Self {
             vault: parameters.vault,
+            failover_vault: parameters.failover_vault,
             cloud,
             tenant: parameters.tenant,
             identity: parameters.identity,

@@ -24,6 +24,7 @@ use crate::file_mode::FileMode;
 use crate::parameters;
 use crate::plan::{Conventions, HistoryCount};
 use crate::transport::TransportSettings;
+use crate::vault::memory::MemorySettings;
 use crate::vault::values::{ValueSettings, ValueSettingsError};
 
 /// Azure Key Vault provider for the Kubernetes Secrets Store CSI Driver.
@@ -332,6 +333,16 @@ pub struct CacheSettings {
         value_parser = duration_or_none
     )]
     pub cache_version_ttl: Option<Duration>,
+    /// How old a value may be that is served while its vault is out of order (5xx, 429, no answer), to the
+    /// same application or managed identity; 0s for none
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_STALE_IF_ERROR",
+        default_value = "0s",
+        value_parser = duration_or_none
+    )]
+    pub stale_if_error: Duration,
     /// Most bytes of all values that are kept
     #[arg(
         long,
@@ -352,6 +363,14 @@ pub struct CacheSettings {
 }
 
 impl CacheSettings {
+    /// What is kept for outages; nothing where that is off.
+    pub fn memory(self) -> Option<MemorySettings> {
+        (!self.stale_if_error.is_zero()).then_some(MemorySettings {
+            max_age: self.stale_if_error,
+            max_bytes: self.cache_max_bytes,
+        })
+    }
+
     /// What is kept and for how long; nothing where it is off.
     pub fn values(self) -> Result<Option<ValueSettings>, ValueSettingsError> {
         ValueSettings::new(

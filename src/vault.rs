@@ -4,6 +4,7 @@
 //! [`azure`]; everything that is Key Vault's wire stays in [`refusal`].
 
 pub mod azure;
+pub mod memory;
 pub mod refusal;
 pub mod values;
 
@@ -14,6 +15,7 @@ use lru::LruCache;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::cloud::VaultName;
 use crate::credential::token_proxy::TokenProxy;
 use crate::credential::{Credentials, IdentityKey, TokenError, TokenService};
 use crate::limiter::{Limiter, Limits, Overload};
@@ -118,6 +120,9 @@ pub enum VaultError {
     /// The vault's limits leave no time for the request.
     #[error("there is no time left to wait for the vault")]
     Overload(#[source] Overload),
+    /// It is not known what the vault gave before.
+    #[error("there is nothing in memory")]
+    Forgotten,
     /// The SDK refuses to go on, in its own words.
     #[error("the client gave up: {problem}")]
     Client {
@@ -156,6 +161,16 @@ impl Retriable for VaultError {
 }
 
 impl VaultError {
+    /// Whether the vault is out of order, rather than saying no.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Transport(error) => error.is_outage(),
+            Self::Overload(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether it says something about the one object that was asked for, not about the vault.
     pub fn concerns_one_object(&self) -> bool {
         matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))
@@ -179,10 +194,10 @@ impl Vaults {
         }
     }
 
-    /// The plan's vault as the plan's identity, the same client for as long as it is in use. Sends
+    /// A vault as the plan's identity, the same client for as long as it is in use. Sends
     /// nothing yet.
-    pub fn open(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
-        let host = plan.cloud.vault_host(&plan.vault);
+    pub fn open(&self, plan: &Plan, vault: &VaultName) -> Result<Arc<Vault>, VaultError> {
+        let host = plan.cloud.vault_host(vault);
         let key = IdentityKey::of(&plan.identity, &plan.tenant, &plan.cloud);
         let owner = Arc::new((host, key));
         if plan.identity.proof_has_expired() {

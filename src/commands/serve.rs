@@ -22,6 +22,7 @@ use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
 use crate::vault::Vaults;
+use crate::vault::memory::Memory;
 use crate::vault::values::{ValueSettingsError, Values};
 
 /// How long the answers to mounts that did not end in time may take to get out.
@@ -75,8 +76,9 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
     let token_proxy = TokenProxy::new(settings.identity_binding.token_proxy(), &transport);
     let vaults = Vaults::new(transport, token_proxy, settings.max_concurrent_requests);
     let values = settings.cache.values()?.map(Values::new);
+    let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(vaults, values)),
+        provider: Arc::new(Provider::new(vaults, values, memory)),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         closing: CancellationToken::new(),

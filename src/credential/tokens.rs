@@ -101,6 +101,14 @@ impl Tokens {
         }
     }
 
+    /// Whether there is a token that serves.
+    pub(super) fn are_there(&self) -> bool {
+        let now = OffsetDateTime::now_utc();
+        let slots = lock(&self.0);
+        let mut tokens = slots.values().filter_map(|slot| slot.token.as_ref());
+        tokens.any(|kept| now < kept.end)
+    }
+
     fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
     where
         F: Future<Output = Result> + Send + 'static,

@@ -151,6 +151,11 @@ impl fmt::Debug for Refusal {
 }
 
 impl TransportError {
+    /// Whether the server, or the way to it, is out of order.
+    pub fn is_outage(&self) -> bool {
+        self.is_transient() || matches!(self, Self::Timeout { .. })
+    }
+
     /// There is no connection: what the resolver or the certificate says, or else the last cause.
     pub(super) fn unconnected(host: &str, error: impl StdError + Send + Sync + 'static) -> Self {
         known_failure(host, &error).unwrap_or_else(|| Self::Connect {

@@ -114,6 +114,11 @@ impl Vault {
         }
     }
 
+    /// Whether the identity has proved who it is, by a token that serves.
+    pub fn is_signed_in(&self) -> bool {
+        self.credential.is_proved()
+    }
+
     /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
     /// find them.
     pub async fn sign_in(&self) -> Result<(), VaultError> {

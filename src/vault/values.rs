@@ -8,7 +8,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::cache::{Cache, Weight};
+use crate::cache::Cache;
+use crate::cache::store::Weight;
 use crate::credential::IdentityKey;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::vault::{Contents, VaultError, VaultObject};
@@ -118,7 +119,7 @@ impl Values {
         key: &ValueKey,
         proof_end: Option<OffsetDateTime>,
         ask: impl Fn() -> F,
-    ) -> Result<VaultObject, VaultError>
+    ) -> Result<Arc<VaultObject>, VaultError>
     where
         F: Future<Output = Result<VaultObject, VaultError>> + Send + 'static,
     {
@@ -137,8 +138,8 @@ impl Values {
         };
         match self.objects.get(key, life, proof_end, asking).await {
             // Another mount's time was too short. This one may have more.
-            Err(VaultError::Overload(_)) if !asked => ask().await,
-            result => result.map(Arc::unwrap_or_clone),
+            Err(VaultError::Overload(_)) if !asked => ask().await.map(Arc::new),
+            result => result,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::PlanError;
 /// How to put a parameter right.
 pub fn of_parameter(error: &ParameterError) -> String {
     match error {
-        ParameterError::Vault(_) => {
+        ParameterError::Vault(_) | ParameterError::FailoverVault(_) => {
             "write the vault's name, without its domain: az keyvault list --query \"[].name\""
                 .to_owned()
         }

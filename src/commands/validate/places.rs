@@ -93,6 +93,7 @@ impl<'a> Places<'a> {
     pub fn of_parameter(&self, error: &ParameterError) -> Subject {
         match error {
             ParameterError::Vault(_) => self.parameter("keyvaultName"),
+            ParameterError::FailoverVault(_) => self.parameter("failoverKeyvaultName"),
             ParameterError::Tenant(_) => self.parameter(self.tenant()),
             ParameterError::Switch { name, .. } => self.parameter(name),
             ParameterError::Cloud(_) => self.parameter("cloudName"),

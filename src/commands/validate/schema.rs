@@ -111,6 +111,10 @@ fn parameter(name: &str) -> Value {
             "The vault's name, without its domain.",
             "^\\s*[0-9A-Za-z-]{3,24}\\s*$",
         ),
+        "failoverKeyvaultName" => string(
+            "A vault with the same objects, asked when the first one is out of order.",
+            "^\\s*([0-9A-Za-z-]{3,24})?\\s*$",
+        ),
         "tenantID" => string(
             "The vault's tenant in Entra ID: its ID or one of its domains.",
             "^\\s*([0-9A-Za-z][0-9A-Za-z.-]{0,252})?\\s*$",
