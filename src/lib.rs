@@ -32,6 +32,7 @@ mod mount;
 mod object;
 mod parameters;
 mod plan;
+mod port;
 mod private_folder;
 mod problems;
 mod rendering;
