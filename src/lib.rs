@@ -28,6 +28,7 @@ pub mod generated;
 mod healthz;
 mod identity;
 mod limiter;
+mod metrics;
 mod mount;
 mod object;
 mod parameters;

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use crate::credential::token_proxy::TokenProxy;
 use crate::credential::{Credentials, IdentityKey, TokenError, TokenService};
 use crate::limiter::{Limiter, Limits, Overload};
+use crate::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
@@ -34,6 +35,7 @@ pub struct Vaults {
     credentials: Credentials,
     max_concurrent_requests: usize,
     open: Mutex<LruCache<(String, IdentityKey), Arc<Vault>>>,
+    open_metrics: CacheMetrics,
     /// By host, since a vault's limits are everyone's.
     limiters: Mutex<LruCache<String, Arc<Limiter>>>,
 }
@@ -167,12 +169,14 @@ impl Vaults {
         transport: Transport,
         token_proxy: TokenProxy,
         max_concurrent_requests: usize,
+        metrics: &Metrics,
     ) -> Self {
         Self {
-            credentials: Credentials::new(transport.clone(), token_proxy),
+            credentials: Credentials::new(transport.clone(), token_proxy, metrics),
             transport,
             max_concurrent_requests,
             open: Mutex::new(LruCache::new(MAX_VAULTS)),
+            open_metrics: metrics.cache(Cache::Vaults, MAX_VAULTS.get()),
             limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
         }
     }
@@ -195,16 +199,18 @@ impl Vaults {
         let route = route.map_err(|error| VaultError::Client {
             problem: error.to_string(),
         })?;
-        let limiter = self.limiter_of(&host);
+        let limiter = self.limiter_of(&host, route.traffic());
         let vault = Arc::new(Vault::new(&host, credential, route, limiter));
         open.put(key, Arc::clone(&vault));
+        self.open_metrics.added(open.len());
         Ok(vault)
     }
 
-    fn limiter_of(&self, host: &str) -> Arc<Limiter> {
+    fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
         let limits = Limits::of_vault(self.max_concurrent_requests);
         let mut limiters = lock(&self.limiters);
-        let limiter = limiters.get_or_insert(host.to_owned(), || Arc::new(Limiter::new(limits)));
+        let new = || Arc::new(Limiter::new(limits, Arc::clone(traffic)));
+        let limiter = limiters.get_or_insert(host.to_owned(), new);
         Arc::clone(limiter)
     }
 }

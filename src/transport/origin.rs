@@ -1,5 +1,6 @@
 //! [`Origin`], one server that requests are sent to, whatever asks it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
+use crate::metrics::Traffic;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, TransportError};
@@ -25,6 +27,7 @@ const MAX_CONNECTIONS: usize = 4;
 pub(super) struct Origin {
     dialer: Dialer,
     connections: Connections,
+    traffic: Arc<Traffic>,
 }
 
 /// A whole answer.
@@ -40,16 +43,22 @@ pub(super) struct Answer {
 
 impl Origin {
     /// A server that nobody has talked to yet.
-    pub(super) fn new(dialer: Dialer) -> Self {
+    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>) -> Self {
         Self {
             dialer,
-            connections: Connections::default(),
+            connections: Connections::new(Arc::clone(&traffic)),
+            traffic,
         }
     }
 
     /// What messages call it.
     pub(super) fn shown(&self) -> &str {
         &self.dialer.shown
+    }
+
+    /// Where what it is asked is counted.
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// What goes on while a connection to it is made.
@@ -72,6 +81,15 @@ impl Origin {
 
     /// Sends a request and reads the answer.
     pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Answer, TransportError> {
+        let result = self.send(request).await;
+        match &result {
+            Ok(answer) => self.traffic.answered(answer.status),
+            Err(_) => self.traffic.failed(),
+        }
+        result
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
         let mut request = Some(request);
         for _ in 0..MAX_CONNECTIONS {
             let lease = self.connections.lease(&self.dialer).await?;

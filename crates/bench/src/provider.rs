@@ -58,8 +58,9 @@ impl Provider {
         let mut command = Command::new(binary);
         command
             .arg(format!("--endpoint=unix://{}", socket.display()))
-            // The Go provider has this flag too; a fixed port may be taken.
+            // The Go provider has these flags too; a fixed port may be taken.
             .arg("--healthz-port=0")
+            .arg("--prometheus-port=0")
             .env_clear()
             .env("HTTPS_PROXY", azure.proxy_url())
             .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds_url())
