@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
@@ -79,14 +80,16 @@ impl Origin {
         }
     }
 
-    /// Sends a request and reads the answer.
-    pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Answer, TransportError> {
-        let result = self.send(request).await;
-        match &result {
+    /// Sends a request, reads the answer, and counts it. Not `async` itself, which would keep room for the
+    /// request a second time.
+    pub(super) fn exchange(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Answer, TransportError>> {
+        self.send(request).inspect(|result| match result {
             Ok(answer) => self.traffic.answered(answer.status),
             Err(_) => self.traffic.failed(),
-        }
-        result
+        })
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
