@@ -16,6 +16,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
 use crate::cache::store::{Store, Weight};
+use crate::metrics::ValueMetrics;
 
 /// Values by key, up to so many bytes. Clones share everything.
 pub struct Cache<K, V, E> {
@@ -44,10 +45,10 @@ where
     V: Weight + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    /// An empty cache.
-    pub fn new(max_bytes: usize) -> Self {
+    /// An empty cache, which may be counted.
+    pub fn new(max_bytes: usize, metrics: Option<ValueMetrics>) -> Self {
         Self {
-            kept: Store::new(max_bytes),
+            kept: Store::new(max_bytes, metrics),
             flights: Flights::default(),
         }
     }
@@ -169,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_value_is_asked_for_once_and_again_when_it_has_expired() {
-        let (values, vault) = (Values::new(1000), Vault::default());
+        let (values, vault) = (Values::new(1000, None), Vault::default());
         let all = join_all((0..50).map(|_| get(&values, "a", &vault, Ok("one")))).await;
         assert!(all.iter().all(|value| value.as_deref() == Ok("one")));
         tokio::time::advance(SECOND / 2).await;
@@ -182,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_key_has_its_own() {
-        let (values, vault) = (Values::new(1000), Vault::default());
+        let (values, vault) = (Values::new(1000, None), Vault::default());
         get(&values, "a", &vault, Ok("one")).await.unwrap();
         let other = get(&values, "b", &vault, Err(())).await;
         assert_eq!((other, vault.requests()), (Err(()), 2));
@@ -190,7 +191,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_told_to_all_who_wait_and_not_kept() {
-        let (values, vault) = (Values::new(1000), Vault::default());
+        let (values, vault) = (Values::new(1000, None), Vault::default());
         let all = join_all((0..50).map(|_| get(&values, "a", &vault, Err(())))).await;
         assert!(all.iter().all(Result::is_err));
         assert_eq!(vault.requests(), 1);
@@ -200,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_carries_on_when_the_first_goes_away() {
-        let (values, vault) = (Values::new(1000), Vault::default());
+        let (values, vault) = (Values::new(1000, None), Vault::default());
         let first = tokio::time::timeout(SECOND / 100, get(&values, "a", &vault, Ok("one")));
         let (first, second) = tokio::join!(first, get(&values, "a", &vault, Ok("two")));
         assert!(first.is_err());
@@ -214,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn requests_that_nobody_waits_for_are_forgotten() {
-        let values = Values::new(1000);
+        let values = Values::new(1000, None);
         for key in ["a", "b", "c"] {
             let hang = std::future::pending::<Result<String, ()>>;
             let get = values.get(&key, SECOND, None, hang);
@@ -225,7 +226,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_served_after_its_proof_ends() {
-        let (values, vault) = (Values::new(1000), Vault::default());
+        let (values, vault) = (Values::new(1000, None), Vault::default());
         let proof_end = Some(Instant::now() + SECOND);
         let slow = || {
             let ask = vault.ask(Ok("one"));
@@ -245,7 +246,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_panics_holds_nobody() {
-        let values = Values::new(1000);
+        let values = Values::new(1000, None);
         let ask = || async {
             tokio::time::sleep(SECOND / 50).await;
             panic!("a bug") as Result<String, ()>

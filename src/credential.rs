@@ -28,6 +28,7 @@ use crate::credential::token_proxy::{TokenProxy, TokenProxyError};
 use crate::credential::tokens::Tokens;
 use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::{Limiter, Limits, Overload};
+use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::parameters::TenantId;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
@@ -47,6 +48,7 @@ pub struct Credentials {
     token_proxy: Arc<TokenProxy>,
     imds_limiter: Arc<Limiter>,
     known: Mutex<LruCache<IdentityKey, Credential>>,
+    metrics: CacheMetrics,
 }
 
 /// Whose token it is. Two identities with equal keys may share a token.
@@ -207,12 +209,16 @@ impl TokenError {
 
 impl Credentials {
     /// No credentials yet.
-    pub fn new(transport: Transport, token_proxy: TokenProxy) -> Self {
+    pub fn new(transport: Transport, token_proxy: TokenProxy, metrics: &Metrics) -> Self {
         Self {
             transport,
             token_proxy: Arc::new(token_proxy),
-            imds_limiter: Arc::new(Limiter::new(Limits::of_imds())),
+            imds_limiter: Arc::new(Limiter::new(
+                Limits::of_imds(),
+                metrics.traffic(AzureService::Imds),
+            )),
             known: Mutex::new(LruCache::new(MAX_IDENTITIES)),
+            metrics: metrics.cache(Cache::Credentials, MAX_IDENTITIES.get()),
         }
     }
 
@@ -235,6 +241,7 @@ impl Credentials {
         }
         let credential = self.build(identity, tenant, cloud)?;
         known.put(key.clone(), credential.clone());
+        self.metrics.added(known.len());
         Ok(credential)
     }
 
@@ -336,7 +343,8 @@ mod tests {
 
     #[test]
     fn identities_share_a_credential_only_with_themselves() {
-        let transport = Transport::new(&TransportSettings::default()).unwrap();
+        let metrics = Metrics::default();
+        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
         let token_proxy = TokenProxy::new(
             TokenProxySettings {
                 url: "https://proxy".parse().unwrap(),
@@ -346,8 +354,9 @@ mod tests {
                 api_server_port: 443,
             },
             &transport,
+            metrics.traffic(AzureService::TokenProxy),
         );
-        let credentials = Credentials::new(transport, token_proxy);
+        let credentials = Credentials::new(transport, token_proxy, &metrics);
         let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
             let key = IdentityKey::of(identity, tenant, cloud);

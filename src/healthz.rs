@@ -3,7 +3,6 @@
 //!
 //! Flags, path and answers are the Go provider's, so that its DaemonSet's probes work as they are.
 
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::excerpt::causes;
 use crate::generated::v1alpha1::VersionRequest;
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
+use crate::port;
 use crate::service::CONTRACT;
 use crate::settings::HealthzSettings;
 use crate::socket;
@@ -29,11 +29,8 @@ struct Check {
 
 impl HealthzSettings {
     /// Serves the health check of this socket for as long as the returned value lives; nothing where the
-    /// port is 0. A port that is taken is said in the log and leaves the mounts alone.
+    /// port is 0.
     pub fn start(&self, socket: &Path) -> Option<AbortOnDropHandle<()>> {
-        if self.healthz_port == 0 {
-            return None;
-        }
         let check = Check {
             socket: socket.to_owned(),
             timeout: self.healthz_timeout,
@@ -41,26 +38,7 @@ impl HealthzSettings {
         let app = Router::new()
             .route(&self.healthz_path, get(answer))
             .with_state(check);
-        let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.healthz_port));
-        let serving = async move {
-            let result = match listen(address).await {
-                Ok(listener) => axum::serve(listener, app).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                tracing::error!(port = address.port(), %error, "the health check is not served");
-            }
-        };
-        Some(AbortOnDropHandle::new(tokio::spawn(serving)))
-    }
-}
-
-/// Listens on all addresses, also on a node without IPv6.
-async fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
-    match tokio::net::TcpListener::bind(address).await {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(error),
-        Err(_) => tokio::net::TcpListener::bind(("0.0.0.0", address.port())).await,
-        listener => listener,
+        port::serve(self.healthz_port, "the health check is", app)
     }
 }
 

@@ -13,12 +13,14 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+
+use crate::metrics::Traffic;
 
 /// The first wait where a server throttles and does not say for how long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -133,6 +135,7 @@ pub struct Limiter {
     at_once: Semaphore,
     has_streams: AtomicBool,
     schedule: Mutex<Schedule>,
+    traffic: Arc<Traffic>,
 }
 
 /// One mount's place among those that ask a server: only one of its requests waits at a time.
@@ -178,13 +181,14 @@ struct Throttled {
 }
 
 impl Limiter {
-    /// A limiter of a server that was not asked yet.
-    pub fn new(limits: Limits) -> Self {
+    /// A limiter of a server that was not asked yet. What it costs is counted with the server's traffic.
+    pub fn new(limits: Limits, traffic: Arc<Traffic>) -> Self {
         Self {
             limits,
             at_once: Semaphore::new(limits.at_once),
             has_streams: AtomicBool::new(false),
             schedule: Mutex::default(),
+            traffic,
         }
     }
 
@@ -198,8 +202,9 @@ impl Limiter {
 
     /// Waits until a request may go, or says at once that it cannot before the deadline.
     pub async fn enter(&self, turn: &Turn, deadline: Instant) -> Result<Permit<'_>, Overload> {
+        let _waiting = self.traffic.wait();
         let _turn = turn.0.lock().await;
-        let mut start = self.schedule().reserve(&self.limits, deadline)?;
+        let mut start = self.reserve(deadline)?;
         loop {
             if start > Instant::now() {
                 tokio::time::sleep_until(start).await;
@@ -216,9 +221,14 @@ impl Limiter {
                         _slot: slot,
                     });
                 }
-                Some(_) => start = self.schedule().reserve(&self.limits, deadline)?,
+                Some(_) => start = self.reserve(deadline)?,
             }
         }
+    }
+
+    fn reserve(&self, deadline: Instant) -> Result<Instant, Overload> {
+        let start = self.schedule().reserve(&self.limits, deadline);
+        start.inspect_err(|_| self.traffic.refused())
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
@@ -234,6 +244,7 @@ impl Permit<'_> {
 
     /// The server asks for a pause, and may say how long.
     pub fn throttled(self, retry_after: Option<Duration>) {
+        self.limiter.traffic.throttled();
         self.limiter.schedule().pause(self.since, retry_after);
     }
 }
@@ -327,7 +338,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn vault() -> Limiter {
-        Limiter::new(Limits::of_vault(200))
+        Limiter::new(Limits::of_vault(200), Arc::default())
     }
 
     fn minute() -> Instant {
@@ -358,7 +369,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn imds_is_asked_20_times_in_any_second() {
-        let imds = Limiter::new(Limits::of_imds());
+        let imds = Limiter::new(Limits::of_imds(), Arc::default());
         let starts = starts(&imds, 100).await;
         assert_eq!(starts.iter().filter(|start| start.is_zero()).count(), 5);
         for (first, start) in starts.iter().enumerate() {
@@ -393,7 +404,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn mounts_take_turns() {
-        let limiter = Limiter::new(Limits::of_vault(1));
+        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
         let (large, small) = (Turn::default(), Turn::default());
         let order = Mutex::new(Vec::new());
         let request = |turn, name| {

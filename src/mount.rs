@@ -21,6 +21,7 @@ use crate::cloud::VaultName;
 use crate::excerpt::causes;
 use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
+use crate::metrics::OutageMetrics;
 use crate::mount::source::{FromVault, Source};
 use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
@@ -36,6 +37,7 @@ pub struct Provider {
     vaults: Vaults,
     values: Option<Values>,
     memory: Option<Memory>,
+    metrics: OutageMetrics,
 }
 
 /// One file of the answer.
@@ -139,11 +141,17 @@ pub enum ObjectProblem {
 impl Provider {
     /// A provider that has talked to nobody yet. What vaults gave is kept, to be given again, where
     /// `values` is something, and for outages where `memory` is.
-    pub fn new(vaults: Vaults, values: Option<Values>, memory: Option<Memory>) -> Self {
+    pub fn new(
+        vaults: Vaults,
+        values: Option<Values>,
+        memory: Option<Memory>,
+        metrics: OutageMetrics,
+    ) -> Self {
         Self {
             vaults,
             values,
             memory,
+            metrics,
         }
     }
 
@@ -179,6 +187,7 @@ impl Provider {
             let failover = other.as_str();
             match self.mount_from(plan, other, deadline).await {
                 Ok(files) => {
+                    self.metrics.failover.inc();
                     let causes = causes(&*error);
                     tracing::warn!(vault, failover, causes, "served by the failover vault");
                     return Ok(files);
@@ -190,6 +199,7 @@ impl Provider {
             }
         }
         if let Some((files, age)) = self.recollect(plan).await {
+            self.metrics.memory.inc();
             let (seconds, causes) = (age.as_secs(), causes(&*error));
             tracing::warn!(vault, seconds, causes, "served what was there so long ago");
             return Ok(files);

@@ -92,6 +92,7 @@ pub fn wait_before(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::future::ready;
+    use std::sync::Arc;
 
     use super::*;
     use crate::limiter::Limits;
@@ -112,7 +113,7 @@ mod tests {
 
     async fn attempts(deadline: Duration, again: Again) -> (u32, Duration, bool) {
         let start = Instant::now();
-        let limiter = Limiter::new(Limits::of_vault(1));
+        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
         let mut count = 0;
         let result: Result<(), Failure> =
             retry(&limiter, &Turn::default(), start + deadline, || {
@@ -151,7 +152,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn success_ends_it() {
-        let limiter = Limiter::new(Limits::of_vault(1));
+        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
         let mut count = 0;
         let deadline = Instant::now() + Duration::from_secs(60);
         let result = retry(&limiter, &Turn::default(), deadline, || {

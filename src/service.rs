@@ -19,6 +19,7 @@ use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
     File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
+use crate::metrics::Metrics;
 use crate::mount::{MountedFile, Provider};
 use crate::parameters::Parameters;
 use crate::plan::{Conventions, Plan};
@@ -48,6 +49,8 @@ pub struct Service {
     pub conventions: Conventions,
     /// Cancelled when mounts that are still under way must be answered now, since the process ends.
     pub closing: CancellationToken,
+    /// Where mounts are counted.
+    pub metrics: Metrics,
     /// Most time for one mount.
     pub mount_timeout: Duration,
     /// Most bytes of all files of one mount.
@@ -107,6 +110,7 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
+        let mounting = self.metrics.mount();
         let start = Instant::now();
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
@@ -125,11 +129,13 @@ impl CsiDriverProvider for Service {
         let milliseconds = start.elapsed().as_millis();
         match result {
             Ok(files) => {
+                mounting.succeeded();
                 tracing::info!(pod, objects = files.len(), milliseconds, "mounted");
                 Ok(Response::new(answer(files)))
             }
             Err(error) => {
                 let explanation = Explanation::of(&error);
+                mounting.failed(explanation.reason);
                 tracing::warn!(
                     target: FAILED_MOUNTS,
                     pod,

@@ -127,6 +127,9 @@ pub struct ServeSettings {
     /// The health check over HTTP.
     #[command(flatten)]
     pub healthz: HealthzSettings,
+    /// The metrics.
+    #[command(flatten)]
+    pub prometheus: PrometheusSettings,
     /// Logs.
     #[command(flatten)]
     pub logs: LogSettings,
@@ -174,6 +177,20 @@ pub struct HealthzSettings {
         value_parser = duration
     )]
     pub healthz_timeout: Duration,
+}
+
+/// Flags of the metrics.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Metrics")]
+pub struct PrometheusSettings {
+    /// Port of the metrics for Prometheus, at /metrics; 0 for none
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "PROVIDER_AZURE_RS_PROMETHEUS_PORT",
+        default_value_t = 8898
+    )]
+    pub prometheus_port: u16,
 }
 
 /// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
@@ -821,6 +838,7 @@ mod tests {
             ["--provider-name", "a/b"],
             ["--healthz-port", "70000"],
             ["--healthz-path", "healthz"],
+            ["--prometheus-port", "many"],
             ["--token-proxy-url", "http://proxy"],
             ["--token-proxy-url", "https://user@proxy"],
             ["--token-proxy-url", "https://proxy/?query"],

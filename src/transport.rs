@@ -34,6 +34,7 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use url::{Position, Url};
 
+use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::transport::challenge::Challenges;
 use crate::transport::dial::{Dialer, Progress, Tls, tls_name};
 use crate::transport::dns::Place;
@@ -75,7 +76,9 @@ struct Shared {
     imds: Arc<Route>,
     /// By scheme, host and port.
     servers: Mutex<LruCache<String, Arc<Origin>>>,
+    servers_metrics: CacheMetrics,
     challenges: Challenges,
+    metrics: Metrics,
 }
 
 /// Why there is no HTTP client.
@@ -95,16 +98,20 @@ pub enum TransportSetupError {
 impl Transport {
     /// The transport with the system's trusted certificates, those that `SSL_CERT_FILE` and
     /// `SSL_CERT_DIR` name, and the operator's.
-    pub fn new(settings: &TransportSettings) -> Result<Self, TransportSetupError> {
+    pub fn new(
+        settings: &TransportSettings,
+        metrics: &Metrics,
+    ) -> Result<Self, TransportSetupError> {
         let trust = Trust::usual(settings.ca_file.as_deref())?;
         let tls = Arc::new(trust.tls());
         // Never by a proxy: IMDS answers for the machine that asks.
         let usual_imds = Url::parse(IMDS).map_err(|_| TransportSetupError::Name(IMDS.into()))?;
         let imds = settings.imds_endpoint.as_ref().unwrap_or(&usual_imds);
         let dialer = dialer(imds, &tls, None)?;
+        let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds));
         let imds = Route {
             below: imds.path().to_owned(),
-            ..Route::to(Arc::new(Origin::new(dialer)))
+            ..Route::to(Arc::new(origin))
         };
         Ok(Self(Arc::new(Shared {
             proxies: Proxies::of_environment()?,
@@ -112,7 +119,9 @@ impl Transport {
             tls,
             imds: Arc::new(imds),
             servers: Mutex::new(LruCache::new(MAX_SERVERS)),
-            challenges: Challenges::default(),
+            servers_metrics: metrics.cache(Cache::Servers, MAX_SERVERS.get()),
+            challenges: Challenges::new(metrics),
+            metrics: metrics.clone(),
         })))
     }
 
@@ -128,7 +137,7 @@ impl Transport {
         resource: Option<&str>,
         tokens: Arc<dyn TokenHolder>,
     ) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = self.origin(&format!("https://{host}"))?;
+        let origin = self.origin(&format!("https://{host}"), AzureService::Vault)?;
         Ok(Arc::new(Route {
             only_host: Some(host.to_owned()),
             challenge: Some(self.0.challenges.of(host, resource)),
@@ -139,7 +148,8 @@ impl Transport {
 
     /// The way to Entra ID, at this URL.
     pub fn to_entra(&self, authority: &str) -> Result<Arc<Route>, TransportSetupError> {
-        Ok(Arc::new(Route::to(self.origin(authority)?)))
+        let origin = self.origin(authority, AzureService::Entra)?;
+        Ok(Arc::new(Route::to(origin)))
     }
 
     /// The way to IMDS.
@@ -148,7 +158,7 @@ impl Transport {
     }
 
     /// The server at this URL, the same for as long as it is in use.
-    fn origin(&self, url: &str) -> Result<Arc<Origin>, TransportSetupError> {
+    fn origin(&self, url: &str, service: AzureService) -> Result<Arc<Origin>, TransportSetupError> {
         let mut servers = self
             .0
             .servers
@@ -160,8 +170,10 @@ impl Transport {
         let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
         let proxies = Some((&self.0.proxies, &self.0.trust));
         let dialer = dialer(&parsed, &self.0.tls, proxies)?;
-        let origin = Arc::new(Origin::new(dialer));
+        let traffic = self.0.metrics.traffic(service);
+        let origin = Arc::new(Origin::new(dialer, traffic));
         servers.put(url.to_owned(), Arc::clone(&origin));
+        self.0.servers_metrics.added(servers.len());
         Ok(origin)
     }
 }

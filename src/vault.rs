@@ -19,6 +19,7 @@ use crate::cloud::VaultName;
 use crate::credential::token_proxy::TokenProxy;
 use crate::credential::{Credentials, IdentityKey, TokenError, TokenService};
 use crate::limiter::{Limiter, Limits, Overload};
+use crate::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
@@ -38,6 +39,7 @@ pub struct Vaults {
     credentials: Credentials,
     max_concurrent_requests: usize,
     open: Mutex<LruCache<Arc<Owner>, Arc<Vault>>>,
+    open_metrics: CacheMetrics,
     /// By host, since a vault's limits are everyone's.
     limiters: Mutex<LruCache<String, Arc<Limiter>>>,
 }
@@ -184,12 +186,14 @@ impl Vaults {
         transport: Transport,
         token_proxy: TokenProxy,
         max_concurrent_requests: usize,
+        metrics: &Metrics,
     ) -> Self {
         Self {
-            credentials: Credentials::new(transport.clone(), token_proxy),
+            credentials: Credentials::new(transport.clone(), token_proxy, metrics),
             transport,
             max_concurrent_requests,
             open: Mutex::new(LruCache::new(MAX_VAULTS)),
+            open_metrics: metrics.cache(Cache::Vaults, MAX_VAULTS.get()),
             limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
         }
     }
@@ -210,6 +214,7 @@ impl Vaults {
         }
         let vault = Arc::new(self.connect(plan, Arc::clone(&owner))?);
         open.put(owner, Arc::clone(&vault));
+        self.open_metrics.added(open.len());
         Ok(vault)
     }
 
@@ -226,14 +231,15 @@ impl Vaults {
         let route = route.map_err(|error| VaultError::Client {
             problem: error.to_string(),
         })?;
-        let limiter = self.limiter_of(&owner.0);
+        let limiter = self.limiter_of(&owner.0, route.traffic());
         Ok(Vault::new(owner, credential, route, limiter))
     }
 
-    fn limiter_of(&self, host: &str) -> Arc<Limiter> {
+    fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
         let limits = Limits::of_vault(self.max_concurrent_requests);
         let mut limiters = lock(&self.limiters);
-        let limiter = limiters.get_or_insert(host.to_owned(), || Arc::new(Limiter::new(limits)));
+        let new = || Arc::new(Limiter::new(limits, Arc::clone(traffic)));
+        let limiter = limiters.get_or_insert(host.to_owned(), new);
         Arc::clone(limiter)
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use lru::LruCache;
 use tokio::time::Instant;
 
+use crate::metrics::ValueMetrics;
+
 /// How often at most, and at least, what has ended is looked for.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -21,6 +23,7 @@ pub trait Weight {
 /// Values by key. Clones share everything.
 pub struct Store<K, V> {
     max_bytes: usize,
+    metrics: Option<ValueMetrics>,
     entries: Arc<Mutex<Entries<K, V>>>,
 }
 
@@ -28,6 +31,7 @@ impl<K, V> Clone for Store<K, V> {
     fn clone(&self) -> Self {
         Self {
             max_bytes: self.max_bytes,
+            metrics: self.metrics.clone(),
             entries: Arc::clone(&self.entries),
         }
     }
@@ -52,8 +56,8 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Weight + Send + Sync + 'static,
 {
-    /// An empty store.
-    pub fn new(max_bytes: usize) -> Self {
+    /// An empty store, which may be counted.
+    pub fn new(max_bytes: usize, metrics: Option<ValueMetrics>) -> Self {
         let entries = Entries {
             kept: LruCache::unbounded(),
             bytes: 0,
@@ -61,6 +65,7 @@ where
         };
         Self {
             max_bytes,
+            metrics,
             entries: Arc::new(Mutex::new(entries)),
         }
     }
@@ -68,8 +73,15 @@ where
     /// The value, if it has not ended, and since when it is kept.
     pub fn get(&self, key: &K) -> Option<(Arc<V>, Instant)> {
         let mut entries = self.lock();
-        let kept = entries.kept.get(key)?;
-        (Instant::now() < kept.end).then(|| (Arc::clone(&kept.value), kept.since))
+        let kept = entries.kept.get(key);
+        let found = kept.filter(|kept| Instant::now() < kept.end);
+        if let Some(metrics) = &self.metrics {
+            match found {
+                Some(_) => metrics.hit(),
+                None => metrics.miss(),
+            }
+        }
+        found.map(|kept| (Arc::clone(&kept.value), kept.since))
     }
 
     /// Keeps a value until its end, in place of an earlier one. What is too large for the store is not kept.
@@ -93,11 +105,18 @@ where
             && let Some((_, oldest)) = entries.kept.pop_lru()
         {
             entries.bytes -= oldest.bytes;
+            if let Some(metrics) = &self.metrics {
+                metrics.evicted(1);
+            }
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.size(entries.kept.len(), entries.bytes);
         }
         if !entries.sweeping {
             entries.sweeping = true;
             let pause = ((end - since) / 4).clamp(SWEEP.0, SWEEP.1);
-            tokio::spawn(sweep(Arc::downgrade(&self.entries), pause));
+            let metrics = self.metrics.clone();
+            tokio::spawn(sweep(Arc::downgrade(&self.entries), pause, metrics));
         }
     }
 
@@ -107,7 +126,11 @@ where
 }
 
 /// Drops what has ended, until there is nothing left.
-async fn sweep<K: Clone + Eq + Hash, V>(entries: Weak<Mutex<Entries<K, V>>>, pause: Duration) {
+async fn sweep<K: Clone + Eq + Hash, V>(
+    entries: Weak<Mutex<Entries<K, V>>>,
+    pause: Duration,
+    metrics: Option<ValueMetrics>,
+) {
     loop {
         tokio::time::sleep(pause).await;
         let Some(entries) = entries.upgrade() else {
@@ -125,6 +148,9 @@ async fn sweep<K: Clone + Eq + Hash, V>(entries: Weak<Mutex<Entries<K, V>>>, pau
             if let Some(kept) = entries.kept.pop(&key) {
                 entries.bytes -= kept.bytes;
             }
+        }
+        if let Some(metrics) = &metrics {
+            metrics.size(entries.kept.len(), entries.bytes);
         }
         if entries.kept.is_empty() {
             entries.sweeping = false;
@@ -157,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_are_bounded_and_what_was_used_longest_ago_goes_first() {
-        let store = Store::new(10);
+        let store = Store::new(10, None);
         put(&store, "a", "12345");
         put(&store, "b", "12345");
         assert!(store.get(&"a").is_some());
@@ -171,7 +197,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_has_ended_is_dropped_though_nobody_asks() {
-        let store = Store::new(100);
+        let store = Store::new(100, None);
         put(&store, "a", "one");
         let value = Arc::downgrade(&store.get(&"a").unwrap().0);
         tokio::time::sleep(SECOND * 3 / 2).await;

@@ -16,6 +16,7 @@ use crate::credential::token_proxy::TokenProxy;
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
+use crate::metrics::{AzureService, Metrics};
 use crate::mount::Provider;
 use crate::service::Service;
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
@@ -67,21 +68,35 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let socket = Socket::bind(&path)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
     let _healthz = settings.healthz.start(&path);
+    let _metrics = settings.prometheus.start(service.metrics.clone());
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
 /// The driver's service, ready to be served.
 pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
-    let transport = Transport::new(&settings.transport())?;
-    let token_proxy = TokenProxy::new(settings.identity_binding.token_proxy(), &transport);
-    let vaults = Vaults::new(transport, token_proxy, settings.max_concurrent_requests);
-    let values = settings.cache.values()?.map(Values::new);
+    let metrics = Metrics::default();
+    let transport = Transport::new(&settings.transport(), &metrics)?;
+    let token_proxy = TokenProxy::new(
+        settings.identity_binding.token_proxy(),
+        &transport,
+        metrics.traffic(AzureService::TokenProxy),
+    );
+    let max_requests = settings.max_concurrent_requests;
+    let vaults = Vaults::new(transport, token_proxy, max_requests, &metrics);
+    let values = settings.cache.values()?;
+    let values = values.map(|settings| Values::new(settings, &metrics));
     let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(vaults, values, memory)),
+        provider: Arc::new(Provider::new(
+            vaults,
+            values,
+            memory,
+            metrics.outages().clone(),
+        )),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         closing: CancellationToken::new(),
+        metrics,
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })

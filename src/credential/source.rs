@@ -21,6 +21,7 @@ use crate::credential::token_proxy::{TokenProxy, TokenProxyError};
 use crate::credential::{TOKEN_TIMEOUT, TokenError, TokenService};
 use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::{Limiter, Limits, Turn};
+use crate::metrics::Traffic;
 use crate::parameters::TenantId;
 use crate::retry::retry;
 use crate::sensitive::Sensitive;
@@ -42,6 +43,15 @@ enum Service {
     TokenProxy(Arc<TokenProxy>),
 }
 
+impl Service {
+    fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(match self {
+            Self::Entra(route) | Self::Imds(route) => route.traffic(),
+            Self::TokenProxy(proxy) => proxy.traffic(),
+        })
+    }
+}
+
 impl Source {
     /// The source for an identity. Sends nothing yet.
     pub(super) fn new(
@@ -52,12 +62,6 @@ impl Source {
         token_proxy: &Arc<TokenProxy>,
         imds_limiter: &Arc<Limiter>,
     ) -> Result<Self, TokenError> {
-        let limiter = match identity {
-            // The machine's, whichever identity asks.
-            Identity::Managed(_) => Arc::clone(imds_limiter),
-            // What one identity is refused for is no reason for others to wait.
-            _ => Arc::new(Limiter::new(Limits::of_identity())),
-        };
         let service = match identity {
             Identity::Workload { .. } | Identity::ServicePrincipal { .. } => {
                 let route = transport.to_entra(cloud.authority());
@@ -67,6 +71,12 @@ impl Source {
             }
             Identity::Binding { .. } => Service::TokenProxy(Arc::clone(token_proxy)),
             Identity::Managed(_) => Service::Imds(transport.to_imds()),
+        };
+        let limiter = match identity {
+            // The machine's, whichever identity asks.
+            Identity::Managed(_) => Arc::clone(imds_limiter),
+            // What one identity is refused for is no reason for others to wait.
+            _ => Arc::new(Limiter::new(Limits::of_identity(), service.traffic())),
         };
         let source = Self {
             identity: identity.clone(),

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::excerpt::{causes, one_line};
+use crate::metrics::Traffic;
 use crate::transport::{Peer, Phase, Route, Transport, TransportError, Trust, client_options};
 
 /// The API server's name in every cluster. It is the token proxy's host too, unless the operator says
@@ -93,6 +94,7 @@ pub struct TokenProxy {
     /// Locked for as long as the API server is asked, so that one caller asks for all.
     server_name: Mutex<Discovery>,
     client: StdMutex<Option<Client>>,
+    traffic: Arc<Traffic>,
 }
 
 /// What is known of the token proxy's name.
@@ -113,7 +115,7 @@ struct Client {
 
 impl TokenProxy {
     /// A token proxy that nobody has talked to yet.
-    pub fn new(settings: TokenProxySettings, transport: &Transport) -> Self {
+    pub fn new(settings: TokenProxySettings, transport: &Transport, traffic: Arc<Traffic>) -> Self {
         let server_name = match &settings.server_name {
             Some(name) => Discovery::Known(name.clone()),
             None => Discovery::Unknown,
@@ -122,6 +124,7 @@ impl TokenProxy {
             usual: transport.trust().clone(),
             server_name: Mutex::new(server_name),
             client: StdMutex::new(None),
+            traffic,
             settings,
         }
     }
@@ -130,6 +133,11 @@ impl TokenProxy {
     pub fn client_options(self: &Arc<Self>) -> ClientOptions {
         let client: Arc<dyn HttpClient> = Arc::<Self>::clone(self);
         client_options(client)
+    }
+
+    /// Where what it is asked is counted.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// What goes on while it is connected to.
@@ -159,7 +167,7 @@ impl TokenProxy {
             tls_name: self.server_name(&trust).await?,
         };
         let route = peer
-            .route(&trust)
+            .route(&trust, Arc::clone(&self.traffic))
             .map_err(|error| TokenProxyError::Client {
                 problem: causes(&error),
             })?;
@@ -278,6 +286,7 @@ impl HttpClient for TokenProxy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
     use crate::transport::TransportSettings;
 
     /// A token proxy beside an API server on this port of loopback.
@@ -289,8 +298,9 @@ mod tests {
             api_server_address: Some(IpAddr::from([127, 0, 0, 1])),
             api_server_port: port,
         };
-        let transport = Transport::new(&TransportSettings::default()).unwrap();
-        TokenProxy::new(settings, &transport)
+        let metrics = Metrics::default();
+        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
+        TokenProxy::new(settings, &transport, Arc::default())
     }
 
     #[tokio::test]

@@ -1,20 +1,21 @@
 //! The Go provider's command line, so that its DaemonSet's `args` work as they are.
 //!
 //! Go's flags have one hyphen or two, and a boolean takes its value only behind `=`. Flags that do the
-//! same here have the same names; those that mean nothing here (of its logger, its profiler and its
-//! metrics) are taken out, and named in one warning.
+//! same here have the same names; those that mean nothing here (of its logger and its profiler, and which
+//! kind of metrics there are) are taken out, and named in one warning.
 //!
 //! Source: `cmd/main.go` of the Go provider v1.8.2, klog v2.130's `InitFlags`, and Go's package `flag`.
 
 use std::ffi::OsString;
 
 /// Flags that do the same here. Those with a value of true or false are in [`BOOLEANS`] too.
-const SAME: [&str; 11] = [
+const SAME: [&str; 12] = [
     "endpoint",
     "log-format-json",
     "healthz-port",
     "healthz-path",
     "healthz-timeout",
+    "prometheus-port",
     "construct-pem-chain",
     "write-cert-and-key-in-separate-files",
     "cloud-name",
@@ -24,12 +25,11 @@ const SAME: [&str; 11] = [
 ];
 
 /// Flags that mean nothing here.
-const MEANINGLESS: [&str; 17] = [
+const MEANINGLESS: [&str; 16] = [
     "custom-user-agent",
     "enable-pprof",
     "pprof-port",
     "metrics-backend",
-    "prometheus-port",
     "add_dir_header",
     "alsologtostderr",
     "log_backtrace_at",
@@ -174,6 +174,10 @@ mod tests {
                 vec!["--construct-pem-chain=false"],
             ),
             (vec!["-log-format-json"], vec!["--log-format-json"]),
+            (
+                vec!["-prometheus-port", "9090"],
+                vec!["--prometheus-port", "9090"],
+            ),
             (vec!["-version=true"], vec!["--version"]),
             (
                 vec!["--sni-name=", "--token-proxy-url=https://p"],
@@ -199,8 +203,8 @@ mod tests {
     #[test]
     fn what_means_nothing_here_is_taken_out_with_its_value() {
         let given = [
-            "--prometheus-port",
-            "8898",
+            "--pprof-port",
+            "6060",
             "-logtostderr",
             "-alsologtostderr=false",
             "--endpoint=unix:///a",
@@ -216,7 +220,7 @@ mod tests {
         assert_eq!(
             ignored,
             [
-                "--prometheus-port",
+                "--pprof-port",
                 "--logtostderr",
                 "--alsologtostderr",
                 "--metrics-backend",

@@ -16,6 +16,7 @@ use lru::LruCache;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::metrics::{Cache, CacheMetrics, Metrics};
 use crate::transport::TransportError;
 use crate::transport::origin::{Answer, Origin};
 use crate::transport::route::refusal;
@@ -25,26 +26,34 @@ const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
 /// The challenges of all vaults, by host.
 #[derive(Debug)]
-pub(super) struct Challenges(Mutex<LruCache<String, Arc<Challenge>>>);
-
-impl Default for Challenges {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(MAX_VAULTS)))
-    }
+pub(super) struct Challenges {
+    kept: Mutex<LruCache<String, Arc<Challenge>>>,
+    metrics: CacheMetrics,
 }
 
 impl Challenges {
+    /// None yet.
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self {
+            kept: Mutex::new(LruCache::new(MAX_VAULTS)),
+            metrics: metrics.cache(Cache::Challenges, MAX_VAULTS.get()),
+        }
+    }
+
     /// The challenge of the vault at this host, known or not. `resource` is what its tokens are for, where
     /// that is known, such as `https://vault.azure.net`.
     pub(super) fn of(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let challenge = || {
-            Arc::new(Challenge {
-                host: host.to_owned(),
-                known: OnceCell::new_with(resource.map(Known::of_resource)),
-            })
-        };
-        Arc::clone(kept.get_or_insert_mut(host.to_owned(), challenge))
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(challenge) = kept.get(host) {
+            return Arc::clone(challenge);
+        }
+        let challenge = Arc::new(Challenge {
+            host: host.to_owned(),
+            known: OnceCell::new_with(resource.map(Known::of_resource)),
+        });
+        kept.put(host.to_owned(), Arc::clone(&challenge));
+        self.metrics.added(kept.len());
+        challenge
     }
 }
 

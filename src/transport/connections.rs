@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::limiter::MAX_CONNECTIONS;
+use crate::metrics::Traffic;
 use crate::transport::TransportError;
 use crate::transport::dial::{Dialed, Dialer};
 
@@ -44,6 +45,7 @@ pub(super) struct Connections {
     door: tokio::sync::Mutex<()>,
     /// One for each HTTP/1.1 connection that is in use.
     slots: Arc<Semaphore>,
+    traffic: Arc<Traffic>,
 }
 
 /// A connection for one request.
@@ -111,17 +113,17 @@ struct Idle {
     since: Instant,
 }
 
-impl Default for Connections {
-    fn default() -> Self {
+impl Connections {
+    /// None yet.
+    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
         Self {
             known: Mutex::default(),
             door: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            traffic,
         }
     }
-}
 
-impl Connections {
     /// A connection for one request, made now if there is none. Whoever waits for another's attempt to
     /// make one shares its failure.
     pub(super) async fn lease(&self, dialer: &Dialer) -> Result<Lease, TransportError> {
@@ -189,6 +191,9 @@ impl Connections {
                 .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
             Err(failure) => Err(failure),
         };
+        if opened.is_ok() {
+            self.traffic.connected();
+        }
         self.known().note(&opened);
         opened
     }

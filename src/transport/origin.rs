@@ -1,14 +1,17 @@
 //! [`Origin`], one server that requests are sent to, whatever asks it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
+use crate::metrics::Traffic;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, TransportError};
@@ -25,6 +28,7 @@ const MAX_CONNECTIONS: usize = 4;
 pub(super) struct Origin {
     dialer: Dialer,
     connections: Connections,
+    traffic: Arc<Traffic>,
 }
 
 /// A whole answer.
@@ -40,16 +44,22 @@ pub(super) struct Answer {
 
 impl Origin {
     /// A server that nobody has talked to yet.
-    pub(super) fn new(dialer: Dialer) -> Self {
+    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>) -> Self {
         Self {
             dialer,
-            connections: Connections::default(),
+            connections: Connections::new(Arc::clone(&traffic)),
+            traffic,
         }
     }
 
     /// What messages call it.
     pub(super) fn shown(&self) -> &str {
         &self.dialer.shown
+    }
+
+    /// Where what it is asked is counted.
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// What goes on while a connection to it is made.
@@ -70,8 +80,19 @@ impl Origin {
         }
     }
 
-    /// Sends a request and reads the answer.
-    pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Answer, TransportError> {
+    /// Sends a request, reads the answer, and counts it. Not `async` itself, which would keep room for the
+    /// request a second time.
+    pub(super) fn exchange(
+        &self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Answer, TransportError>> {
+        self.send(request).inspect(|result| match result {
+            Ok(answer) => self.traffic.answered(answer.status),
+            Err(_) => self.traffic.failed(),
+        })
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
         let mut request = Some(request);
         for _ in 0..MAX_CONNECTIONS {
             let lease = self.connections.lease(&self.dialer).await?;

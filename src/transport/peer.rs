@@ -8,6 +8,7 @@ use hyper::http::uri::Authority;
 use rustls::pki_types::{CertificateDer, ServerName};
 use url::{Position, Url};
 
+use crate::metrics::Traffic;
 use crate::transport::dial::{Dialer, Progress, Tls};
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
@@ -26,9 +27,13 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The way for requests that are meant for others.
-    pub fn route(&self, trust: &Trust) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = Origin::new(self.dialer(trust)?);
+    /// The way for requests that are meant for others, counted there.
+    pub fn route(
+        &self,
+        trust: &Trust,
+        traffic: Arc<Traffic>,
+    ) -> Result<Arc<Route>, TransportSetupError> {
+        let origin = Origin::new(self.dialer(trust)?, traffic);
         Ok(Arc::new(Route {
             below: self.url.path().to_owned(),
             ..Route::to(Arc::new(origin))

@@ -23,6 +23,7 @@ use hyper::Method;
 use hyper::header::RETRY_AFTER;
 use url::Url;
 
+use crate::metrics::Traffic;
 use crate::transport::challenge::Challenge;
 use crate::transport::origin::{Answer, Origin};
 use crate::transport::{Phase, Refusal, TransportError};
@@ -64,6 +65,11 @@ impl Route {
     pub fn client_options(self: &Arc<Self>) -> ClientOptions {
         let client: Arc<dyn HttpClient> = Arc::<Self>::clone(self);
         client_options(client)
+    }
+
+    /// Where what is sent this way is counted.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        self.origin.traffic()
     }
 
     /// What goes on while a connection to the server is made.

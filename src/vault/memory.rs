@@ -107,7 +107,7 @@ impl Memory {
     pub fn new(settings: MemorySettings) -> Self {
         Self {
             max_age: settings.max_age,
-            kept: Store::new(settings.max_bytes),
+            kept: Store::new(settings.max_bytes, None),
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::cache::Cache;
 use crate::cache::store::Weight;
 use crate::credential::IdentityKey;
+use crate::metrics::Metrics;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::vault::{Contents, VaultError, VaultObject};
 
@@ -105,9 +106,10 @@ pub struct ValueKey {
 
 impl Values {
     /// None yet.
-    pub fn new(settings: ValueSettings) -> Self {
+    pub fn new(settings: ValueSettings, metrics: &Metrics) -> Self {
+        let metrics = metrics.values(settings.max_bytes);
         Self {
-            objects: Cache::new(settings.max_bytes),
+            objects: Cache::new(settings.max_bytes, Some(metrics)),
             settings,
         }
     }

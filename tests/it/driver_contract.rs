@@ -8,6 +8,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::Node;
+use crate::support::http::{free_port, get, get_once_served};
 use crate::support::provider::connect;
 
 #[tokio::test]
@@ -58,36 +59,12 @@ async fn the_socket_is_for_its_owner_only() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// A plain HTTP/1.1 request; the status line of the answer.
-async fn get(port: u16, path: &str) -> std::io::Result<String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-    stream
-        .write_all(
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
-        .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
 #[tokio::test]
 async fn a_liveness_probe_is_answered_while_the_socket_is() {
-    // A port that is free now; nobody else on this machine is likely to take it in a moment.
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let number = port.to_string();
     let node = Node::start_with(&["--healthz-port", &number, "--healthz-path", "/healthz"]).await;
-    let mut answer = get(port, "/healthz").await;
-    while answer.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        answer = get(port, "/healthz").await;
-    }
-    let answer = answer.unwrap();
+    let answer = get_once_served(port, "/healthz").await;
     assert!(
         answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"),
         "{answer}"

@@ -66,6 +66,7 @@ async fn a_second_provider_takes_the_socket_over() {
     second
         .arg("--endpoint")
         .arg(node.provider.socket())
+        .args(["--healthz-port=0", "--prometheus-port=0"])
         .kill_on_drop(true);
     let _second = second.spawn().unwrap();
     // The first keeps its caller until it is told to stop, and does not take the second's file along.
@@ -192,7 +193,8 @@ async fn the_go_providers_arguments_work_as_they_are() {
         "0",
         "--healthz-path=/healthz",
         "--healthz-timeout=5s",
-        "--prometheus-port=8898",
+        "-prometheus-port",
+        "0",
         "--metrics-backend=Prometheus",
         "--enable-pprof=false",
         "-pprof-port",
@@ -212,7 +214,6 @@ async fn the_go_providers_arguments_work_as_they_are() {
         .unwrap();
     for flag in [
         "--logtostderr",
-        "--prometheus-port",
         "--metrics-backend",
         "--enable-pprof",
         "--pprof-port",
@@ -246,7 +247,7 @@ async fn an_empty_variable_counts_as_none() {
         .envs(variables.iter().map(|name| (*name, "")))
         .kill_on_drop(true);
     let _provider = provider
-        .arg("--healthz-port=0")
+        .args(["--healthz-port=0", "--prometheus-port=0"])
         .arg("--endpoint")
         .arg(&socket)
         .spawn()

@@ -16,6 +16,7 @@ mod identities;
 mod identity_binding;
 mod lifecycle;
 mod limits;
+mod metrics;
 mod mount_command;
 mod objects;
 mod outage;

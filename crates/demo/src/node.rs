@@ -218,12 +218,14 @@ impl Node {
     }
 
     fn serve_arguments(&self) -> Vec<String> {
-        // Without the health check over HTTP, whose port may be taken here.
+        // Without the health check over HTTP and the metrics, whose ports may be taken here.
         [
             "serve",
             "--endpoint",
             &self.endpoint(),
             "--healthz-port",
+            "0",
+            "--prometheus-port",
             "0",
         ]
         .map(str::to_owned)

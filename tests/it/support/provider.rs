@@ -27,8 +27,7 @@ pub struct Provider {
 impl Provider {
     /// Starts one that trusts other certificates than Azure's.
     pub async fn start_trusting(azure: &Emulator, certificates: &str) -> Self {
-        let flags = ["--healthz-port", "0"];
-        Self::start_by(azure, &flags, |command, folder| {
+        Self::start_by(azure, &[], |command, folder| {
             let file = folder.join("others.pem");
             fs::write(&file, certificates).unwrap();
             command.env("SSL_CERT_FILE", file);
@@ -64,8 +63,10 @@ impl Provider {
             .arg(format!("unix://{}", socket.display()))
             .args(flags);
         // A fixed port is nothing for tests that run side by side.
-        if !flags.contains(&"--healthz-port") {
-            command.args(["--healthz-port", "0"]);
+        for port in ["--healthz-port", "--prometheus-port"] {
+            if !flags.iter().any(|flag| flag.starts_with(port)) {
+                command.args([port, "0"]);
+            }
         }
         change(&mut command, folder.path());
         let process = command

@@ -1,0 +1,133 @@
+//! [`Mounting`], one mount being counted: [`crate::service`] begins it and says how it ends.
+
+use std::time::Instant;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tonic::Code;
+
+use crate::metrics::Labels;
+use crate::status::Reason;
+
+/// What a mount's time is compared with, in seconds: from one whose connections and tokens are there to the
+/// kubelet's two minutes.
+const BUCKETS: [f64; 13] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
+
+/// All mounts.
+#[derive(Debug)]
+pub(super) struct Mounts {
+    ended: Family<Labels<2>, Counter>,
+    duration: Histogram,
+}
+
+impl Mounts {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let mounts = Self {
+            ended: Family::default(),
+            duration: Histogram::new(BUCKETS),
+        };
+        registry.register(
+            "mounts",
+            "Mounts by gRPC code and reason code",
+            mounts.ended.clone(),
+        );
+        registry.register(
+            "mount_duration_seconds",
+            "Time from a mount's call to its answer",
+            mounts.duration.clone(),
+        );
+        mounts
+    }
+
+    pub(super) fn begin(&self) -> Mounting<'_> {
+        Mounting {
+            mounts: self,
+            start: Instant::now(),
+            // Unless somebody says otherwise before this is dropped: the caller goes away.
+            outcome: (Code::Cancelled, ""),
+        }
+    }
+}
+
+/// A mount under way.
+#[derive(Debug)]
+#[must_use]
+pub struct Mounting<'a> {
+    mounts: &'a Mounts,
+    start: Instant,
+    outcome: (Code, &'static str),
+}
+
+impl Mounting<'_> {
+    /// The files are there.
+    pub fn succeeded(mut self) {
+        self.outcome = (Code::Ok, "");
+    }
+
+    /// There are none.
+    pub fn failed(mut self, reason: Reason) {
+        self.outcome = (reason.code(), reason.as_str());
+    }
+}
+
+impl Drop for Mounting<'_> {
+    fn drop(&mut self) {
+        let (code, reason) = self.outcome;
+        let labels = [("code", spelling(code)), ("reason", reason)];
+        self.mounts.ended.get_or_create(&labels).inc();
+        self.mounts
+            .duration
+            .observe(self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// A code as Go spells it, and so `kubectl describe pod` and the driver's own metrics.
+fn spelling(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::Metrics;
+    use crate::status::Reason;
+
+    #[test]
+    fn a_mount_counts_once_however_it_ends() {
+        let metrics = Metrics::default();
+        metrics.mount().succeeded();
+        metrics.mount().succeeded();
+        metrics.mount().failed(Reason::KvThrottled);
+        drop(metrics.mount());
+        let page = metrics.page().unwrap();
+        for series in [
+            "mounts_total{code=\"OK\",reason=\"\"} 2\n",
+            "mounts_total{code=\"ResourceExhausted\",reason=\"KV_THROTTLED\"} 1\n",
+            "mounts_total{code=\"Canceled\",reason=\"\"} 1\n",
+            "mount_duration_seconds_count 4\n",
+        ] {
+            assert!(page.contains(series), "{series}{page}");
+        }
+    }
+}

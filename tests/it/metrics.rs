@@ -1,0 +1,276 @@
+//! What Prometheus gets to read, from a provider that has something to tell.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use azure_emulator::{
+    DEFAULT_TENANT, Effect, Emulator, IDENTITY_BINDING_AUDIENCE, Permissions, Settings,
+    TOKEN_EXCHANGE_AUDIENCE, Target,
+};
+use tonic::Code;
+
+use crate::support::class::Class;
+use crate::support::http::{free_port, get_once_served};
+use crate::support::{CLIENT_ID, Node, OBJECT_ID, TENANT, VAULT, expect_status};
+
+/// A node whose provider is scraped.
+struct Scraped {
+    node: Node,
+    port: u16,
+}
+
+impl Scraped {
+    async fn start() -> Self {
+        let azure = Emulator::start(Settings::default()).await.unwrap();
+        let port = free_port();
+        let proxy = azure.token_proxy_server_name().unwrap();
+        let flags = [
+            format!("--prometheus-port={port}"),
+            format!("--token-proxy-url={}", azure.token_proxy_url()),
+            format!("--sni-name={proxy}"),
+        ];
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let node = Node::start_beside(azure, &flags).await;
+        Self { node, port }
+    }
+
+    async fn page(&self) -> String {
+        let answer = get_once_served(self.port, "/metrics").await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        assert!(
+            head.to_lowercase()
+                .contains("content-type: application/openmetrics-text; version=1.0.0"),
+            "{head}"
+        );
+        body.to_owned()
+    }
+
+    async fn series(&self) -> Series {
+        Series::read(&self.page().await)
+    }
+}
+
+/// Values by name and labels, without the prefix of the names.
+#[derive(Debug, PartialEq)]
+struct Series(BTreeMap<String, f64>);
+
+impl Series {
+    fn read(page: &str) -> Self {
+        let page = page.strip_suffix("# EOF\n").expect("the page has an end");
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        Self(
+            lines
+                .map(|line| {
+                    let (name, value) = line.rsplit_once(' ').unwrap();
+                    let name = name.strip_prefix("provider_azure_rs_").unwrap_or(name);
+                    (name.to_owned(), value.parse().unwrap())
+                })
+                .collect(),
+        )
+    }
+
+    /// Zero where there is none: a series of mounts begins with the first of its kind.
+    fn value(&self, series: &str) -> f64 {
+        self.0.get(series).copied().unwrap_or_default()
+    }
+
+    /// Fails unless every series has this value.
+    fn expect(&self, expected: &[(&str, u32)]) {
+        for (series, value) in expected {
+            let found = self.value(series);
+            assert!(
+                (found - f64::from(*value)).abs() < 1e-9,
+                "{series} is {found}, not {value}: {self:#?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn mounts_and_requests_are_counted_by_what_came_of_them() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    scraped.series().await.expect(&[
+        ("mount_duration_seconds_count", 0),
+        ("requests_total{service=\"vault\",status=\"2xx\"}", 0),
+        ("connections_opened_total{service=\"vault\"}", 0),
+        ("cache_entries{cache=\"vaults\"}", 0),
+        ("cache_capacity{cache=\"vaults\"}", 2048),
+    ]);
+
+    node.vault.set_secret("S", "v");
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    let result = node.mount(&Class::of_secret("gone")).await;
+    expect_status(result, Code::NotFound, &["[KV_OBJECT_NOT_FOUND] "]);
+    node.azure
+        .faults()
+        .next(1, Target::vault(VAULT), Effect::throttle_for(1));
+    node.mount(&Class::of_secret("S")).await.unwrap();
+
+    let series = scraped.series().await;
+    series.expect(&[
+        ("mounts_total{code=\"OK\",reason=\"\"}", 3),
+        (
+            "mounts_total{code=\"NotFound\",reason=\"KV_OBJECT_NOT_FOUND\"}",
+            1,
+        ),
+        ("mount_duration_seconds_count", 4),
+        ("mount_duration_seconds_bucket{le=\"+Inf\"}", 4),
+        ("requests_total{service=\"vault\",status=\"2xx\"}", 3),
+        ("requests_total{service=\"vault\",status=\"404\"}", 1),
+        ("requests_total{service=\"vault\",status=\"429\"}", 1),
+        ("requests_total{service=\"vault\",status=\"error\"}", 0),
+        ("requests_total{service=\"imds\",status=\"2xx\"}", 1),
+        ("requests_total{service=\"entra\",status=\"2xx\"}", 0),
+        ("connections_opened_total{service=\"vault\"}", 1),
+        ("connections_opened_total{service=\"imds\"}", 1),
+        ("throttled_total{service=\"vault\"}", 1),
+        ("limiter_refusals_total{service=\"vault\"}", 0),
+        ("cache_entries{cache=\"credentials\"}", 1),
+        ("cache_entries{cache=\"vaults\"}", 1),
+        ("cache_entries{cache=\"challenges\"}", 1),
+        ("cache_entries{cache=\"servers\"}", 1),
+        ("cache_evictions_total{cache=\"vaults\"}", 0),
+    ]);
+    assert!(series.value("limiter_waits_total{service=\"vault\"}") >= 1.0);
+    let waited = series.value("limiter_wait_seconds_total{service=\"vault\"}");
+    assert!((1.0..10.0).contains(&waited), "{waited}");
+    let took = series.value("mount_duration_seconds_sum");
+    assert!(took >= waited, "{took}");
+    let memory = series.value("process_resident_memory_bytes");
+    assert!((1e6..1e9).contains(&memory), "{memory}");
+    let build = format!("build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    series.expect(&[(&build, 1)]);
+}
+
+#[tokio::test]
+async fn tokens_are_counted_with_the_service_that_gives_them() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    node.vault.set_secret("S", "v");
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_service_account("chat", "chat")
+        .with_identity_binding("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    let class = Class::of_secret("S")
+        .without("userAssignedIdentityID")
+        .with("clientID", "9b1d7f0e");
+    let of_pod = |class: &Class, name: &str, audience: &str| {
+        let hour = Duration::from_secs(3600);
+        let token = node
+            .azure
+            .service_account_token("chat", name, audience, hour);
+        class.clone().token(audience, &token)
+    };
+    let workload = of_pod(&class, "chat", TOKEN_EXCHANGE_AUDIENCE);
+    let stranger = of_pod(&class, "stranger", TOKEN_EXCHANGE_AUDIENCE);
+    let binding = class.with("useAzureTokenProxy", "true");
+    let binding = of_pod(&binding, "chat", IDENTITY_BINDING_AUDIENCE);
+    node.mount(&workload).await.unwrap();
+    node.mount(&binding).await.unwrap();
+    let result = node.mount(&stranger).await;
+    let words = ["[ENTRA_NO_FEDERATED_CREDENTIAL] "];
+    expect_status(result, Code::Unauthenticated, &words);
+    scraped.series().await.expect(&[
+        (
+            "mounts_total{code=\"Unauthenticated\",reason=\"ENTRA_NO_FEDERATED_CREDENTIAL\"}",
+            1,
+        ),
+        ("requests_total{service=\"vault\",status=\"2xx\"}", 2),
+        ("requests_total{service=\"entra\",status=\"2xx\"}", 1),
+        ("requests_total{service=\"entra\",status=\"4xx\"}", 1),
+        ("requests_total{service=\"token_proxy\",status=\"2xx\"}", 1),
+        ("requests_total{service=\"imds\",status=\"2xx\"}", 0),
+        ("connections_opened_total{service=\"entra\"}", 1),
+        ("connections_opened_total{service=\"token_proxy\"}", 1),
+        ("cache_entries{cache=\"credentials\"}", 3),
+        ("cache_entries{cache=\"vaults\"}", 3),
+        // The token proxy is kept elsewhere.
+        ("cache_entries{cache=\"servers\"}", 2),
+    ]);
+}
+
+#[tokio::test]
+async fn a_vault_that_asks_for_a_long_pause_and_callers_that_leave_are_counted() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle_for(100));
+    for _ in 0..2 {
+        let result = node.mount(&Class::of_secret("S")).await;
+        expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+    }
+    scraped.series().await.expect(&[
+        (
+            "mounts_total{code=\"ResourceExhausted\",reason=\"KV_THROTTLED\"}",
+            2,
+        ),
+        ("requests_total{service=\"vault\",status=\"429\"}", 1),
+        ("throttled_total{service=\"vault\"}", 1),
+        ("limiter_refusals_total{service=\"vault\"}", 2),
+    ]);
+
+    let other = Scraped::start().await;
+    let node = &other.node;
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let gone = tokio::time::timeout(
+        Duration::from_millis(300),
+        node.mount(&Class::of_secret("S")),
+    )
+    .await;
+    assert!(gone.is_err());
+    let canceled = "mounts_total{code=\"Canceled\",reason=\"\"}";
+    while other.series().await.value(canceled) < 1.0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    other.series().await.expect(&[(canceled, 1)]);
+}
+
+#[tokio::test]
+async fn no_name_and_no_secret_is_on_the_page() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    node.vault.set_secret("object-canary", "value-canary");
+    let class = Class::of_secret("object-canary")
+        .with("csi.storage.k8s.io/pod.namespace", "namespace-canary")
+        .with("csi.storage.k8s.io/pod.name", "pod-canary")
+        .with("csi.storage.k8s.io/serviceAccount.name", "account-canary")
+        .with("secretProviderClass", "class-canary");
+    node.mount(&class).await.unwrap();
+    _ = node.mount(&Class::of_secret("gone-canary")).await;
+    let page = scraped.page().await;
+    assert!(page.contains("KV_OBJECT_NOT_FOUND"), "{page}");
+    assert!(page.contains("code=\"OK\""), "{page}");
+    for unwanted in [
+        "canary",
+        VAULT,
+        TENANT,
+        CLIENT_ID,
+        OBJECT_ID,
+        "vault.azure.net",
+    ] {
+        assert!(!page.contains(unwanted), "{unwanted}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_leaves_the_mounts_alone() {
+    let first = Scraped::start().await;
+    first.page().await;
+    let port = first.port.to_string();
+    let second = Node::start_with(&["--prometheus-port", &port]).await;
+    second.vault.set_secret("S", "v");
+    second.mount(&Class::of_secret("S")).await.unwrap();
+    while !second.provider.log().contains("the metrics are not served") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
