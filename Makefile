@@ -37,7 +37,8 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 	@target="$${CARGO_TARGET_DIR:-target}"; \
 		"$$target/measuring/bench" load "$$target/release/provider-azure-rs" $(if $(PEER),--peer "$(PEER)") $(BENCH)
 
-generate: ## Make src/generated again from proto/, and the schema in docs/ from the code
+generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
+	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md

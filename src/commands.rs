@@ -1,5 +1,6 @@
 //! The commands, each a function from its settings to the end of the process.
 
+mod explain;
 mod mount;
 mod serve;
 mod validate;
@@ -9,12 +10,20 @@ use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::core_dumps;
 use crate::excerpt::causes;
 use crate::settings::{Command, Settings};
 use crate::telemetry::{self, FAILED_MOUNTS, targets};
 
 /// The names under which this provider serves classes.
 const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
+
+/// What cannot be had is no reason not to serve.
+fn forbid_core_dumps() {
+    if let Err(error) = core_dumps::forbid() {
+        tracing::warn!(%error, "core dumps cannot be forbidden");
+    }
+}
 
 /// Runs the command that the settings name. A failure is said on standard error, in one line.
 pub async fn run(settings: Settings) -> ExitCode {
@@ -26,15 +35,18 @@ pub async fn run(settings: Settings) -> ExitCode {
                     let flags = settings.ignored.join(" ");
                     tracing::warn!(flags, "these flags of the Go provider mean nothing here");
                 }
+                forbid_core_dumps();
                 serve::run(serve).await.map_err(Into::into)
             }
             Command::Mount(mount) => {
                 // The failure itself is said below, once.
                 let targets = targets(mount.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
                 telemetry::start(targets, false);
+                forbid_core_dumps();
                 mount::run(mount).await.map_err(Into::into)
             }
             Command::Validate(validate) => return validate::run(&validate),
+            Command::Explain(explain) => explain::run(&explain).map_err(Into::into),
         };
     match result {
         Ok(()) => ExitCode::SUCCESS,

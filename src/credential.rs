@@ -31,7 +31,7 @@ use crate::limiter::{Limiter, Limits, Overload};
 use crate::parameters::TenantId;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Phase, Transport, TransportError};
+use crate::transport::{Phase, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token.
@@ -216,21 +216,35 @@ impl Credentials {
         }
     }
 
-    /// The credential of an identity, the same one for as long as it is in use.
+    /// The credential of the identity that has this key, the same one for as long as it is in use. One
+    /// whose proof has expired gets another one, which has no token yet.
     pub fn of(
         &self,
         identity: &Identity,
         tenant: &TenantId,
         cloud: &Cloud,
+        key: &IdentityKey,
     ) -> Result<Credential, TokenError> {
-        let key = IdentityKey::of(identity, tenant, cloud);
+        if identity.proof_has_expired() {
+            return self.build(identity, tenant, cloud);
+        }
         // A panic while the lock is held leaves a map that is whole all the same.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(credential) = known.get(&key) {
+        if let Some(credential) = known.get(key) {
             return Ok(credential.clone());
         }
-        let credential = Credential(Arc::new(Inner {
-            key: key.clone(),
+        let credential = self.build(identity, tenant, cloud)?;
+        known.put(key.clone(), credential.clone());
+        Ok(credential)
+    }
+
+    fn build(
+        &self,
+        identity: &Identity,
+        tenant: &TenantId,
+        cloud: &Cloud,
+    ) -> Result<Credential, TokenError> {
+        Ok(Credential(Arc::new(Inner {
             source: Source::new(
                 identity,
                 tenant,
@@ -240,9 +254,7 @@ impl Credentials {
                 &self.imds_limiter,
             )?,
             tokens: Tokens::default(),
-        }));
-        known.put(key, credential.clone());
-        Ok(credential)
+        })))
     }
 }
 
@@ -251,17 +263,11 @@ impl Credentials {
 pub struct Credential(Arc<Inner>);
 
 struct Inner {
-    key: IdentityKey,
     source: Source,
     tokens: Tokens,
 }
 
 impl Credential {
-    /// Whose it is.
-    pub fn key(&self) -> &IdentityKey {
-        &self.0.key
-    }
-
     /// The service that is being asked for a token now, and what goes on while it is connected to.
     pub fn pending(&self) -> Option<(TokenService, Option<Phase>)> {
         let source = &self.0.source;
@@ -287,6 +293,12 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("service", &self.0.source.service())
             .finish_non_exhaustive()
+    }
+}
+
+impl TokenHolder for Credential {
+    fn rejected(&self, token: &str) {
+        self.0.tokens.reject(token);
     }
 }
 
@@ -333,7 +345,8 @@ mod tests {
         let credentials = Credentials::new(transport, token_proxy);
         let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
-            credentials.of(identity, tenant, cloud).unwrap()
+            let key = IdentityKey::of(identity, tenant, cloud);
+            credentials.of(identity, tenant, cloud, &key).unwrap()
         };
         let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
             panic!("China has a cloud");
@@ -376,7 +389,7 @@ mod tests {
             assert!(
                 others[..index]
                     .iter()
-                    .all(|earlier| earlier.key() != other.key())
+                    .all(|earlier| !Arc::ptr_eq(&earlier.0, &other.0))
             );
         }
     }

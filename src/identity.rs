@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
+use time::OffsetDateTime;
 
+use crate::assertion;
 use crate::excerpt::Excerpt;
 use crate::sensitive::Sensitive;
 use crate::service_account_tokens::{ServiceAccountTokens, TokensError};
@@ -126,6 +128,22 @@ pub enum IdentityError {
 }
 
 impl Identity {
+    /// When what proves the identity expires, where it does: a pod's token.
+    pub fn proof_end(&self) -> Option<OffsetDateTime> {
+        match self {
+            Self::Workload { assertion, .. } | Self::Binding { assertion, .. } => {
+                assertion::expiry(assertion)
+            }
+            Self::ServicePrincipal { .. } | Self::Managed(_) => None,
+        }
+    }
+
+    /// Whether that was before now.
+    pub fn proof_has_expired(&self) -> bool {
+        self.proof_end()
+            .is_some_and(|end| end <= OffsetDateTime::now_utc())
+    }
+
     /// Decides which identity the parameters mean. The order of precedence is the Go provider's:
     /// `useVMManagedIdentity`, then `clientID`, then `nodePublishSecretRef`; a
     /// `userAssignedIdentityID` alone means managed identity.

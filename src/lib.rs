@@ -16,9 +16,11 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod assertion;
+mod cache;
 mod cloud;
 mod codec;
 pub mod commands;
+mod core_dumps;
 mod credential;
 mod excerpt;
 mod file_mode;

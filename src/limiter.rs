@@ -124,7 +124,7 @@ impl Limits {
 }
 
 /// The most connections to one server that does not speak HTTP/2.
-pub const MAX_CONNECTIONS: usize = 32;
+pub const MAX_CONNECTIONS: usize = 96;
 
 /// How much may be asked of one server, and when.
 #[derive(Debug)]
@@ -201,7 +201,9 @@ impl Limiter {
         let _turn = turn.0.lock().await;
         let mut start = self.schedule().reserve(&self.limits, deadline)?;
         loop {
-            tokio::time::sleep_until(start).await;
+            if start > Instant::now() {
+                tokio::time::sleep_until(start).await;
+            }
             // The semaphore is never closed, so there is a slot for everyone in the end.
             let slot = self.at_once.acquire().await.ok();
             let since = Instant::now();
@@ -325,7 +327,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn vault() -> Limiter {
-        Limiter::new(Limits::of_vault(64))
+        Limiter::new(Limits::of_vault(200))
     }
 
     fn minute() -> Instant {
@@ -344,6 +346,11 @@ mod tests {
         join_all((0..count).map(|_| request())).await
     }
 
+    /// From the first to the last.
+    fn between(starts: &[Duration]) -> Duration {
+        starts[starts.len() - 1].saturating_sub(starts[0])
+    }
+
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_while_nothing_is_wrong() {
         assert!(starts(&vault(), 10_000).await.iter().all(Duration::is_zero));
@@ -357,7 +364,7 @@ mod tests {
         for (first, start) in starts.iter().enumerate() {
             let within = starts[first..]
                 .iter()
-                .filter(|later| **later - *start < SECOND);
+                .filter(|later| later.saturating_sub(*start) < SECOND);
             assert!(within.count() <= 20, "from {start:?}");
         }
         assert!(starts[99] < 7 * SECOND, "{:?}", starts[99]);
@@ -375,7 +382,7 @@ mod tests {
         assert!(next.await.is_err());
         limiter.allow_streams();
         limiter.allow_streams();
-        for _ in MAX_CONNECTIONS..64 {
+        for _ in MAX_CONNECTIONS..200 {
             permits.push(limiter.enter(&turn, minute()).await.unwrap());
         }
         let next = tokio::time::timeout(SECOND, limiter.enter(&turn, minute()));
@@ -415,18 +422,18 @@ mod tests {
             first[0] >= 2 * SECOND && first[0] <= 3 * SECOND,
             "{first:?}"
         );
-        let took = first[99] - first[0];
+        let took = between(&first);
         assert!(took > SECOND / 3 && took < SECOND / 2, "{took:?}");
         // Another one halves the pace.
         let permit = limiter.enter(&Turn::default(), minute()).await.unwrap();
         permit.throttled(None);
         let slower = starts(&limiter, 100).await;
-        assert!(slower[99] - slower[0] > took * 3 / 2, "{slower:?}");
+        assert!(between(&slower) > took * 3 / 2, "{slower:?}");
         for _ in 0..20 {
             starts(&limiter, 100).await;
         }
         let faster = starts(&limiter, 100).await;
-        let took = faster[99] - faster[0];
+        let took = between(&faster);
         assert!(took >= SECOND / 5 && took < SECOND / 3, "{took:?}");
         tokio::time::advance(FORGET_PACE + SECOND).await;
         assert!(starts(&limiter, 1000).await.iter().all(Duration::is_zero));
@@ -446,7 +453,7 @@ mod tests {
         }
         let starts = starts(&limiter, 2).await;
         assert!(starts[0] >= SECOND && starts[0] < 2 * SECOND, "{starts:?}");
-        assert!(starts[1] - starts[0] <= SECOND / 100, "{starts:?}");
+        assert!(between(&starts) <= SECOND / 100, "{starts:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,11 +5,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
+use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
 use crate::assertion::Claims;
@@ -22,12 +25,16 @@ use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, 
 use crate::retry::retry;
 use crate::sensitive::Sensitive;
 use crate::vault::azure::Vault;
-use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
+use crate::vault::values::{ValueKey, Values};
+use crate::vault::{
+    Contents, ListedVersion, PublicJwk, VaultError, VaultObject, Vaults, WaitingFor,
+};
 
 /// What serves every mount of this process.
 #[derive(Debug)]
 pub struct Provider {
     vaults: Vaults,
+    values: Option<Values>,
 }
 
 /// One file of the answer.
@@ -130,8 +137,9 @@ pub enum ObjectProblem {
 
 impl Provider {
     /// A provider that has talked to nobody yet.
-    pub fn new(vaults: Vaults) -> Self {
-        Self { vaults }
+    /// What vaults gave is kept where `values` is something.
+    pub fn new(vaults: Vaults, values: Option<Values>) -> Self {
+        Self { vaults, values }
     }
 
     /// Fetches everything that the plan names, in its order.
@@ -144,7 +152,7 @@ impl Provider {
         let result = match self.vaults.open(plan) {
             Ok(vault) => {
                 // Pinned here, so that it is still waiting when it is asked for whom.
-                let mut work = pin!(fetch_all(&vault, plan, deadline));
+                let mut work = pin!(self.fetch_all(&vault, plan, deadline));
                 match tokio::time::timeout_at(deadline, work.as_mut()).await {
                     Ok(result) => result,
                     Err(_) => Err(Failure::Deadline {
@@ -162,64 +170,79 @@ impl Provider {
             })
         })
     }
-}
 
-/// Signs in, fetches side by side, and puts the files in order.
-async fn fetch_all(
-    vault: &Vault,
-    plan: &Plan,
-    deadline: Instant,
-) -> Result<Vec<MountedFile>, Failure> {
-    vault.sign_in().await.map_err(Failure::Whole)?;
-    let requests = Requests {
-        vault,
-        deadline,
-        turn: Turn::default(),
-    };
-    let fetches = plan.fetches.iter().enumerate();
-    let mut fetches: FuturesUnordered<_> = fetches
-        .map(|(index, fetch)| requests.files_of(fetch).map(move |result| (index, result)))
-        .collect();
-    let mut files = Vec::with_capacity(plan.fetches.len());
-    let mut failures = Vec::new();
-    while let Some((index, result)) = fetches.next().await {
-        match result {
-            Ok(of_one) => files.push((index, of_one)),
-            Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
-                // Dropping the others ends the requests that are under way.
-                return Err(Failure::Whole(error));
+    /// Signs in, fetches side by side, and puts the files in order.
+    async fn fetch_all(
+        &self,
+        vault: &Arc<Vault>,
+        plan: &Plan,
+        deadline: Instant,
+    ) -> Result<Vec<MountedFile>, Failure> {
+        vault.sign_in().await.map_err(Failure::Whole)?;
+        let requests = Requests {
+            vault,
+            values: self.values.as_ref(),
+            proof_end: plan.identity.proof_end(),
+            deadline,
+            turn: Arc::default(),
+        };
+        let fetches = plan.fetches.iter().enumerate();
+        let mut fetches: FuturesUnordered<_> = fetches
+            .map(|(index, fetch)| requests.files_of(fetch).map(move |result| (index, result)))
+            .collect();
+        let mut files = Vec::with_capacity(plan.fetches.len());
+        let mut failures = Vec::new();
+        while let Some((index, result)) = fetches.next().await {
+            match result {
+                Ok(of_one) => files.push((index, of_one)),
+                Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
+                    // Dropping the others ends the requests that are under way.
+                    return Err(Failure::Whole(error));
+                }
+                Err(problem) => failures.push((index, problem)),
             }
-            Err(problem) => failures.push((index, problem)),
         }
+        if failures.is_empty() {
+            files.sort_by_key(|(index, _)| *index);
+            check_paths(&files)?;
+            return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
+        }
+        failures.sort_by_key(|(index, _)| *index);
+        let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
+            fetch: plan.fetches[index].clone(),
+            problem,
+        });
+        Err(Failure::Objects(failures.collect()))
     }
-    if failures.is_empty() {
-        files.sort_by_key(|(index, _)| *index);
-        check_paths(&files)?;
-        return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
-    }
-    failures.sort_by_key(|(index, _)| *index);
-    let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
-        fetch: plan.fetches[index].clone(),
-        problem,
-    });
-    Err(Failure::Objects(failures.collect()))
 }
 
 /// The requests of one mount, which take turns with those of others.
 struct Requests<'a> {
-    vault: &'a Vault,
+    vault: &'a Arc<Vault>,
+    values: Option<&'a Values>,
+    /// When what proves the identity expires.
+    proof_end: Option<OffsetDateTime>,
     deadline: Instant,
-    turn: Turn,
+    turn: Arc<Turn>,
 }
 
 impl Requests<'_> {
     /// The files that one entry of the class becomes.
     async fn files_of(&self, fetch: &Fetch) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let Some(count) = fetch.history else {
-            return self.files_of_version(fetch, &fetch.version, None).await;
-        };
+        match fetch.history {
+            None => self.files_of_version(fetch, &fetch.version, None).await,
+            Some(count) => Box::pin(self.files_of_history(fetch, count)).await,
+        }
+    }
+
+    /// The files of the newest versions of an object, one listing and then side by side.
+    async fn files_of_history(
+        &self,
+        fetch: &Fetch,
+        count: NonZeroU32,
+    ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let listed = self
-            .in_turn(|| self.vault.versions(fetch.kind, &fetch.name))
+            .in_turn(|| Box::pin(self.vault.versions(fetch.kind, &fetch.name)))
             .await?;
         let versions = newest_from(listed, &fetch.version, count.get())?;
         let files = versions
@@ -237,9 +260,7 @@ impl Requests<'_> {
         version: &ObjectVersion,
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let object = self
-            .in_turn(|| self.vault.get(fetch.kind, &fetch.name, version))
-            .await?;
+        let object = self.object(fetch, version).await?;
         if let Some(oddity) = object.oddity {
             tracing::warn!(
                 object = fetch.id,
@@ -280,7 +301,37 @@ impl Requests<'_> {
             .collect())
     }
 
-    /// Does a request in its turn, again where that may help.
+    /// One version of an object, from memory where that is allowed.
+    async fn object(
+        &self,
+        fetch: &Fetch,
+        version: &ObjectVersion,
+    ) -> Result<VaultObject, VaultError> {
+        let Some(values) = self.values else {
+            return self
+                .in_turn(|| Box::pin(self.vault.get(fetch.kind, &fetch.name, version)))
+                .await;
+        };
+        let key = ValueKey {
+            owner: Arc::clone(self.vault.owner()),
+            kind: fetch.kind,
+            name: fetch.name.clone(),
+            version: version.clone(),
+        };
+        // Other mounts may wait for it too, so it has all it needs with it.
+        let ask = || {
+            let (vault, turn) = (Arc::clone(self.vault), Arc::clone(&self.turn));
+            let (wanted, deadline) = (key.clone(), self.deadline);
+            async move {
+                let get = || Box::pin(vault.get(wanted.kind, &wanted.name, &wanted.version));
+                retry(vault.limiter(), &turn, deadline, get).await
+            }
+        };
+        Box::pin(values.get(&key, self.proof_end, ask)).await
+    }
+
+    /// Does a request in its turn, again where that may help. The request is boxed, so that those that wait
+    /// for their turn have no room reserved for it.
     async fn in_turn<T, F: Future<Output = Result<T, VaultError>>>(
         &self,
         request: impl FnMut() -> F,

@@ -24,6 +24,7 @@ use crate::file_mode::FileMode;
 use crate::parameters;
 use crate::plan::{Conventions, HistoryCount};
 use crate::transport::TransportSettings;
+use crate::vault::values::{ValueSettings, ValueSettingsError};
 
 /// Azure Key Vault provider for the Kubernetes Secrets Store CSI Driver.
 ///
@@ -90,6 +91,8 @@ pub enum Command {
     Mount(MountSettings),
     /// Check SecretProviderClass manifests without a cluster and without Azure
     Validate(ValidateSettings),
+    /// Say what a reason code means and what to do
+    Explain(ExplainSettings),
 }
 
 /// Flags of `serve`.
@@ -186,12 +189,12 @@ pub struct ProviderSettings {
     )]
     pub mount_timeout: Duration,
     /// Most requests to one vault at once, from all mounts of this node; a vault that does not speak HTTP/2
-    /// gets 32 at most
+    /// gets 96 at most
     #[arg(
         long,
         value_name = "NUMBER",
         env = "PROVIDER_AZURE_RS_MAX_CONCURRENT_REQUESTS",
-        default_value = "256",
+        default_value = "384",
         value_parser = request_count
     )]
     pub max_concurrent_requests: usize,
@@ -233,6 +236,9 @@ pub struct ProviderSettings {
     /// Which files there are.
     #[command(flatten)]
     pub files: FileSettings,
+    /// Values that are kept.
+    #[command(flatten)]
+    pub cache: CacheSettings,
     /// PEM certificates to trust besides the system's
     #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
@@ -301,6 +307,60 @@ pub struct IdentityBindingSettings {
         value_parser = service_port
     )]
     pub kubernetes_service_port: u16,
+}
+
+/// Flags of the values that are kept in memory.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Cache")]
+pub struct CacheSettings {
+    /// How long a value is kept in memory and serves other mounts of the same identity; 0s for not at all.
+    /// What was revoked is served for as long
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_CACHE_TTL",
+        default_value = "0s",
+        value_parser = duration_or_none
+    )]
+    pub cache_ttl: Duration,
+    /// The same for objects with an objectVersion, which never change; at most 1h, and --cache-ttl where it
+    /// is not said
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_CACHE_VERSION_TTL",
+        value_parser = duration_or_none
+    )]
+    pub cache_version_ttl: Option<Duration>,
+    /// Most bytes of all values that are kept
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PROVIDER_AZURE_RS_CACHE_MAX_BYTES",
+        default_value_t = 16 * 1024 * 1024
+    )]
+    pub cache_max_bytes: usize,
+    /// What the driver's flag of this name has; --cache-ttl must be below
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_ROTATION_POLL_INTERVAL",
+        default_value = "2m",
+        value_parser = duration
+    )]
+    pub rotation_poll_interval: Duration,
+}
+
+impl CacheSettings {
+    /// What is kept and for how long; nothing where it is off.
+    pub fn values(self) -> Result<Option<ValueSettings>, ValueSettingsError> {
+        ValueSettings::new(
+            self.cache_ttl,
+            self.cache_version_ttl,
+            self.cache_max_bytes,
+            self.rotation_poll_interval,
+        )
+    }
 }
 
 /// The API server, which AKS has the token proxy behind.
@@ -497,6 +557,17 @@ pub struct PodSettings {
     pub node_publish_secret: Option<PathBuf>,
 }
 
+/// Flags of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainSettings {
+    /// Reason codes, such as KV_THROTTLED; all of them where none is named
+    #[arg(value_name = "CODE")]
+    pub codes: Vec<String>,
+    /// Print the page of the documentation
+    #[arg(long, hide = true, conflicts_with = "codes")]
+    pub page: bool,
+}
+
 /// Flags of `validate`.
 #[derive(Args, Clone, Debug)]
 pub struct ValidateSettings {
@@ -585,9 +656,13 @@ fn provider_name(text: &str) -> Result<String, String> {
     }
 }
 
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("expected a duration such as 20s or 1m30s: {error}"))
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("expected a duration such as 20s or 1m30s: {error}"))?;
+    let duration = duration_or_none(text)?;
     if duration.is_zero() {
         Err("expected more than nothing".to_owned())
     } else {

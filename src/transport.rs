@@ -42,7 +42,7 @@ use crate::transport::proxy::{Proxies, ProxyError};
 
 pub use failure::{Phase, Refusal, TransportError};
 pub use peer::Peer;
-pub use route::{Route, client_options};
+pub use route::{Route, TokenHolder, client_options};
 pub use trust::{Trust, TrustError};
 
 /// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has
@@ -126,11 +126,13 @@ impl Transport {
         &self,
         host: &str,
         resource: Option<&str>,
+        tokens: Arc<dyn TokenHolder>,
     ) -> Result<Arc<Route>, TransportSetupError> {
         let origin = self.origin(&format!("https://{host}"))?;
         Ok(Arc::new(Route {
             only_host: Some(host.to_owned()),
             challenge: Some(self.0.challenges.of(host, resource)),
+            tokens: Some(tokens),
             ..Route::to(origin)
         }))
     }

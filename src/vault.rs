@@ -5,6 +5,7 @@
 
 pub mod azure;
 pub mod refusal;
+pub mod values;
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::sensitive::Sensitive;
 use crate::transport::{Phase, Transport, TransportError};
 use crate::vault::azure::Vault;
 use crate::vault::refusal::VaultRefusal;
+use crate::vault::values::Owner;
 
 /// The most pairs of vault and identity that are kept.
 const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
@@ -33,13 +35,13 @@ pub struct Vaults {
     transport: Transport,
     credentials: Credentials,
     max_concurrent_requests: usize,
-    open: Mutex<LruCache<(String, IdentityKey), Arc<Vault>>>,
+    open: Mutex<LruCache<Arc<Owner>, Arc<Vault>>>,
     /// By host, since a vault's limits are everyone's.
     limiters: Mutex<LruCache<String, Arc<Limiter>>>,
 }
 
 /// One version of an object as the vault has it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct VaultObject {
     /// The version's id.
     pub version: String,
@@ -50,7 +52,7 @@ pub struct VaultObject {
 }
 
 /// What is in an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Contents {
     /// A secret.
     Secret {
@@ -68,7 +70,7 @@ pub enum Contents {
 }
 
 /// The public members of a key, as the vault's JSON Web Key has them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PublicJwk {
     /// `kty`
     pub kty: Option<String>,
@@ -180,29 +182,37 @@ impl Vaults {
     /// The plan's vault as the plan's identity, the same client for as long as it is in use. Sends
     /// nothing yet.
     pub fn open(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
-        let credential = self
-            .credentials
-            .of(&plan.identity, &plan.tenant, &plan.cloud)
-            .map_err(|error| VaultError::Token(Box::new(error)))?;
         let host = plan.cloud.vault_host(&plan.vault);
-        let key = (host.clone(), credential.key().clone());
+        let key = IdentityKey::of(&plan.identity, &plan.tenant, &plan.cloud);
+        let owner = Arc::new((host, key));
+        if plan.identity.proof_has_expired() {
+            // Whether it is still good enough is for Entra ID to say, not for what was earned with it.
+            return self.connect(plan, owner).map(Arc::new);
+        }
         let mut open = lock(&self.open);
-        if let Some(vault) = open.get(&key) {
+        if let Some(vault) = open.get(&owner) {
             return Ok(Arc::clone(vault));
         }
+        let vault = Arc::new(self.connect(plan, Arc::clone(&owner))?);
+        open.put(owner, Arc::clone(&vault));
+        Ok(vault)
+    }
+
+    fn connect(&self, plan: &Plan, owner: Arc<Owner>) -> Result<Vault, VaultError> {
+        let credential = self
+            .credentials
+            .of(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
+            .map_err(|error| VaultError::Token(Box::new(error)))?;
         let resource = plan.cloud.vault_resource();
-        let route = self.transport.to_vault(&host, resource.as_deref());
+        let tokens = Arc::new(credential.clone());
+        let route = self
+            .transport
+            .to_vault(&owner.0, resource.as_deref(), tokens);
         let route = route.map_err(|error| VaultError::Client {
             problem: error.to_string(),
         })?;
-        let limiter = self.limiter_of(&host);
-        let vault =
-            Vault::new(&host, credential, route, limiter).map_err(|error| VaultError::Client {
-                problem: error.to_string(),
-            })?;
-        let vault = Arc::new(vault);
-        open.put(key, Arc::clone(&vault));
-        Ok(vault)
+        let limiter = self.limiter_of(&owner.0);
+        Ok(Vault::new(owner, credential, route, limiter))
     }
 
     fn limiter_of(&self, host: &str) -> Arc<Limiter> {

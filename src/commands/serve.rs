@@ -22,6 +22,7 @@ use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
 use crate::vault::Vaults;
+use crate::vault::values::{ValueSettingsError, Values};
 
 /// How long the answers to mounts that did not end in time may take to get out.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -32,6 +33,9 @@ pub enum ServiceSetupError {
     /// There is no HTTP client.
     #[error(transparent)]
     Transport(#[from] TransportSetupError),
+    /// The times of the cache go against the driver's.
+    #[error(transparent)]
+    Cache(#[from] ValueSettingsError),
     /// There is no default cloud.
     #[error("--cloud-name: {0}")]
     Cloud(#[from] DefaultCloudError),
@@ -69,12 +73,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
 pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
     let transport = Transport::new(&settings.transport())?;
     let token_proxy = TokenProxy::new(settings.identity_binding.token_proxy(), &transport);
+    let vaults = Vaults::new(transport, token_proxy, settings.max_concurrent_requests);
+    let values = settings.cache.values()?.map(Values::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(Vaults::new(
-            transport,
-            token_proxy,
-            settings.max_concurrent_requests,
-        ))),
+        provider: Arc::new(Provider::new(vaults, values)),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         closing: CancellationToken::new(),

@@ -27,6 +27,8 @@ const MARGIN: Duration = Duration::from_secs(30);
 const REFUSED_STEP: Duration = Duration::from_millis(100);
 /// The most doublings of the time between two requests to a service that fails: 3 to 5 seconds.
 const MAX_DOUBLINGS: u32 = 6;
+/// The least time between two tokens that are dropped because vaults do not take them.
+const REJECTION_STEP: Duration = Duration::from_secs(60);
 /// The most scopes of one identity. There is one per cloud.
 const MAX_SCOPES: usize = 8;
 
@@ -47,6 +49,8 @@ struct Slot {
     failures: u32,
     /// When the next request may go.
     next: Option<Instant>,
+    /// When a token was last dropped because a vault did not take it.
+    rejected: Option<Instant>,
 }
 
 /// A token, and until when it is used.
@@ -79,6 +83,22 @@ impl Tokens {
     /// Whether a token is being asked for.
     pub(super) fn are_pending(&self) -> bool {
         lock(&self.0).values().any(|slot| slot.flight.is_some())
+    }
+
+    /// Drops a token that a vault does not take: it was revoked, mostly. Where its successor is not taken
+    /// either, the token is not to blame, and stays for a while.
+    pub(super) fn reject(&self, token: &str) {
+        let now = Instant::now();
+        for slot in lock(&self.0).values_mut() {
+            let is_it = |kept: &Kept| kept.token.token.secret() == token;
+            let lately = slot
+                .rejected
+                .is_some_and(|then| now - then < REJECTION_STEP);
+            if slot.token.as_ref().is_some_and(is_it) && !lately {
+                slot.token = None;
+                slot.rejected = Some(now);
+            }
+        }
     }
 
     fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
@@ -294,6 +314,23 @@ mod tests {
         std::thread::sleep(Duration::from_millis(60));
         let new = token(&tokens, &service, Says::Token(3600 * SECOND)).await;
         assert_eq!(new.as_deref(), Some("3"), "it has ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_token_is_replaced_once() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        let ask = || token(&tokens, &service, Says::Token(3600 * SECOND));
+        assert_eq!(ask().await.as_deref(), Some("1"));
+        tokens.reject("another one");
+        assert_eq!(ask().await.as_deref(), Some("1"));
+        tokens.reject("1");
+        tokens.reject("1");
+        assert_eq!(ask().await.as_deref(), Some("2"));
+        tokens.reject("2");
+        assert_eq!(ask().await.as_deref(), Some("2"));
+        tokio::time::advance(REJECTION_STEP).await;
+        tokens.reject("2");
+        assert_eq!(ask().await.as_deref(), Some("3"));
     }
 
     #[tokio::test(start_paused = true)]

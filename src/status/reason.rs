@@ -1,190 +1,214 @@
-//! [`Reason`], the stable words for causes.
+//! [`Reason`], the stable words for causes, and what there is to say about each.
+//!
+//! This table is the source of `docs/errors.md` and of `provider-azure-rs explain`.
 
 use tonic::Code;
 
-/// A stable word for a cause, for people to search for and for alerts to match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The call is not one that a driver makes.
-    InvalidRequest,
-    /// The class has a parameter that cannot be.
-    InvalidParameter,
-    /// Two objects want one path.
-    PathConflict,
-    /// The class names no identity.
-    IdentityMissing,
-    /// The driver sends no token of the audience that workload identity needs.
-    TokenAudienceMissing,
-    /// The files are larger than the driver takes.
-    AnswerTooLarge,
-    /// The node does not have the identity.
-    IdentityNotAssigned,
-    /// The node has several identities and the class names none.
-    IdentityAmbiguous,
-    /// IMDS cannot be reached.
-    ImdsUnreachable,
-    /// IMDS answers and gives no token.
-    ImdsFailed,
-    /// IMDS is asked for as many tokens as it allows.
-    ImdsThrottled,
-    /// Entra ID knows no such application in the tenant.
-    EntraAppNotFound,
-    /// Entra ID knows no such tenant.
-    EntraTenantNotFound,
-    /// The tenant does not know Key Vault of that cloud.
-    EntraResourceNotFound,
-    /// No federated credential matches the pod's token.
-    EntraNoFederatedCredential,
-    /// The pod's token has expired, or clocks differ.
-    EntraTokenExpired,
-    /// The client secret is wrong or has expired.
-    EntraBadClientSecret,
-    /// Entra ID refuses for another reason.
-    EntraRefused,
-    /// Entra ID asks for fewer requests.
-    EntraThrottled,
-    /// Entra ID answers with errors of its own making.
-    EntraUnavailable,
-    /// Entra ID cannot be reached.
-    EntraUnreachable,
-    /// The AKS token proxy cannot be reached, or not even found.
-    TokenProxyUnreachable,
-    /// The AKS token proxy refuses.
-    TokenProxyRefused,
-    /// The AKS token proxy answers and gives no token.
-    TokenProxyFailed,
-    /// The vault's access policies do not allow it.
-    KvAccessDenied,
-    /// The vault's role assignments do not allow it.
-    KvRbacDenied,
-    /// The vault's firewall does not allow it.
-    KvFirewallDenied,
-    /// The object is disabled.
-    KvObjectDisabled,
-    /// The vault refuses for another reason.
-    KvForbidden,
-    /// The vault has no such object.
-    KvObjectNotFound,
-    /// The object's value cannot become the file that the class asks for.
-    KvObjectUnusable,
-    /// The vault does not take the token.
-    KvTokenRejected,
-    /// The vault asks for fewer requests.
-    KvThrottled,
-    /// The vault answers with errors of its own making.
-    KvUnavailable,
-    /// The vault's host has no address.
-    KvHostNotFound,
-    /// The vault cannot be reached.
-    KvUnreachable,
-    /// The vault answers with something that is not Key Vault's.
-    KvUnexpectedAnswer,
-    /// A server's certificate is not accepted.
-    TlsNotTrusted,
-    /// Time ran out.
-    Timeout,
-    /// The provider is stopping.
-    ShuttingDown,
-    /// A bug.
-    Internal,
+/// Defines [`Reason`] and all that is known of each. The comment on a reason is its meaning for users, too.
+macro_rules! reasons {
+    ($($group:literal { $(
+        #[doc = $meaning:literal]
+        $name:ident = $word:literal, $code:ident, $look:literal;
+    )+ })+) => {
+        /// A stable word for a cause, for people to search for and for alerts to match.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($( #[doc = $meaning] $name, )+)+
+        }
+
+        impl Reason {
+            /// All of them, in groups that have names.
+            pub const GROUPS: &[(&str, &[Self])] = &[$( ($group, &[$( Self::$name ),+]) ),+];
+
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self { $($( Self::$name => $word, )+)+ }
+            }
+
+            /// The gRPC code that goes with it. Why which: docs/decisions/0004.
+            pub fn code(self) -> Code {
+                match self { $($( Self::$name => Code::$code, )+)+ }
+            }
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $($( Self::$name => $meaning.trim_ascii(), )+)+ }
+            }
+
+            /// What to look at, and what to do.
+            pub fn remedy(self) -> &'static str {
+                match self { $($( Self::$name => $look, )+)+ }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "INVALID_REQUEST",
-            Self::InvalidParameter => "INVALID_PARAMETER",
-            Self::PathConflict => "PATH_CONFLICT",
-            Self::IdentityMissing => "IDENTITY_MISSING",
-            Self::TokenAudienceMissing => "TOKEN_AUDIENCE_MISSING",
-            Self::AnswerTooLarge => "ANSWER_TOO_LARGE",
-            Self::IdentityNotAssigned => "IDENTITY_NOT_ASSIGNED",
-            Self::IdentityAmbiguous => "IDENTITY_AMBIGUOUS",
-            Self::ImdsUnreachable => "IMDS_UNREACHABLE",
-            Self::ImdsFailed => "IMDS_FAILED",
-            Self::ImdsThrottled => "IMDS_THROTTLED",
-            Self::EntraAppNotFound => "ENTRA_APP_NOT_FOUND",
-            Self::EntraTenantNotFound => "ENTRA_TENANT_NOT_FOUND",
-            Self::EntraResourceNotFound => "ENTRA_RESOURCE_NOT_FOUND",
-            Self::EntraNoFederatedCredential => "ENTRA_NO_FEDERATED_CREDENTIAL",
-            Self::EntraTokenExpired => "ENTRA_TOKEN_EXPIRED",
-            Self::EntraBadClientSecret => "ENTRA_BAD_CLIENT_SECRET",
-            Self::EntraRefused => "ENTRA_REFUSED",
-            Self::EntraThrottled => "ENTRA_THROTTLED",
-            Self::EntraUnavailable => "ENTRA_UNAVAILABLE",
-            Self::EntraUnreachable => "ENTRA_UNREACHABLE",
-            Self::TokenProxyUnreachable => "TOKEN_PROXY_UNREACHABLE",
-            Self::TokenProxyRefused => "TOKEN_PROXY_REFUSED",
-            Self::TokenProxyFailed => "TOKEN_PROXY_FAILED",
-            Self::KvAccessDenied => "KV_ACCESS_DENIED",
-            Self::KvRbacDenied => "KV_RBAC_DENIED",
-            Self::KvFirewallDenied => "KV_FIREWALL_DENIED",
-            Self::KvObjectDisabled => "KV_OBJECT_DISABLED",
-            Self::KvForbidden => "KV_FORBIDDEN",
-            Self::KvObjectNotFound => "KV_OBJECT_NOT_FOUND",
-            Self::KvObjectUnusable => "KV_OBJECT_UNUSABLE",
-            Self::KvTokenRejected => "KV_TOKEN_REJECTED",
-            Self::KvThrottled => "KV_THROTTLED",
-            Self::KvUnavailable => "KV_UNAVAILABLE",
-            Self::KvHostNotFound => "KV_HOST_NOT_FOUND",
-            Self::KvUnreachable => "KV_UNREACHABLE",
-            Self::KvUnexpectedAnswer => "KV_UNEXPECTED_ANSWER",
-            Self::TlsNotTrusted => "TLS_NOT_TRUSTED",
-            Self::Timeout => "TIMEOUT",
-            Self::ShuttingDown => "SHUTTING_DOWN",
-            Self::Internal => "INTERNAL",
-        }
+reasons! {
+    "The call and the class" {
+        /// The call is not one that a driver makes.
+        InvalidRequest = "INVALID_REQUEST", InvalidArgument,
+            "The driver and its version: its attributes, secrets and permission must be JSON as driver v1.4 \
+            and later send it.";
+        /// The class has a parameter that cannot be.
+        InvalidParameter = "INVALID_PARAMETER", InvalidArgument,
+            "The message names the parameter, what was expected and what was found. `provider-azure-rs \
+            validate CLASS.yaml` says the same with line and column, before anything is deployed. A pod's \
+            volumeAttributes lie over the class's parameters.";
+        /// Two objects want one path.
+        PathConflict = "PATH_CONFLICT", InvalidArgument,
+            "Give one of them another objectAlias. A certificate may write NAME.crt and NAME.key too, and a \
+            history the folder NAME.";
+        /// The class names no identity.
+        IdentityMissing = "IDENTITY_MISSING", InvalidArgument,
+            "Set clientID (workload identity), userAssignedIdentityID or useVMManagedIdentity (the node's), \
+            or give the volume a nodePublishSecretRef (service principal).";
+        /// The driver sends no token of the audience that the identity needs.
+        TokenAudienceMissing = "TOKEN_AUDIENCE_MISSING", InvalidArgument,
+            "Add the audience to tokenRequests of the CSIDriver object secrets-store.csi.k8s.io; the message \
+            has the command. With the driver's Helm chart: \
+            tokenRequests[0].audience=api://AzureADTokenExchange.";
+        /// The files are larger than the driver takes.
+        AnswerTooLarge = "ANSWER_TOO_LARGE", ResourceExhausted,
+            "Split the class over several volumes, or raise the driver's --max-call-recv-msg-size and then \
+            --max-answer-size here.";
     }
-
-    /// The gRPC code that goes with it.
-    pub fn code(self) -> Code {
-        match self {
-            Self::InvalidRequest
-            | Self::InvalidParameter
-            | Self::PathConflict
-            | Self::IdentityMissing
-            | Self::TokenAudienceMissing => Code::InvalidArgument,
-            // Somebody must change something in Azure or in the cluster first.
-            Self::IdentityNotAssigned
-            | Self::IdentityAmbiguous
-            | Self::ImdsUnreachable
-            | Self::EntraUnreachable
-            | Self::TokenProxyUnreachable
-            | Self::KvObjectDisabled
-            | Self::KvObjectUnusable
-            | Self::KvHostNotFound
-            | Self::KvUnreachable
-            | Self::KvUnexpectedAnswer
-            | Self::TlsNotTrusted => Code::FailedPrecondition,
-            Self::EntraAppNotFound
-            | Self::EntraTenantNotFound
-            | Self::EntraResourceNotFound
-            | Self::EntraNoFederatedCredential
-            | Self::EntraTokenExpired
-            | Self::EntraBadClientSecret
-            | Self::EntraRefused
-            | Self::TokenProxyRefused
-            | Self::KvTokenRejected => Code::Unauthenticated,
-            Self::KvAccessDenied
-            | Self::KvRbacDenied
-            | Self::KvFirewallDenied
-            | Self::KvForbidden => Code::PermissionDenied,
-            Self::KvObjectNotFound => Code::NotFound,
-            Self::ImdsThrottled
-            | Self::EntraThrottled
-            | Self::KvThrottled
-            | Self::AnswerTooLarge => Code::ResourceExhausted,
-            // The whole mount may go well later; the kubelet sees to that.
-            Self::ImdsFailed
-            | Self::EntraUnavailable
-            | Self::TokenProxyFailed
-            | Self::KvUnavailable => Code::Aborted,
-            Self::Timeout => Code::DeadlineExceeded,
-            // A second call at once reaches the provider that takes over.
-            Self::ShuttingDown => Code::Unavailable,
-            Self::Internal => Code::Internal,
-        }
+    "The node's identity" {
+        /// The node does not have the identity.
+        IdentityNotAssigned = "IDENTITY_NOT_ASSIGNED", FailedPrecondition,
+            "Assign it to the node pool's scale set (az vmss identity assign), or set userAssignedIdentityID \
+            to one that the node has: az aks show --query identityProfile.kubeletidentity.clientId.";
+        /// The node has several identities and the class names none.
+        IdentityAmbiguous = "IDENTITY_AMBIGUOUS", FailedPrecondition,
+            "Set userAssignedIdentityID to the client ID of one of them.";
+        /// IMDS cannot be reached.
+        ImdsUnreachable = "IMDS_UNREACHABLE", FailedPrecondition,
+            "IMDS is at 169.254.169.254:80, and answers Azure's machines only. Usual reasons: the provider's \
+            pod has no hostNetwork where the network plugin keeps pods away from it, a NetworkPolicy, a node \
+            outside Azure. Workload identity needs no IMDS.";
+        /// IMDS answers and gives no token.
+        ImdsFailed = "IMDS_FAILED", Aborted,
+            "It is updated from time to time, and the kubelet tries again. If it lasts, look at what answers \
+            for 169.254.169.254 on the node.";
+        /// IMDS is asked for as many tokens as it allows.
+        ImdsThrottled = "IMDS_THROTTLED", ResourceExhausted,
+            "20 in a second and 5 at once for the machine, whoever asks. This provider stays below; look for \
+            what else on the node asks for tokens.";
+    }
+    "Entra ID" {
+        /// Entra ID knows no such application in the tenant (AADSTS700016).
+        EntraAppNotFound = "ENTRA_APP_NOT_FOUND", Unauthenticated,
+            "Correct clientID (the client ID, not the object ID) or tenantID: az ad sp show --id CLIENT-ID.";
+        /// Entra ID knows no such tenant (AADSTS90002).
+        EntraTenantNotFound = "ENTRA_TENANT_NOT_FOUND", Unauthenticated,
+            "Set tenantID to the vault's tenant: az keyvault show --name VAULT --query properties.tenantId.";
+        /// The tenant does not know Key Vault of that cloud (AADSTS500011).
+        EntraResourceNotFound = "ENTRA_RESOURCE_NOT_FOUND", Unauthenticated,
+            "Set cloudName to the cloud of the tenant and of the vault.";
+        /// No federated credential matches the pod's token (AADSTS70021, AADSTS700211 to 700213).
+        EntraNoFederatedCredential = "ENTRA_NO_FEDERATED_CREDENTIAL", Unauthenticated,
+            "The message has the command that adds one, with the issuer and the subject of the token that was \
+            presented: az identity federated-credential create. A new one takes some seconds until Entra ID \
+            knows it everywhere.";
+        /// The pod's token has expired, or clocks differ (AADSTS700024).
+        EntraTokenExpired = "ENTRA_TOKEN_EXPIRED", Unauthenticated,
+            "Check the clocks of the nodes (timedatectl). The kubelet renews the token by itself.";
+        /// The client secret is wrong or has expired (AADSTS7000215, AADSTS7000222).
+        EntraBadClientSecret = "ENTRA_BAD_CLIENT_SECRET", Unauthenticated,
+            "Put a new one into the Secret that nodePublishSecretRef names: az ad app credential reset --id \
+            CLIENT-ID --append. It is the secret's value that is needed, not its ID.";
+        /// Entra ID refuses for another reason.
+        EntraRefused = "ENTRA_REFUSED", Unauthenticated,
+            "Look the AADSTS code of the message up at https://login.microsoftonline.com/error.";
+        /// Entra ID asks for fewer requests.
+        EntraThrottled = "ENTRA_THROTTLED", ResourceExhausted,
+            "The kubelet tries again by itself. Each identity is asked for once per hour or so; many pods \
+            that are restarted all the time ask more often.";
+        /// Entra ID answers with errors of its own making.
+        EntraUnavailable = "ENTRA_UNAVAILABLE", Aborted,
+            "The kubelet tries again by itself; see https://azure.status.microsoft.";
+        /// Entra ID cannot be reached.
+        EntraUnreachable = "ENTRA_UNREACHABLE", FailedPrecondition,
+            "Check the way from the nodes to login.microsoftonline.com:443: DNS, NetworkPolicy, firewall, \
+            HTTPS_PROXY.";
+    }
+    "The AKS token proxy (identity binding)" {
+        /// The AKS token proxy cannot be reached, or not even found.
+        TokenProxyUnreachable = "TOKEN_PROXY_UNREACHABLE", FailedPrecondition,
+            "Check that identity binding is enabled in the cluster (az aks identity-binding list), and \
+            --token-proxy-url and --sni-name where they are set.";
+        /// The AKS token proxy refuses.
+        TokenProxyRefused = "TOKEN_PROXY_REFUSED", Unauthenticated,
+            "Bind the identity to the cluster (az aks identity-binding create), and let the service account \
+            use it by a ClusterRole.";
+        /// The AKS token proxy answers and gives no token.
+        TokenProxyFailed = "TOKEN_PROXY_FAILED", Aborted,
+            "The kubelet tries again by itself; if it lasts, look at the API server.";
+    }
+    "Key Vault" {
+        /// The vault's access policies do not allow it.
+        KvAccessDenied = "KV_ACCESS_DENIED", PermissionDenied,
+            "The message has the command, with the object ID that the vault saw: az keyvault set-policy.";
+        /// The vault's role assignments do not allow it.
+        KvRbacDenied = "KV_RBAC_DENIED", PermissionDenied,
+            "The message has the command: az role assignment create. Key Vault Secrets User is enough for \
+            secrets and for certificates with their key; a new assignment takes up to ten minutes.";
+        /// The vault's firewall does not allow it.
+        KvFirewallDenied = "KV_FIREWALL_DENIED", PermissionDenied,
+            "Let the nodes' subnet or outgoing address in: az keyvault network-rule add. With a private \
+            endpoint, check that the vault's name leads to its private address on the nodes.";
+        /// The object is disabled.
+        KvObjectDisabled = "KV_OBJECT_DISABLED", FailedPrecondition,
+            "Enable it, or take it out of the class: az keyvault secret set-attributes --enabled true.";
+        /// The vault refuses for another reason.
+        KvForbidden = "KV_FORBIDDEN", PermissionDenied,
+            "The message has the vault's own sentence.";
+        /// The vault has no such object or version.
+        KvObjectNotFound = "KV_OBJECT_NOT_FOUND", NotFound,
+            "Correct objectName, objectType or objectVersion. A deleted one can be recovered: az keyvault \
+            secret list-deleted, then recover.";
+        /// The object's value cannot become the file that the class asks for.
+        KvObjectUnusable = "KV_OBJECT_UNUSABLE", FailedPrecondition,
+            "The message says what is wrong with it: an encoding, a content type, a certificate that cannot \
+            be read.";
+        /// The vault does not take the token, also after a fresh one was asked for (AKV10032 among others).
+        KvTokenRejected = "KV_TOKEN_REJECTED", Unauthenticated,
+            "Set tenantID to the vault's tenant: az keyvault show --name VAULT --query properties.tenantId.";
+        /// The vault asks for fewer requests, and the mount has no time to wait.
+        KvThrottled = "KV_THROTTLED", ResourceExhausted,
+            "4,000 requests in 10 s per vault and region, over all nodes. The kubelet tries again by itself. \
+            If it lasts: raise the driver's --rotation-poll-interval, set --cache-ttl, spread objects over \
+            vaults.";
+        /// The vault answers with errors of its own making.
+        KvUnavailable = "KV_UNAVAILABLE", Aborted,
+            "The kubelet tries again by itself; see https://azure.status.microsoft.";
+        /// The vault's host has no address.
+        KvHostNotFound = "KV_HOST_NOT_FOUND", FailedPrecondition,
+            "Correct keyvaultName or cloudName; with a private endpoint, link its private DNS zone to the \
+            cluster's network.";
+        /// The vault cannot be reached.
+        KvUnreachable = "KV_UNREACHABLE", FailedPrecondition,
+            "Check the way from the nodes to VAULT.vault.azure.net:443: DNS, NetworkPolicy, firewall, \
+            HTTPS_PROXY. The message has the address that was tried, and whether it is a private one.";
+        /// The vault answers with something that is not Key Vault's.
+        KvUnexpectedAnswer = "KV_UNEXPECTED_ANSWER", FailedPrecondition,
+            "A proxy, a firewall or a private endpoint may answer in its place; look at what does from the \
+            nodes.";
+    }
+    "Everywhere" {
+        /// A server's certificate is not accepted.
+        TlsNotTrusted = "TLS_NOT_TRUSTED", FailedPrecondition,
+            "If a proxy or firewall inspects TLS, give its CA with --ca-file or SSL_CERT_FILE; else check the \
+            node's clock and what answers for that host.";
+        /// Time ran out.
+        Timeout = "TIMEOUT", DeadlineExceeded,
+            "The message names who was being waited for, and the phase: DNS, TCP, the proxy, TLS or the \
+            answer.";
+        /// The provider is stopping.
+        ShuttingDown = "SHUTTING_DOWN", Unavailable,
+            "The driver calls again at once and reaches the provider that takes over.";
+        /// A bug.
+        Internal = "INTERNAL", Internal,
+            "Report it with the provider's log around this moment.";
     }
 }

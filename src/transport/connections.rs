@@ -182,8 +182,9 @@ impl Connections {
     }
 
     async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
-        let opened = match dialer.dial().await {
-            Ok(dialed) => open(dialed)
+        // Boxed, since it is large and nearly no request needs it.
+        let opened = match Box::pin(dialer.dial()).await {
+            Ok(stream) => open(stream)
                 .await
                 .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
             Err(failure) => Err(failure),
@@ -206,15 +207,15 @@ impl Known {
             !shared.sender.is_closed() && (in_use || now - shared.last_use < IDLE_TIMEOUT)
         });
         let may_grow = self.http2.len() < MAX_HTTP2;
-        let least = self
+        let freest = self
             .http2
             .iter_mut()
             .min_by_key(|shared| shared.load.requests.load(Ordering::Relaxed))?;
-        if least.load.is_full() && may_grow {
+        if freest.load.is_full() && may_grow {
             return None;
         }
-        least.last_use = now;
-        Some(Lease::Http2(least.lease()))
+        freest.last_use = now;
+        Some(Lease::Http2(freest.lease()))
     }
 
     /// An HTTP/1.1 connection that is there.
@@ -229,11 +230,18 @@ impl Known {
     fn note(&mut self, opened: &Result<Opened, TransportError>) {
         self.speaks_http1 = matches!(opened, Ok(Opened::Http1(_)));
         match opened {
-            Ok(Opened::Http2(Http2 { sender, load })) => self.http2.push(Shared {
-                sender: sender.clone(),
-                load: Arc::clone(load),
-                last_use: Instant::now(),
-            }),
+            Ok(Opened::Http2(Http2 { sender, load })) => {
+                // The server will say on this connection what it has said on the others.
+                if let Some(other) = self.http2.first() {
+                    let limit = other.load.limit.load(Ordering::Relaxed);
+                    load.limit.store(limit, Ordering::Relaxed);
+                }
+                self.http2.push(Shared {
+                    sender: sender.clone(),
+                    load: Arc::clone(load),
+                    last_use: Instant::now(),
+                });
+            }
             Ok(Opened::Http1(_)) => {}
             Err(failure) => self.last_failure = Some((Instant::now(), failure.clone())),
         }
@@ -283,9 +291,10 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
         .keep_alive_timeout(PING_TIMEOUT)
         .handshake(stream)
         .await?;
+    let mut known_limit = connection.current_max_send_streams();
     let load = Arc::new(Load {
         requests: AtomicUsize::new(0),
-        limit: AtomicUsize::new(connection.current_max_send_streams()),
+        limit: AtomicUsize::new(known_limit),
     });
     let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
     tokio::spawn(async move {
@@ -293,7 +302,10 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
             let polled = Pin::new(&mut connection).poll(context);
             // The server says how many it allows after the handshake, and may say so again.
             let limit = connection.current_max_send_streams();
-            load.limit.store(limit, Ordering::Relaxed);
+            if limit != known_limit {
+                known_limit = limit;
+                load.limit.store(limit, Ordering::Relaxed);
+            }
             polled
         });
         if let Err(error) = result.await {

@@ -5,6 +5,7 @@
 //! is the challenge that tells whose token the vault takes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,14 @@ pub struct Route {
     pub(super) below: String,
     /// What a vault says to a request without a token.
     pub(super) challenge: Option<Arc<Challenge>>,
+    /// Who is told which tokens a vault does not take.
+    pub(super) tokens: Option<Arc<dyn TokenHolder>>,
+}
+
+/// Who has the tokens of an identity.
+pub trait TokenHolder: fmt::Debug + Send + Sync {
+    /// A vault does not take this one, so that another one should be asked for.
+    fn rejected(&self, token: &str);
 }
 
 impl Route {
@@ -47,6 +56,7 @@ impl Route {
             only_host: None,
             below: String::new(),
             challenge: None,
+            tokens: None,
         }
     }
 
@@ -96,6 +106,13 @@ impl Route {
             && answer.status == hyper::StatusCode::UNAUTHORIZED
         {
             challenge.check(&answer)?;
+            // Before the SDK asks for a token again.
+            let bearer = request.headers().get_optional_str(&AUTHORIZATION);
+            if let Some(tokens) = &self.tokens
+                && let Some(token) = bearer.and_then(|header| header.strip_prefix("Bearer "))
+            {
+                tokens.rejected(token);
+            }
             return Ok(incoming(answer));
         }
         if answer.status.is_success() {

@@ -2,7 +2,7 @@
 //! crates.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
@@ -23,6 +23,7 @@ use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::transport::{Refusal, Route, TransportError, in_chain};
 use crate::vault::refusal::{Operation, VaultRefusal};
+use crate::vault::values::Owner;
 use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor};
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
@@ -30,45 +31,74 @@ const MAX_VERSIONS: usize = 5_000;
 
 /// One vault as one identity.
 pub struct Vault {
+    owner: Arc<Owner>,
+    url: String,
     credential: Credential,
     route: Arc<Route>,
     limiter: Arc<Limiter>,
-    secrets: SecretClient,
-    keys: KeyClient,
-    certificates: CertificateClient,
+    // Made when they are needed: most classes have secrets only.
+    secrets: OnceLock<SecretClient>,
+    keys: OnceLock<KeyClient>,
+    certificates: OnceLock<CertificateClient>,
 }
 
 impl Vault {
-    /// The vault at this host. Sends nothing yet.
+    /// The owner's vault. Sends nothing yet.
     pub fn new(
-        host: &str,
+        owner: Arc<Owner>,
         credential: Credential,
         route: Arc<Route>,
         limiter: Arc<Limiter>,
-    ) -> azure_core::Result<Self> {
-        let url = format!("https://{host}");
-        let client_options = route.client_options();
-        let token = || -> Arc<dyn TokenCredential> { Arc::new(credential.clone()) };
-        let secrets = SecretClientOptions {
-            client_options: client_options.clone(),
-            ..Default::default()
-        };
-        let keys = KeyClientOptions {
-            client_options: client_options.clone(),
-            ..Default::default()
-        };
-        let certificates = CertificateClientOptions {
-            client_options,
-            ..Default::default()
-        };
-        Ok(Self {
-            secrets: SecretClient::new(&url, token(), Some(secrets))?,
-            keys: KeyClient::new(&url, token(), Some(keys))?,
-            certificates: CertificateClient::new(&url, token(), Some(certificates))?,
+    ) -> Self {
+        Self {
+            url: format!("https://{}", owner.0),
+            owner,
             credential,
             route,
             limiter,
+            secrets: OnceLock::new(),
+            keys: OnceLock::new(),
+            certificates: OnceLock::new(),
+        }
+    }
+
+    fn secrets(&self) -> Result<&SecretClient, VaultError> {
+        made(&self.secrets, || {
+            let options = SecretClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            SecretClient::new(&self.url, self.sdk_credential(), Some(options))
         })
+    }
+
+    fn keys(&self) -> Result<&KeyClient, VaultError> {
+        made(&self.keys, || {
+            let options = KeyClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            KeyClient::new(&self.url, self.sdk_credential(), Some(options))
+        })
+    }
+
+    fn certificates(&self) -> Result<&CertificateClient, VaultError> {
+        made(&self.certificates, || {
+            let options = CertificateClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            CertificateClient::new(&self.url, self.sdk_credential(), Some(options))
+        })
+    }
+
+    fn sdk_credential(&self) -> Arc<dyn TokenCredential> {
+        Arc::new(self.credential.clone())
+    }
+
+    /// Where it is, and as whom it is asked.
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.owner
     }
 
     /// How much may be asked of it.
@@ -127,7 +157,7 @@ impl Vault {
             ..Default::default()
         };
         let response = self
-            .secrets
+            .secrets()?
             .get_secret(name, Some(options))
             .await
             .map_err(|error| got(&error))?;
@@ -157,7 +187,7 @@ impl Vault {
             ..Default::default()
         };
         let response = self
-            .keys
+            .keys()?
             .get_key(name, Some(options))
             .await
             .map_err(|error| got(&error))?;
@@ -194,7 +224,7 @@ impl Vault {
             ..Default::default()
         };
         let response = self
-            .certificates
+            .certificates()?
             .get_certificate(name, Some(options))
             .await
             .map_err(|error| got(&error))?;
@@ -222,7 +252,7 @@ impl Vault {
         let name = name.as_str();
         match kind {
             ObjectKind::Secret => {
-                let pages = self.secrets.list_secret_properties_versions(name, None);
+                let pages = self.secrets()?.list_secret_properties_versions(name, None);
                 let listed = |item: azure_security_keyvault_secrets::models::SecretProperties| {
                     let attributes = item.attributes?;
                     listed(item.id, attributes.created, attributes.enabled)
@@ -230,7 +260,7 @@ impl Vault {
                 collect(pages.map_err(|error| listing(&error))?, listed).await
             }
             ObjectKind::Key => {
-                let pages = self.keys.list_key_properties_versions(name, None);
+                let pages = self.keys()?.list_key_properties_versions(name, None);
                 let listed = |item: azure_security_keyvault_keys::models::KeyProperties| {
                     let attributes = item.attributes?;
                     listed(item.kid, attributes.created, attributes.enabled)
@@ -239,7 +269,7 @@ impl Vault {
             }
             ObjectKind::Certificate => {
                 let pages = self
-                    .certificates
+                    .certificates()?
                     .list_certificate_properties_versions(name, None);
                 let listed =
                     |item: azure_security_keyvault_certificates::models::CertificateProperties| {
@@ -255,9 +285,23 @@ impl Vault {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Vault")
-            .field("endpoint", &self.secrets.endpoint())
+            .field("url", &self.url)
             .finish_non_exhaustive()
     }
+}
+
+/// The client in this cell.
+fn made<T>(
+    cell: &OnceLock<T>,
+    make: impl FnOnce() -> azure_core::Result<T>,
+) -> Result<&T, VaultError> {
+    if let Some(client) = cell.get() {
+        return Ok(client);
+    }
+    let client = make().map_err(|error| VaultError::Client {
+        problem: error.to_string(),
+    })?;
+    Ok(cell.get_or_init(|| client))
 }
 
 /// An item of a list; one without attributes or version is passed over, as in the Go provider.

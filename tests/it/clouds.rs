@@ -6,7 +6,7 @@ use azure_emulator::Cloud;
 use tonic::Code;
 
 use crate::support::class::Class;
-use crate::support::{Node, expect_status, files};
+use crate::support::{Node, VAULT, expect_status, files};
 
 #[tokio::test]
 async fn a_class_names_its_cloud() {
@@ -79,4 +79,29 @@ async fn an_azure_stack_is_described_by_a_file_that_the_operator_allows() {
         Code::InvalidArgument,
         &["cloudEnvFileName: expected the path"],
     );
+}
+
+#[tokio::test]
+async fn vaults_of_a_cloud_that_is_not_documented_are_asked_for_their_challenge_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stack.json");
+    let json = serde_json::json!({
+        "name": "AzureStackCloud", "activeDirectoryEndpoint": "https://login.microsoftonline.us/",
+        "keyVaultDNSSuffix": "vault.usgovcloudapi.net",
+    });
+    fs::write(&file, json.to_string()).unwrap();
+    let flags = ["--cloud-env-dir", folder.path().to_str().unwrap()];
+    let node = Node::start_in(Cloud::UsGovernment, &flags).await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S")
+        .with("cloudName", "AzureStackCloud")
+        .with("cloudEnvFileName", file.to_str().unwrap());
+    for _ in 0..2 {
+        for result in futures::future::join_all((0..20).map(|_| node.mount(&class))).await {
+            assert_eq!(files(&result.unwrap()), [("S", 0o644, "v")]);
+        }
+    }
+    let counts = node.azure.counters().vault(VAULT);
+    assert_eq!((counts.challenges, counts.all_gets()), (1, 40));
+    assert_eq!(node.azure.counters().imds().requests, 1);
 }

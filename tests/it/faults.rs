@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use azure_emulator::{Effect, Emulator, Settings, Target};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -239,4 +240,77 @@ async fn a_401_that_is_not_the_vaults_does_no_lasting_harm() {
         expect_status(result, Code::FailedPrecondition, &words);
         node.mount(&Class::of_secret("S")).await.unwrap();
     }
+}
+
+/// A proxy that answers each `CONNECT` with this, and says nothing more.
+async fn proxy_that_says(answer: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            _ = stream.read(&mut request).await;
+            _ = stream.write_all(answer.as_bytes()).await;
+            open.push(stream);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_phase_that_took_too_long_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    for (answer, code, words) in [
+        (
+            "",
+            Code::DeadlineExceeded,
+            [
+                "[TIMEOUT] no answer within 1.0 s; waiting for Key Vault",
+                "to be reached through the proxy",
+            ],
+        ),
+        (
+            "HTTP/1.1 200 OK\r\n\r\n",
+            Code::DeadlineExceeded,
+            [
+                "[TIMEOUT] no answer within 1.0 s; waiting for Key Vault",
+                "to complete the TLS handshake",
+            ],
+        ),
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+            Code::FailedPrecondition,
+            [
+                "[KV_UNREACHABLE] ",
+                "the proxy answered CONNECT with HTTP status 407",
+            ],
+        ),
+    ] {
+        let proxy = proxy_that_says(answer).await;
+        let flags = ["--mount-timeout", "1s"];
+        let provider = Provider::start_behind(&node.azure, &proxy, &flags).await;
+        let start = Instant::now();
+        let result = provider.mount(Class::of_secret("S").request()).await;
+        expect_status(result, code, &words);
+        assert!(start.elapsed() < Duration::from_secs(3));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_too_long_is_given_up_before_the_mount_is() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let proxy = proxy_that_says("HTTP/1.1 200 OK\r\n\r\n").await;
+    let provider = Provider::start_behind(&node.azure, &proxy, &[]).await;
+    let start = Instant::now();
+    let result = provider.mount(Class::of_secret("S").request()).await;
+    let words = [
+        "[TIMEOUT] ",
+        "took longer than 5 s to complete the TLS handshake",
+    ];
+    expect_status(result, Code::DeadlineExceeded, &words);
+    assert!(start.elapsed() < Duration::from_secs(12));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use azure_emulator::{DEFAULT_TENANT, ManagedIdentity, Permissions};
+use azure_emulator::{DEFAULT_TENANT, Effect, ManagedIdentity, Permissions, Target};
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -323,4 +323,33 @@ async fn a_service_principal_comes_from_the_pods_secret() {
     node.mount(&Class::of_secret("S").secrets(r#"{"unrelated":"x"}"#))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_replaced_by_one_fresh_one_for_every_mount() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    node.mount(&class).await.unwrap();
+    node.azure.entra().revoke_tokens();
+    for result in futures::future::join_all((0..20).map(|_| node.mount(&class))).await {
+        assert_eq!(files(&result.unwrap()), [("S", 0o644, "v")]);
+    }
+    assert_eq!(node.azure.counters().imds().requests, 2);
+    assert!(node.azure.counters().vault(VAULT).unauthorized <= 20);
+}
+
+#[tokio::test]
+async fn a_vault_that_takes_no_token_costs_one_more_token_and_not_one_per_mount() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::error(401));
+    for _ in 0..5 {
+        let result = node.mount(&class).await;
+        expect_status(result, Code::Unauthenticated, &["[KV_TOKEN_REJECTED] "]);
+    }
+    assert_eq!(node.azure.counters().imds().requests, 2);
 }

@@ -7,15 +7,19 @@
 #![allow(clippy::too_many_lines)]
 
 mod bad_input;
+mod cache;
 mod clouds;
 mod driver_contract;
+mod explain;
 mod faults;
 mod identities;
 mod identity_binding;
 mod lifecycle;
+mod limits;
 mod mount_command;
 mod objects;
 mod secrecy;
 mod secrets;
+mod sharing;
 mod support;
 mod validate;

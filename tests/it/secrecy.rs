@@ -1,6 +1,8 @@
 //! Nothing secret is said, whatever happens and however much is logged.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
@@ -87,4 +89,52 @@ async fn no_log_and_no_message_has_a_secret_or_a_token() {
     // Access tokens of the emulator are JSON Web Tokens, which begin like this.
     let header = token.split('.').next().unwrap();
     assert!(!said.contains(header), "a token's header is in the log");
+}
+
+/// How often a text is in a process's memory. None where this user may not look.
+fn copies_in_memory(id: u32, text: &str) -> Option<usize> {
+    let maps = fs::read_to_string(format!("/proc/{id}/maps")).ok()?;
+    let memory = fs::File::open(format!("/proc/{id}/mem")).ok()?;
+    let mut copies = 0;
+    for map in maps.lines().filter(|map| map.contains(" rw-p ")) {
+        let (start, end) = map.split(' ').next()?.split_once('-')?;
+        let start = u64::from_str_radix(start, 16).ok()?;
+        let length = u64::from_str_radix(end, 16).ok()? - start;
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        if memory.read_exact_at(&mut bytes, start).is_ok() {
+            let found = bytes.windows(text.len());
+            copies += found.filter(|found| *found == text.as_bytes()).count();
+        }
+    }
+    Some(copies)
+}
+
+#[tokio::test]
+async fn memory_forgets_values_and_is_dumped_by_nobody() {
+    let node = Node::start().await;
+    let class = (0..40).fold(Class::new(), |class, n| {
+        // Each is told apart from what the kernel or the driver's side may have of it.
+        node.vault.set_secret(
+            &format!("S{n}"),
+            format!("{CANARY}-{n:02}-{}", "x".repeat(n * 30)),
+        );
+        class.object(&format!("objectName: S{n}\nobjectType: secret"))
+    });
+    for _ in 0..3 {
+        node.mount(&class).await.unwrap();
+    }
+    let id = node.provider.id();
+    let limits = fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file"));
+    let core = core.unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(core[4..6], ["0", "0"]);
+    let Some(copies) = copies_in_memory(id, CANARY) else {
+        // The kernel lets root alone look, which is as it should be.
+        return;
+    };
+    // What is left is in the buffers of the two connections that are open, for the next bytes.
+    println!("{copies} of 120 copies are left");
+    assert!(copies <= 12, "{copies} of 120 values are still in memory");
 }

@@ -36,6 +36,14 @@ impl Provider {
         .await
     }
 
+    /// Starts one whose way out of the node is another proxy than the emulator.
+    pub async fn start_behind(azure: &Emulator, proxy: &str, flags: &[&str]) -> Self {
+        Self::start_by(azure, flags, |command, _| {
+            command.env("HTTPS_PROXY", proxy);
+        })
+        .await
+    }
+
     /// Starts one that sees the emulator as Azure, as a production node would see Azure by way of a
     /// proxy: no flag or variable is one for tests.
     pub async fn start(azure: &Emulator, flags: &[&str]) -> Self {
@@ -97,9 +105,13 @@ impl Provider {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("the provider runs")
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.id().expect("the provider runs");
-        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+        let id = self.id().cast_signed();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
     /// The exit status, once it has ended.

@@ -1,0 +1,181 @@
+//! How little a node asks: what many mounts have in common is asked for once, also when it fails. Counts,
+//! not times, so that they hold on any machine.
+
+use std::time::Duration;
+
+use azure_emulator::{DEFAULT_TENANT, Effect, Emulator, Permissions, Settings, Target};
+use futures::future::join_all;
+use tonic::Code;
+
+use crate::support::class::Class;
+use crate::support::{Node, VAULT, expect_status};
+
+const HOST: &str = "ai-chat-kv-1763873634.vault.azure.net";
+const ENTRA: &str = "login.microsoftonline.com";
+const AUDIENCE: &str = "api://AzureADTokenExchange";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A class with so many secrets, which the vault gets.
+fn class_of(node: &Node, objects: usize) -> Class {
+    (0..objects).fold(Class::new(), |class, n| {
+        node.vault.set_secret(&format!("S{n}"), "v");
+        class.object(&format!("objectName: S{n}\nobjectType: secret"))
+    })
+}
+
+/// The class for a pod of its own service account, whose application may read from the vault.
+fn of_pod(node: &Node, class: &Class, pod: usize) -> Class {
+    let (app, account) = (format!("app-{pod}"), format!("account-{pod}"));
+    let registered = node.azure.entra().application(DEFAULT_TENANT, &app);
+    let registered = registered.with_service_account("chat", &account);
+    node.vault
+        .grant(&registered.object_id(), Permissions::read());
+    let token = node
+        .azure
+        .service_account_token("chat", &account, AUDIENCE, HOUR);
+    class
+        .clone()
+        .without("userAssignedIdentityID")
+        .with("clientID", app)
+        .token(AUDIENCE, &token)
+}
+
+async fn http1() -> Node {
+    let settings = Settings {
+        http2: false,
+        ..Settings::default()
+    };
+    Node::start_beside(Emulator::start(settings).await.unwrap(), &[]).await
+}
+
+/// Mounts everything at once.
+async fn storm(node: &Node, classes: &[Class]) {
+    for result in join_all(classes.iter().map(|class| node.mount(class))).await {
+        assert!(!result.unwrap().files.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_starts_asks_for_one_token_per_identity_and_connects_once() {
+    let node = Node::start().await;
+    let class = class_of(&node, 10);
+    let pods: Vec<_> = (0..40).map(|pod| of_pod(&node, &class, pod)).collect();
+    storm(&node, &pods).await;
+    let counters = node.azure.counters();
+    let cold = counters.snapshot();
+    assert_eq!(cold.entra.all_token_requests(), 40);
+    assert_eq!(cold.entra.requests, 40, "nothing but tokens");
+    assert_eq!(cold.vaults[VAULT].challenges, 0);
+    assert_eq!(cold.vaults[VAULT].requests, 400);
+    // Two or three where the first one's streams were used up.
+    assert!(counters.connections(HOST) <= 3, "{:?}", cold.connections);
+    assert!(counters.connections(ENTRA) <= 2, "{:?}", cold.connections);
+    let connections = cold.connections.tcp;
+    storm(&node, &pods).await;
+    let rotated = counters.snapshot();
+    assert_eq!(rotated.entra.requests, 40);
+    assert_eq!(rotated.vaults[VAULT].requests, 800);
+    assert_eq!(rotated.connections.tcp, connections);
+}
+
+#[tokio::test]
+async fn a_node_that_starts_asks_once_for_its_own_identity() {
+    let node = Node::start().await;
+    let class = class_of(&node, 10);
+    storm(&node, &vec![class; 40]).await;
+    let counts = node.azure.counters().snapshot();
+    assert_eq!((counts.imds.requests, counts.entra.requests), (1, 0));
+    assert_eq!(counts.connections.imds, 1);
+    assert_eq!(counts.vaults[VAULT].requests, 400);
+}
+
+#[tokio::test]
+async fn connections_without_http2_are_bounded_and_used_again() {
+    let node = http1().await;
+    let class = class_of(&node, 200);
+    storm(&node, &vec![class.clone(); 5]).await;
+    let counters = node.azure.counters();
+    let first = counters.connections(HOST);
+    assert!((2..=96).contains(&first), "{first}");
+    storm(&node, &vec![class; 5]).await;
+    assert!(counters.connections(HOST) <= 96);
+    assert!(counters.most_connections(HOST) <= 96);
+    assert_eq!(counters.vault(VAULT).all_gets(), 2000);
+}
+
+#[tokio::test]
+async fn one_mount_after_the_other_uses_one_connection() {
+    for node in [http1().await, Node::start().await] {
+        let class = class_of(&node, 1);
+        for _ in 0..10 {
+            node.mount(&class).await.unwrap();
+        }
+        assert_eq!(node.azure.counters().connections(HOST), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failing_token_service_is_asked_once_for_everyone_who_waits() {
+    let node = Node::start().await;
+    let class = class_of(&node, 1);
+    let fault = node
+        .azure
+        .faults()
+        .always(Target::imds(), Effect::error(500));
+    for round in 1..=3 {
+        for result in join_all((0..40).map(|_| node.mount(&class))).await {
+            expect_status(result, Code::Aborted, &["[IMDS_FAILED] "]);
+        }
+        // The request and two more, each a step later.
+        assert_eq!(node.azure.counters().imds().requests, 3 * round);
+    }
+    node.azure.faults().remove(fault);
+    node.mount(&class).await.unwrap();
+    assert_eq!(node.azure.counters().imds().requests, 10);
+    assert_eq!(node.azure.counters().vault(VAULT).requests, 1);
+}
+
+#[tokio::test]
+async fn a_refused_identity_is_asked_for_once_by_everyone_who_waits() {
+    let node = Node::start().await;
+    let class = class_of(&node, 1);
+    let pod = of_pod(&node, &class, 0).with("clientID", "nobody");
+    for result in join_all((0..40).map(|_| node.mount(&pod))).await {
+        expect_status(result, Code::Unauthenticated, &["[ENTRA_APP_NOT_FOUND] "]);
+    }
+    // One more where somebody came after the first answer.
+    let asked = node.azure.counters().entra().all_token_requests();
+    assert!(asked <= 2, "{asked}");
+    // Another identity's failure is none of its business.
+    let other = of_pod(&node, &class, 1);
+    node.mount(&other).await.unwrap();
+    let registered = node.azure.entra().application(DEFAULT_TENANT, "nobody");
+    let registered = registered.with_service_account("chat", "account-0");
+    node.vault
+        .grant(&registered.object_id(), Permissions::read());
+    node.mount(&pod).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_with_another_token_gets_no_token_of_others() {
+    let node = Node::start().await;
+    let class = class_of(&node, 1);
+    let rightful = of_pod(&node, &class, 0);
+    node.mount(&rightful).await.unwrap();
+    let strange = node
+        .azure
+        .service_account_token("evil", "account-0", AUDIENCE, HOUR);
+    let claiming = rightful.clone().token(AUDIENCE, &strange);
+    let words = ["[ENTRA_NO_FEDERATED_CREDENTIAL] "];
+    let gets = node.azure.counters().vault(VAULT).all_gets();
+    expect_status(node.mount(&claiming).await, Code::Unauthenticated, &words);
+    assert_eq!(node.azure.counters().vault(VAULT).all_gets(), gets);
+    // The same pod with a renewed token is the same to Entra ID, but proves it anew.
+    let renewed = node
+        .azure
+        .service_account_token("chat", "account-0", AUDIENCE, HOUR * 2);
+    node.mount(&rightful.token(AUDIENCE, &renewed))
+        .await
+        .unwrap();
+    assert_eq!(node.azure.counters().entra().all_token_requests(), 3);
+}
