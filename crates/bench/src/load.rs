@@ -55,7 +55,7 @@ pub async fn run(arguments: &Arguments, network: Network) -> Result<(), Failure>
     for protocol in arguments.protocols() {
         let arena = Arena::open(protocol, settings.clone(), network, &contestants).await?;
         if bench.results.contestants.is_empty() {
-            bench.results.contestants = arena.names().await?;
+            bench.results.contestants = arena.names(arguments.peer_name.as_deref()).await?;
             bench.tell(&bench.results.contestants.join(" beside "));
             bench.tell(network.describe());
         }

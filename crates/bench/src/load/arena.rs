@@ -57,16 +57,18 @@ impl<'a> Arena<'a> {
         })
     }
 
-    /// What the contestants call themselves, made different where they are not.
-    pub async fn names(&self) -> Result<Vec<String>, Failure> {
+    /// What the contestants call themselves, unless the second is to be called otherwise.
+    pub async fn names(&self, second: Option<&str>) -> Result<Vec<String>, Failure> {
         let mut names: Vec<String> = Vec::new();
         for contestant in self.contestants {
             let running = contestant.start(self.azure.emulator(), self.network);
-            let mut name = running.await?.name;
-            if names.contains(&name) {
-                name += " (peer)";
-            }
-            names.push(name);
+            let own = running.await?.name;
+            names.push(match second {
+                Some(name) if names.len() == 1 => name.to_owned(),
+                // Two builds of one provider.
+                _ if names.contains(&own) => own + " (peer)",
+                _ => own,
+            });
         }
         Ok(names)
     }

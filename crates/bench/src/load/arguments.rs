@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Another provider's binary, measured in turn with the first
     #[arg(long, value_name = "BINARY", conflicts_with = "socket")]
     peer: Option<PathBuf>,
+    /// What to call the peer, where it does not say its version [default: what it calls itself]
+    #[arg(long, value_name = "NAME", requires = "peer")]
+    pub peer_name: Option<String>,
     /// One more flag for the provider; may be given several times
     #[arg(
         long = "provider-flag",

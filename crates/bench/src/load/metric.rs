@@ -89,7 +89,7 @@ fn count(number: u64) -> f64 {
 }
 
 /// What a median should be: better than a limit, or for requests no more than it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Goal {
     /// Of which figure.
     pub metric: Metric,

@@ -21,7 +21,6 @@ pub struct Line {
     /// Which figure.
     pub metric: Metric,
     /// What it should be; absent where nobody has said, or nobody asks.
-    #[serde(skip)]
     pub goal: Option<Goal>,
     /// In the contestants' order; absent where one has failed.
     pub contestants: Vec<Option<Spread>>,
