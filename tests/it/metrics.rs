@@ -21,6 +21,10 @@ struct Scraped {
 
 impl Scraped {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[&str]) -> Self {
         let azure = Emulator::start(Settings::default()).await.unwrap();
         let port = free_port();
         let proxy = azure.token_proxy_server_name().unwrap();
@@ -30,6 +34,7 @@ impl Scraped {
             format!("--sni-name={proxy}"),
         ];
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let flags = [&flags, more].concat();
         let node = Node::start_beside(azure, &flags).await;
         Self { node, port }
     }
@@ -273,4 +278,45 @@ async fn a_port_that_is_taken_leaves_the_mounts_alone() {
     while !second.provider.log().contains("the metrics are not served") {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn values_that_are_kept_and_answers_in_outages_are_counted() {
+    let scraped = Scraped::start_with(&["--cache-ttl", "300ms", "--stale-if-error", "1h"]).await;
+    let node = &scraped.node;
+    node.vault.set_secret("S", "v");
+    let other = node.azure.vault("second-kv");
+    other.grant(OBJECT_ID, Permissions::read());
+    other.set_secret("S", "w");
+    let class = Class::of_secret("S");
+    node.mount(&class).await.unwrap();
+    node.mount(&class).await.unwrap();
+    let kept = scraped.series().await;
+    kept.expect(&[
+        ("cache_hits_total{cache=\"values\"}", 1),
+        ("cache_misses_total{cache=\"values\"}", 1),
+        ("cache_entries{cache=\"values\"}", 1),
+        ("cache_capacity{cache=\"values\"}", 16 * 1024 * 1024),
+        ("outage_answers_total{source=\"memory\"}", 0),
+        ("outage_answers_total{source=\"failover\"}", 0),
+    ]);
+    assert!(kept.value("cache_bytes{cache=\"values\"}") > 0.0);
+    // Dropped by time, though nobody asks.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::error(503));
+    node.mount(&class).await.unwrap();
+    node.mount(&class.with("failoverKeyvaultName", "second-kv"))
+        .await
+        .unwrap();
+    scraped.series().await.expect(&[
+        ("outage_answers_total{source=\"memory\"}", 1),
+        ("outage_answers_total{source=\"failover\"}", 1),
+    ]);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    scraped.series().await.expect(&[
+        ("cache_entries{cache=\"values\"}", 0),
+        ("cache_bytes{cache=\"values\"}", 0),
+    ]);
 }
