@@ -41,11 +41,8 @@ pub struct Policy {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PolicyError {
     /// It is not the YAML that a policy is.
-    #[error("{}{problem}", place(problem.at))]
-    Unreadable {
-        /// What the parser says.
-        problem: Unreadable,
-    },
+    #[error("{0}")]
+    Unreadable(String),
     /// A refusal names a rule, so a name means one.
     #[error(
         "line {line} column {column}: expected every rule to have a name of its own, found a second {name}"
@@ -60,9 +57,20 @@ pub enum PolicyError {
     },
 }
 
-fn place(at: Option<(usize, usize)>) -> String {
-    at.map(|(line, column)| format!("line {line} column {column}: "))
-        .unwrap_or_default()
+impl From<serde_saphyr::Error> for PolicyError {
+    fn from(error: serde_saphyr::Error) -> Self {
+        let problem = Unreadable::from(error);
+        let text = problem.to_string();
+        Self::Unreadable(match problem.at {
+            // The parser names the place last, where a long sentence loses it.
+            Some((line, column)) => {
+                let place = format!(" at line {line}, column {column}");
+                let text = text.strip_suffix(&place).unwrap_or(&text);
+                format!("line {line} column {column}: {text}")
+            }
+            None => text,
+        })
+    }
 }
 
 /// The file, as it is written.
@@ -75,12 +83,7 @@ struct Document {
 impl Policy {
     /// Reads a policy. An empty list of rules is one: it denies everything.
     pub fn parse(text: &str) -> Result<Self, PolicyError> {
-        let Document { rules } =
-            serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
-                PolicyError::Unreadable {
-                    problem: error.into(),
-                }
-            })?;
+        let Document { rules } = serde_saphyr::from_str_with_options(text, options())?;
         let mut names = BTreeSet::new();
         for rule in &rules {
             if !names.insert(rule.value.name()) {

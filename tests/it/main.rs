@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod mount_command;
 mod objects;
+mod policy;
 mod secrecy;
 mod secrets;
 mod sharing;
