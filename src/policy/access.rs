@@ -21,6 +21,8 @@ pub struct Access<'a> {
     pub in_default_cloud: bool,
     /// Which kind of identity asks.
     pub kind: IdentityKind,
+    /// The same, as messages call it.
+    pub kind_in_words: &'static str,
     /// Which one of that kind, in lower case, as a class writes it.
     pub identity: String,
 }
@@ -46,6 +48,7 @@ impl<'a> Access<'a> {
             domain: domain.to_owned(),
             in_default_cloud: plan.cloud == *default_cloud,
             kind,
+            kind_in_words: plan.identity.kind(),
             identity: identity.to_ascii_lowercase(),
         }
     }

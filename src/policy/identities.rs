@@ -1,7 +1,6 @@
 //! [`Identities`], which identities a [rule](super::rule) lets ask: kinds, and which of each.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -26,18 +25,6 @@ pub enum IdentityKind {
     ServicePrincipal,
     /// The node's.
     Managed,
-}
-
-impl fmt::Display for IdentityKind {
-    /// As messages name it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Workload => "workload identity",
-            Self::Binding => "identity binding",
-            Self::ServicePrincipal => "service principal",
-            Self::Managed => "managed identity",
-        })
-    }
 }
 
 /// IDs by kind.

@@ -9,7 +9,6 @@ use thiserror::Error;
 use crate::excerpt::Excerpt;
 use crate::plan::Fetch;
 use crate::policy::access::Access;
-use crate::policy::identities::IdentityKind;
 use crate::policy::rule::{Field, Rule};
 
 /// Why a mount is not allowed.
@@ -18,7 +17,7 @@ pub struct Refusal {
     namespace: String,
     service_account: String,
     host: String,
-    kind: IdentityKind,
+    kind: &'static str,
     identity: String,
     /// The first object that no rule allows, and how many more there are.
     object: Option<(String, usize)>,
@@ -39,7 +38,7 @@ impl Refusal {
             namespace: access.namespace.to_owned(),
             service_account: access.service_account.to_owned(),
             host: format!("{}.{}", access.vault, access.domain),
-            kind: access.kind,
+            kind: access.kind_in_words,
             identity: access.identity.clone(),
             object: first.map(|fetch| (fetch.id.clone(), more)),
             nearest: nearest(access, rules, first),

@@ -57,6 +57,10 @@ fn rule(fields: &str) -> String {
     format!("rules: [{{name: r, {fields}}}]")
 }
 
+const TWO: (&str, &str) = (
+    "objects",
+    "[{objectName: KEY, objectType: secret}, {objectName: tls, objectType: cert}]",
+);
 const NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
 const SERVICE_ACCOUNT: &str = "csi.storage.k8s.io/serviceAccount.name";
 const TOKENS: (&str, &str) = (
@@ -65,11 +69,29 @@ const TOKENS: (&str, &str) = (
 );
 const RESOURCE: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/chat";
 
+/// Fields of a rule, what is asked for, and the fields that do not fit.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
+fn judge(cases: &[Case<'_>]) {
+    for (fields, asked, expected) in cases {
+        let result = check(&rule(fields), asked);
+        let said = match &result {
+            Ok(()) => "",
+            Err(refusal) => {
+                refusal
+                    .split_once("the nearest rule, r, does not fit by its ")
+                    .unwrap_or_else(|| panic!("{refusal}"))
+                    .1
+            }
+        };
+        assert_eq!(said, *expected, "{fields} {asked:?}");
+    }
+}
+
 #[test]
-fn a_rule_allows_what_fits_all_its_fields() {
-    let two = "[{objectName: KEY, objectType: secret}, {objectName: tls, objectType: cert}]";
-    for (fields, asked, expected) in [
-        ("namespaces: [chat], vaults: [chat-kv]", &[][..], ""),
+fn pods_are_known_by_namespace_and_service_account() {
+    judge(&[
+        ("namespaces: [chat], vaults: [chat-kv]", &[], ""),
         ("namespaces: [x, ch*], vaults: ['*']", &[], ""),
         // Namespaces and service accounts are the kubelet's, and compared as they are.
         ("namespaces: [chat-2], vaults: [chat-kv]", &[], "namespaces"),
@@ -109,6 +131,12 @@ fn a_rule_allows_what_fits_all_its_fields() {
             &[(SERVICE_ACCOUNT, "")],
             "",
         ),
+    ]);
+}
+
+#[test]
+fn vaults_are_known_by_name_in_the_default_cloud_or_by_host() {
+    judge(&[
         // Vaults have no case, and a name is a name in the default cloud.
         (
             "namespaces: [chat], vaults: [CHAT-kv]",
@@ -137,7 +165,12 @@ fn a_rule_allows_what_fits_all_its_fields() {
         ),
         ("namespaces: [chat], vaults: ['*.Vault.Azure.net']", &[], ""),
         ("namespaces: [chat], vaults: ['*.azure.net']", &[], "vaults"),
-        // Identities.
+    ]);
+}
+
+#[test]
+fn identities_are_known_by_kind_and_id() {
+    judge(&[
         (
             "namespaces: [chat], vaults: ['*'], identities: {managed: ['*']}",
             &[],
@@ -209,6 +242,12 @@ fn a_rule_allows_what_fits_all_its_fields() {
             &[("useVMManagedIdentity", ""), ("userAssignedIdentityID", "")],
             "",
         ),
+    ]);
+}
+
+#[test]
+fn objects_are_known_by_kind_and_name() {
+    judge(&[
         // Objects have no case, and a certificate is not the secret that has its key.
         ("namespaces: [chat], vaults: ['*'], objects: [key]", &[], ""),
         (
@@ -223,12 +262,12 @@ fn a_rule_allows_what_fits_all_its_fields() {
         ),
         (
             "namespaces: [chat], vaults: ['*'], objects: [KEY, cert/tls]",
-            &[("objects", two)],
+            &[TWO],
             "",
         ),
         (
             "namespaces: [chat], vaults: ['*'], objects: [KEY]",
-            &[("objects", two)],
+            &[TWO],
             "objects",
         ),
         // All that does not fit is said.
@@ -237,19 +276,7 @@ fn a_rule_allows_what_fits_all_its_fields() {
             &[],
             "namespaces, serviceAccounts, vaults, identities, objects",
         ),
-    ] {
-        let result = check(&rule(fields), asked);
-        let said = match &result {
-            Ok(()) => "",
-            Err(refusal) => {
-                refusal
-                    .split_once("the nearest rule, r, does not fit by its ")
-                    .unwrap_or_else(|| panic!("{refusal}"))
-                    .1
-            }
-        };
-        assert_eq!(said, expected, "{fields} {asked:?}");
-    }
+    ]);
 }
 
 #[test]
@@ -377,5 +404,21 @@ fn what_is_no_policy_is_refused_with_its_place() {
             "{text:?}: {error} should contain {message}"
         );
         assert!(!error.contains('\n') && error.len() < 400, "{error}");
+    }
+}
+
+#[test]
+fn the_policies_in_the_documentation_are_policies() {
+    let page = include_str!("../../docs/policy.md");
+    let blocks: Vec<_> = page
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(block, _)| block)
+        .filter(|block| block.starts_with("rules:"))
+        .collect();
+    assert!(blocks.len() >= 3, "{}", blocks.len());
+    for block in blocks {
+        assert!(Policy::parse(block).unwrap().len() > 0, "{block}");
     }
 }
