@@ -23,7 +23,7 @@ pub struct Access<'a> {
     pub kind: IdentityKind,
     /// The same, as messages call it.
     pub kind_in_words: &'static str,
-    /// Which one of that kind, in lower case, as a class writes it.
+    /// Which one of that kind, as a class writes it.
     pub identity: String,
 }
 
@@ -49,7 +49,7 @@ impl<'a> Access<'a> {
             in_default_cloud: plan.cloud == *default_cloud,
             kind,
             kind_in_words: plan.identity.kind(),
-            identity: identity.to_ascii_lowercase(),
+            identity,
         }
     }
 }

@@ -83,7 +83,7 @@ impl TryFrom<String> for IdentityId {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/()".contains(&byte));
         if fits || text == "*" {
-            Ok(Self(text.to_ascii_lowercase()))
+            Ok(Self(text))
         } else {
             Err(IdentityIdError(text))
         }
@@ -92,6 +92,6 @@ impl TryFrom<String> for IdentityId {
 
 impl IdentityId {
     fn includes(&self, id: &str) -> bool {
-        self.0 == "*" || self.0 == id
+        self.0 == "*" || self.0.eq_ignore_ascii_case(id)
     }
 }

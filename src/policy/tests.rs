@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::cloud::CloudChoice;
 use crate::file_mode::FileMode;
 use crate::parameters::Parameters;
 use crate::plan::{Conventions, HistoryCount};
@@ -31,7 +32,7 @@ fn check(policy: &str, asked: &[(&str, &str)]) -> Result<(), String> {
     let request = Request::parse(&attributes.to_string(), secrets, "420").unwrap();
     let parameters = Parameters::parse(&request).unwrap();
     let cloud = match &parameters.cloud {
-        crate::cloud::CloudChoice::Known(cloud) => cloud.clone(),
+        CloudChoice::Known(cloud) => cloud.clone(),
         _ => Cloud::public(),
     };
     let conventions = Conventions {
