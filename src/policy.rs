@@ -1,9 +1,9 @@
 //! [`Policy`], what the platform team lets each namespace do: which vaults it may ask, as which kinds of
 //! identity, and for which objects.
 //!
-//! Read from the file of `--policy` by [`PolicyFile`](file::PolicyFile), asked by [`crate::service`] when a mount is planned and
-//! before anything is sent. Every parameter of a class is written by a pod's author; the namespace and the
-//! service account are the kubelet's word ([`Pod`]), and those are what a rule begins with.
+//! Read from the file of `--policy` by [`PolicyFile`](file::PolicyFile), asked by [`crate::service`] when a
+//! mount is planned and before anything is sent. Every parameter of a class is written by a pod's author; the
+//! namespace and the service account are the kubelet's word ([`Pod`]), and those are what a rule begins with.
 //!
 //! What no rule allows is denied. Without a policy everything is left to Azure.
 
