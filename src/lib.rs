@@ -5,7 +5,7 @@
 //!
 //! A mount is a straight line through these modules, each the input of the next:
 //! [`socket`] → [`service`] → [`request`] → [`parameters`] (with [`object`], [`identity`], [`cloud`]) →
-//! [`plan`] → [`mount`] (with [`credential`] and [`vault`], both paced by a [`limiter`] and over
+//! [`plan`] (judged by a [`policy`], where there is one) → [`mount`] (with [`credential`] and [`vault`], both paced by a [`limiter`] and over
 //! [`transport`]) → the answer. What
 //! goes wrong anywhere on it is explained by [`status`].
 //!
@@ -35,6 +35,7 @@ mod mount;
 mod object;
 mod parameters;
 mod plan;
+mod policy;
 mod port;
 mod private_folder;
 mod problems;

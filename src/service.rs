@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::mount::{MountedFile, Provider};
 use crate::parameters::Parameters;
 use crate::plan::{Conventions, Plan};
+use crate::policy::file::PolicyFile;
 use crate::request::{Pod, Request};
 use crate::status::{CallError, Explanation};
 use crate::telemetry::FAILED_MOUNTS;
@@ -47,6 +48,8 @@ pub struct Service {
     pub environment_files: EnvironmentFiles,
     /// What the operator decides for every class.
     pub conventions: Conventions,
+    /// What namespaces may do; everything where there is none.
+    pub policy: Option<Arc<PolicyFile>>,
     /// Cancelled when mounts that are still under way must be answered now, since the process ends.
     pub closing: CancellationToken,
     /// Where mounts are counted.
@@ -69,6 +72,9 @@ impl Service {
         }
         let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
         let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
+        if let Some(policy) = &self.policy {
+            policy.check(&request.pod, &plan, &self.environment_files.default)?;
+        }
         let files = self.provider.mount(&plan, deadline).await?;
         let bytes = files.iter().map(|file| file.contents.len()).sum();
         if bytes > self.max_answer_size {

@@ -251,6 +251,10 @@ pub struct ProviderSettings {
         help_heading = "Clouds"
     )]
     pub cloud_env_file: Option<PathBuf>,
+    /// File with the rules of which namespaces may use which vaults, identities and objects; without it all
+    /// may. Followed when it changes
+    #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_POLICY")]
+    pub policy: Option<PathBuf>,
     /// Which files there are.
     #[command(flatten)]
     pub files: FileSettings,

@@ -23,6 +23,7 @@ use crate::identity::IdentityError;
 use crate::mount::{Asked, Failure, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
+use crate::policy::Refusal;
 use crate::problems::Problems;
 use crate::request::RequestError;
 use crate::service_account_tokens::TokensError;
@@ -46,6 +47,9 @@ pub enum CallError {
     /// The class's files cannot be in one volume.
     #[error(transparent)]
     Plan(#[from] Problems<PlanError>),
+    /// No rule of the operator's allows it.
+    #[error(transparent)]
+    Policy(#[from] Box<Refusal>),
     /// Azure gave no objects.
     #[error(transparent)]
     Mount(#[from] Box<MountError>),
@@ -110,6 +114,13 @@ impl Explanation {
             CallError::Plan(problems) => Self {
                 cause: problems.to_string(),
                 ..problems.first().map_or_else(Self::of_nothing, Self::of_plan)
+            },
+            CallError::Policy(refusal) => Self {
+                reason: Reason::PolicyDenied,
+                cause: refusal.to_string(),
+                fix: format!(
+                    "{IN_THE_CLASS}, or ask the platform team, whose file of the provider's --policy decides"
+                ),
             },
             CallError::Mount(error) => of_mount(error),
             CallError::TooLarge { bytes } => Self {

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::generated::v1alpha1::csi_driver_provider_server::{
 };
 use crate::metrics::{AzureService, Metrics};
 use crate::mount::Provider;
+use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::service::Service;
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::socket::{Socket, SocketError};
@@ -41,6 +43,14 @@ pub enum ServiceSetupError {
     /// There is no default cloud.
     #[error("--cloud-name: {0}")]
     Cloud(#[from] DefaultCloudError),
+    /// There is no policy, and one is wanted.
+    #[error("--policy {}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PolicyFileError,
+    },
 }
 
 /// Why serving could not start, or ended.
@@ -95,11 +105,24 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
         )),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
+        policy: policy(settings)?,
         closing: CancellationToken::new(),
         metrics,
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })
+}
+
+/// The policy, where the operator wants one.
+fn policy(settings: &ProviderSettings) -> Result<Option<Arc<PolicyFile>>, ServiceSetupError> {
+    let open = |path: &PathBuf| match PolicyFile::open(path) {
+        Ok(policy) => Ok(Arc::new(policy)),
+        Err(source) => Err(ServiceSetupError::Policy {
+            path: path.clone(),
+            source,
+        }),
+    };
+    settings.policy.as_ref().map(open).transpose()
 }
 
 /// Serves on the socket until `stop`. Calls under way then have `drain_timeout` to end.

@@ -87,6 +87,25 @@ impl fmt::Display for Unreadable {
     }
 }
 
+impl From<serde_saphyr::Error> for Unreadable {
+    fn from(error: serde_saphyr::Error) -> Self {
+        let error = error.without_snippet();
+        let place = |location: serde_saphyr::Location| {
+            let line = usize::try_from(location.line()).ok()?;
+            let column = usize::try_from(location.column()).ok()?;
+            (line > 0).then_some((line, column))
+        };
+        Self {
+            // In the words that the library has for those who write YAML, not for programmers.
+            problem: one_line(
+                &error.render_with_formatter(&serde_saphyr::UserMessageFormatter),
+                MAX_PROBLEM_CHARS,
+            ),
+            at: error.location().and_then(place),
+        }
+    }
+}
+
 /// The entries of `objects`, in order, each the fields of a map or what it is instead. At least one.
 pub fn entries(text: &str) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
     if text.len() > MAX_BYTES {
@@ -136,22 +155,7 @@ fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T
     serde_saphyr::read_with_options(&mut bytes, options())
         .next()
         .transpose()
-        .map_err(|error| {
-            let error = error.without_snippet();
-            let place = |location: serde_saphyr::Location| {
-                let line = usize::try_from(location.line()).ok()?;
-                let column = usize::try_from(location.column()).ok()?;
-                (line > 0).then_some((line, column))
-            };
-            Unreadable {
-                // In the words that the library has for those who write YAML, not for programmers.
-                problem: one_line(
-                    &error.render_with_formatter(&serde_saphyr::UserMessageFormatter),
-                    MAX_PROBLEM_CHARS,
-                ),
-                at: error.location().and_then(place),
-            }
-        })
+        .map_err(Unreadable::from)
 }
 
 /// Bounds for hostile text. A snippet of the source in a message would be long, and says little where

@@ -63,6 +63,11 @@ reasons! {
         IdentityMissing = "IDENTITY_MISSING", InvalidArgument,
             "Set clientID (workload identity), userAssignedIdentityID or useVMManagedIdentity (the node's), \
             or give the volume a nodePublishSecretRef (service principal).";
+        /// No rule of the provider's policy allows it.
+        PolicyDenied = "POLICY_DENIED", PermissionDenied,
+            "The message has what was asked for, the rule that comes nearest, and the fields of it that do not \
+            fit. Either the class means another vault, identity or object, or the platform team adds it to the \
+            file of the provider's --policy.";
         /// The driver sends no token of the audience that the identity needs.
         TokenAudienceMissing = "TOKEN_AUDIENCE_MISSING", InvalidArgument,
             "Add the audience to tokenRequests of the CSIDriver object secrets-store.csi.k8s.io; the message \

@@ -20,6 +20,7 @@ mod metrics;
 mod mount_command;
 mod objects;
 mod outage;
+mod policy;
 mod secrecy;
 mod secrets;
 mod sharing;

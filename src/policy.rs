@@ -1,0 +1,164 @@
+//! [`Policy`], what the platform team lets each namespace do: which vaults it may ask, as which kinds of
+//! identity, and for which objects.
+//!
+//! Read from the file of `--policy` by [`PolicyFile`](file::PolicyFile), asked by [`crate::service`] when a
+//! mount is planned and before anything is sent. Every parameter of a class is written by a pod's author; the
+//! namespace and the service account are the kubelet's word ([`Pod`]), and those are what a rule begins with.
+//!
+//! What no rule allows is denied. Without a policy everything is left to Azure.
+
+mod access;
+pub mod file;
+mod identities;
+mod pattern;
+mod refusal;
+mod rule;
+
+use std::collections::BTreeSet;
+use std::iter;
+
+use serde::Deserialize;
+use serde_saphyr::{Options, Spanned};
+use thiserror::Error;
+
+use crate::cloud::{Cloud, VaultName};
+use crate::object::yaml::Unreadable;
+use crate::plan::Plan;
+use crate::policy::access::Access;
+pub use crate::policy::refusal::Refusal;
+use crate::policy::rule::Rule;
+use crate::request::Pod;
+
+/// The most bytes of a policy. A rule has two hundred or so.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// Rules; what one of them allows is allowed.
+#[derive(Debug)]
+pub struct Policy {
+    rules: Vec<Rule>,
+}
+
+/// Why a text is no policy.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PolicyError {
+    /// It is not the YAML that a policy is.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A refusal names a rule, so a name means one.
+    #[error(
+        "line {line} column {column}: expected every rule to have a name of its own, found a second {name}"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// Where it stands for the second time.
+        line: u64,
+        /// The same.
+        column: u64,
+    },
+}
+
+impl From<serde_saphyr::Error> for PolicyError {
+    fn from(error: serde_saphyr::Error) -> Self {
+        let problem = Unreadable::from(error);
+        let text = problem.to_string();
+        Self::Unreadable(match problem.at {
+            // The parser names the place last, where a long sentence loses it.
+            Some((line, column)) => {
+                let place = format!(" at line {line}, column {column}");
+                let text = text.strip_suffix(&place).unwrap_or(&text);
+                format!("line {line} column {column}: {text}")
+            }
+            None => text,
+        })
+    }
+}
+
+/// The file, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    rules: Vec<Spanned<Rule>>,
+}
+
+impl Policy {
+    /// Reads a policy. An empty list of rules is one: it denies everything.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let Document { rules } = serde_saphyr::from_str_with_options(text, options())?;
+        let mut names = BTreeSet::new();
+        for rule in &rules {
+            if !names.insert(rule.value.name()) {
+                return Err(PolicyError::SameName {
+                    name: rule.value.name().to_owned(),
+                    line: rule.referenced.line(),
+                    column: rule.referenced.column(),
+                });
+            }
+        }
+        Ok(Self {
+            rules: rules.into_iter().map(|rule| rule.value).collect(),
+        })
+    }
+
+    /// How many rules there are, for the log.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether the rules let this pod mount this: each object needs one that allows it, all in all, from
+    /// the failover vault as from the first. A vault without its domain in a rule is one of
+    /// `default_cloud`.
+    pub fn check(&self, pod: &Pod, plan: &Plan, default_cloud: &Cloud) -> Result<(), Box<Refusal>> {
+        let mut vaults = iter::once(&plan.vault).chain(&plan.failover_vault);
+        vaults.try_for_each(|vault| self.check_vault(pod, plan, vault, default_cloud))
+    }
+
+    fn check_vault(
+        &self,
+        pod: &Pod,
+        plan: &Plan,
+        vault: &VaultName,
+        default_cloud: &Cloud,
+    ) -> Result<(), Box<Refusal>> {
+        let access = Access::new(pod, plan, vault, default_cloud);
+        let open: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.obstacles(&access).is_empty())
+            .collect();
+        let mut refused = plan
+            .fetches
+            .iter()
+            .filter(|fetch| !open.iter().any(|rule| rule.covers(fetch)));
+        match refused.next() {
+            None if !open.is_empty() => Ok(()),
+            first => Err(Box::new(Refusal::new(
+                &access,
+                &self.rules,
+                first,
+                refused.count(),
+            ))),
+        }
+    }
+}
+
+/// The file is the operator's own, and still has bounds: an anchor too many would cost every mount of the
+/// node.
+fn options() -> Options {
+    serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_events: 100_000,
+            max_nodes: 50_000,
+            max_depth: 16,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+            max_recorded_anchor_events: 20_000,
+            max_recorded_anchor_bytes: MAX_BYTES,
+            max_total_scalar_bytes: 2 * MAX_BYTES,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! [`Access`], what one mount wants, in the form in which [rules](super::rule) compare it.
+
+use crate::cloud::{Cloud, VaultName};
+use crate::identity::{Identity, ManagedIdentity};
+use crate::plan::Plan;
+use crate::policy::identities::{IdentityKind, SYSTEM_ASSIGNED};
+use crate::request::Pod;
+
+/// Who wants to ask which vault as whom.
+#[derive(Debug)]
+pub struct Access<'a> {
+    /// The pod's namespace, as the kubelet tells it.
+    pub namespace: &'a str,
+    /// The pod's service account, as the kubelet tells it; empty where nobody does.
+    pub service_account: &'a str,
+    /// The vault's name, in lower case.
+    pub vault: String,
+    /// The rest of its host, in lower case.
+    pub domain: String,
+    /// Whether its cloud is the one of classes that name none.
+    pub in_default_cloud: bool,
+    /// Which kind of identity asks.
+    pub kind: IdentityKind,
+    /// The same, as messages call it.
+    pub kind_in_words: &'static str,
+    /// Which one of that kind, as a class writes it.
+    pub identity: String,
+}
+
+impl<'a> Access<'a> {
+    /// What the mount of this plan wants from one of its vaults.
+    pub fn new(pod: &'a Pod, plan: &Plan, vault: &VaultName, default_cloud: &Cloud) -> Self {
+        let host = plan.cloud.vault_host(vault);
+        // A vault's name has no dot.
+        let (vault, domain) = host.split_once('.').unwrap_or((&host, ""));
+        let (kind, identity) = match &plan.identity {
+            Identity::Workload { client_id, .. } => (IdentityKind::Workload, client_id.clone()),
+            Identity::Binding { client_id, .. } => (IdentityKind::Binding, client_id.clone()),
+            Identity::ServicePrincipal { client_id, .. } => {
+                (IdentityKind::ServicePrincipal, client_id.clone())
+            }
+            Identity::Managed(managed) => (IdentityKind::Managed, as_written(managed)),
+        };
+        Self {
+            namespace: &pod.namespace,
+            service_account: &pod.service_account,
+            vault: vault.to_owned(),
+            domain: domain.to_owned(),
+            in_default_cloud: plan.cloud == *default_cloud,
+            kind,
+            kind_in_words: plan.identity.kind(),
+            identity,
+        }
+    }
+}
+
+/// As `userAssignedIdentityID` has it.
+fn as_written(identity: &ManagedIdentity) -> String {
+    match identity {
+        ManagedIdentity::SystemAssigned => SYSTEM_ASSIGNED.to_owned(),
+        ManagedIdentity::ClientId(id) | ManagedIdentity::ResourceId(id) => id.clone(),
+        ManagedIdentity::ObjectId(id) => format!("objectID:{id}"),
+    }
+}
