@@ -8,6 +8,7 @@ pub mod store;
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ use crate::metrics::ValueMetrics;
 pub struct Cache<K, V, E> {
     kept: Store<K, V>,
     flights: Flights<K, V, E>,
+    numbers: Arc<AtomicU64>,
+}
+
+/// What there is for whoever comes now.
+enum Find<V, E> {
+    Value(Arc<V>),
+    Flight(Flight<V, E>),
 }
 
 impl<K, V, E> Clone for Cache<K, V, E> {
@@ -29,6 +37,7 @@ impl<K, V, E> Clone for Cache<K, V, E> {
         Self {
             kept: self.kept.clone(),
             flights: Arc::clone(&self.flights),
+            numbers: Arc::clone(&self.numbers),
         }
     }
 }
@@ -36,8 +45,9 @@ impl<K, V, E> Clone for Cache<K, V, E> {
 type Outcome<V, E> = Result<Arc<V>, E>;
 type Flight<V, E> = Shared<BoxFuture<'static, Outcome<V, E>>>;
 type WeakFlight<V, E> = WeakShared<BoxFuture<'static, Outcome<V, E>>>;
-/// Requests under way. One ends when it is answered, or when nobody waits for it any more.
-type Flights<K, V, E> = Arc<Mutex<HashMap<K, WeakFlight<V, E>>>>;
+/// Requests under way, each with its number. One ends when it is answered, or when nobody waits for it any
+/// more.
+type Flights<K, V, E> = Arc<Mutex<HashMap<K, (u64, WeakFlight<V, E>)>>>;
 
 impl<K, V, E> Cache<K, V, E>
 where
@@ -50,11 +60,12 @@ where
         Self {
             kept: Store::new(max_bytes, metrics),
             flights: Flights::default(),
+            numbers: Arc::default(),
         }
     }
 
-    /// The value that is kept, or that is being asked for, or that is asked for now and then kept for
-    /// `life`, but not beyond `until`.
+    /// The value that is kept, or that is being asked for, or that is asked for now and then kept until
+    /// `life` after that, but not beyond `until`.
     pub async fn get<F>(
         &self,
         key: &K,
@@ -68,42 +79,53 @@ where
         if let Some((value, _)) = self.kept.get(key) {
             return Ok(value);
         }
-        self.flight(key, life, until, ask).await
+        let found = self.find(key, life, until, ask);
+        match found {
+            Find::Value(value) => Ok(value),
+            Find::Flight(flight) => flight.await,
+        }
     }
 
-    /// The request that is under way, or a new one.
-    fn flight<F>(
+    /// The request that is under way, or what one has just brought, or a new one.
+    fn find<F>(
         &self,
         key: &K,
         life: Duration,
         until: Option<Instant>,
         ask: impl FnOnce() -> F,
-    ) -> Flight<V, E>
+    ) -> Find<V, E>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
         let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(key).and_then(WeakFlight::upgrade) {
-            return flight;
+        if let Some(flight) = flights.get(key).and_then(|(_, flight)| flight.upgrade()) {
+            return Find::Flight(flight);
+        }
+        // A request keeps its value before it ends, so there is one or the other.
+        if let Some((value, _)) = self.kept.find(key) {
+            return Find::Value(value);
         }
         let (kept, owned_key, asking) = (self.kept.clone(), key.clone(), ask());
-        let end = UnderWay {
+        // What takes a while to come is as old as the request for it.
+        let end = Instant::now() + life;
+        let end = until.map_or(end, |until| until.min(end));
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay {
             flights: Arc::clone(&self.flights),
             key: key.clone(),
+            number,
         };
         let flight = async move {
-            let _end = end;
+            let _under_way = under_way;
             let value = Arc::new(asking.await?);
-            let end = Instant::now() + life;
-            let end = until.map_or(end, |until| until.min(end));
             kept.put(owned_key, Arc::clone(&value), end);
             Ok(value)
         };
         let flight = flight.boxed().shared();
         if let Some(weak) = flight.downgrade() {
-            flights.insert(key.clone(), weak);
+            flights.insert(key.clone(), (number, weak));
         }
-        flight
+        Find::Flight(flight)
     }
 }
 
@@ -111,11 +133,17 @@ where
 struct UnderWay<K: Eq + Hash, V, E: Clone> {
     flights: Flights<K, V, E>,
     key: K,
+    number: u64,
 }
 
 impl<K: Eq + Hash, V, E: Clone> Drop for UnderWay<K, V, E> {
     fn drop(&mut self) {
-        lock(&self.flights).remove(&self.key);
+        let mut flights = lock(&self.flights);
+        // Where all have left this one, another may have begun meanwhile.
+        let number = flights.get(&self.key).map(|(number, _)| *number);
+        if number == Some(self.number) {
+            flights.remove(&self.key);
+        }
     }
 }
 

@@ -72,16 +72,21 @@ where
 
     /// The value, if it has not ended, and since when it is kept.
     pub fn get(&self, key: &K) -> Option<(Arc<V>, Instant)> {
-        let mut entries = self.lock();
-        let kept = entries.kept.get(key);
-        let found = kept.filter(|kept| Instant::now() < kept.end);
+        let found = self.find(key);
         if let Some(metrics) = &self.metrics {
             match found {
                 Some(_) => metrics.hit(),
                 None => metrics.miss(),
             }
         }
-        found.map(|kept| (Arc::clone(&kept.value), kept.since))
+        found
+    }
+
+    /// The same, uncounted.
+    pub fn find(&self, key: &K) -> Option<(Arc<V>, Instant)> {
+        let mut entries = self.lock();
+        let kept = entries.kept.get(key)?;
+        (Instant::now() < kept.end).then(|| (Arc::clone(&kept.value), kept.since))
     }
 
     /// Keeps a value until its end, in place of an earlier one. What is too large for the store is not kept.
