@@ -1,6 +1,8 @@
 //! The commands, each a function from its settings to the end of the process.
 
+mod driver_call;
 mod explain;
+mod manifest;
 mod mount;
 mod serve;
 mod validate;
