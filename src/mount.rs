@@ -3,6 +3,8 @@
 //! A mount answers all of its files or none. A failure that concerns single objects (not found, not
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
+mod entry;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -24,6 +26,7 @@ use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::retry::retry;
 use crate::sensitive::Sensitive;
+use crate::vault::attributes::Attributes;
 use crate::vault::azure::Vault;
 use crate::vault::values::{ValueKey, Values};
 use crate::vault::{
@@ -50,6 +53,10 @@ pub struct MountedFile {
     pub id: String,
     /// The version of the object in the vault.
     pub version: String,
+    /// Whether and when the object is meant to be used.
+    pub attributes: Attributes,
+    /// A secret's `contentType`.
+    pub content_type: Option<String>,
 }
 
 /// Why a mount failed: what was asked by whom, and what went wrong.
@@ -261,20 +268,22 @@ impl Requests<'_> {
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let object = self.object(fetch, version).await?;
-        if let Some(oddity) = object.oddity {
+        if let Some(oddity) = object.attributes.oddity() {
             tracing::warn!(
                 object = fetch.id,
                 version = object.version,
                 "the object {oddity}; it is served all the same, as the vault serves it"
             );
         }
+        let mut content_type = None;
         let rendered = match object.contents {
             Contents::Secret {
                 value,
                 kid,
-                content_type,
+                content_type: of_secret,
             } => {
-                let content = SecretContent::of(kid.as_deref(), content_type.as_deref())?;
+                let content = SecretContent::of(kid.as_deref(), of_secret.as_deref())?;
+                content_type = of_secret;
                 rendering::secret(value, content, fetch.rendering)?
             }
             Contents::Key(jwk) => vec![Rendered {
@@ -297,6 +306,8 @@ impl Requests<'_> {
                 contents: file.contents,
                 id: format!("{}{place}", fetch.id),
                 version: object.version.clone(),
+                attributes: object.attributes,
+                content_type: content_type.clone(),
             })
             .collect())
     }
@@ -387,7 +398,7 @@ fn newest_from(
 }
 
 /// A certificate's `.crt` and `.key` may meet the file of another object, which only shows now.
-fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
+pub fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
     let mut known: BTreeMap<&str, &MountedFile> = BTreeMap::new();
     for file in files.iter().flat_map(|(_, of_one)| of_one) {
         let first = known.entry(&file.path).or_insert(file);
@@ -408,7 +419,8 @@ fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
 }
 
 impl Asked {
-    fn by(plan: &Plan) -> Self {
+    /// The plan's identity asks the plan's vault.
+    pub fn by(plan: &Plan) -> Self {
         Self {
             vault: plan.vault.as_str().to_owned(),
             host: plan.cloud.vault_host(&plan.vault),
@@ -479,6 +491,12 @@ mod tests {
             contents: Sensitive::default(),
             id: id.into(),
             version: String::new(),
+            attributes: Attributes {
+                enabled: true,
+                not_before: None,
+                expires: None,
+            },
+            content_type: None,
         };
         assert!(
             check_paths(&[

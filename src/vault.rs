@@ -3,6 +3,7 @@
 //! [`crate::mount`] opens a vault and gets objects from it. Everything that is Azure's SDK stays in
 //! [`azure`]; everything that is Key Vault's wire stays in [`refusal`].
 
+pub mod attributes;
 pub mod azure;
 pub mod refusal;
 pub mod values;
@@ -21,6 +22,7 @@ use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
 use crate::transport::{Phase, Transport, TransportError};
+use crate::vault::attributes::Attributes;
 use crate::vault::azure::Vault;
 use crate::vault::refusal::VaultRefusal;
 use crate::vault::values::Owner;
@@ -47,8 +49,8 @@ pub struct VaultObject {
     pub version: String,
     /// What is in it.
     pub contents: Contents,
-    /// What is odd about it: the vault serves what has expired all the same.
-    pub oddity: Option<&'static str>,
+    /// Whether and when it is meant to be used.
+    pub attributes: Attributes,
 }
 
 /// What is in an object.

@@ -1,0 +1,35 @@
+//! One entry of a class by itself, for `doctor`, which goes on where a mount ends.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{MountedFile, ObjectProblem, Provider, Requests};
+use crate::plan::{Fetch, Plan};
+use crate::vault::VaultError;
+use crate::vault::azure::Vault;
+
+impl Provider {
+    /// The plan's vault as the plan's identity. Sends nothing yet.
+    pub fn vault(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
+        self.vaults.open(plan)
+    }
+
+    /// The files that one entry of the plan becomes.
+    pub async fn files_of(
+        &self,
+        vault: &Arc<Vault>,
+        plan: &Plan,
+        fetch: &Fetch,
+        deadline: Instant,
+    ) -> Result<Vec<MountedFile>, ObjectProblem> {
+        let requests = Requests {
+            vault,
+            values: self.values.as_ref(),
+            proof_end: plan.identity.proof_end(),
+            deadline,
+            turn: Arc::default(),
+        };
+        requests.files_of(fetch).await
+    }
+}
