@@ -363,12 +363,13 @@ async fn without_a_proxy_it_is_dns_that_does_not_know_the_vault() {
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let step = &json["steps"][2];
     assert_eq!(step["step"], "vault_dns");
-    // Whether the network of this test has a resolver or not.
-    let reason = step["reason"].as_str().unwrap();
-    assert!(
-        ["KV_HOST_NOT_FOUND", "KV_UNREACHABLE", "TIMEOUT"].contains(&reason),
-        "{step}"
-    );
+    // There may be no resolver where this test runs, and then nobody knows whether there is such a vault.
+    let cause = step["cause"].as_str().unwrap();
+    if cause.contains("Temporary failure") || cause.contains("Try again") {
+        assert_eq!(step["reason"], "KV_UNREACHABLE");
+    } else {
+        assert_eq!(step["reason"], "KV_HOST_NOT_FOUND", "{step}");
+    }
 }
 
 #[tokio::test]

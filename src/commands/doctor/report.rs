@@ -177,10 +177,10 @@ fn text(step: &Step, colours: bool) -> String {
         Finding::Skipped => String::new(),
         _ => format!("{} ms", step.took.as_millis()),
     };
-    let name = if step.name.is_empty() {
-        String::new()
-    } else {
+    let name = if step.subject.shows_name() && !step.name.is_empty() {
         format!("{}: ", step.name)
+    } else {
+        String::new()
     };
     let (words, fix, warnings) = match &step.finding {
         Finding::Works(facts) => (facts.summary.clone(), None, &facts.warnings[..]),
@@ -253,23 +253,28 @@ mod tests {
     #[test]
     fn steps_have_their_words_below_each_other() {
         for (finding, expected) in [
-            (works(&[]), "✓ vault: TCP        7 ms  h: it is there\n"),
+            (works(&[]), "✓ vault: DNS        7 ms  h: it is there\n"),
             (
                 works(&["soon"]),
-                "! vault: TCP        7 ms  h: it is there\n                          Warning: soon\n",
+                "! vault: DNS        7 ms  h: it is there\n                          Warning: soon\n",
             ),
             (
                 failed(),
-                "✗ vault: TCP        7 ms  h: [KV_UNREACHABLE] a cause\n                          Fix: a fix\n",
+                "✗ vault: DNS        7 ms  h: [KV_UNREACHABLE] a cause\n                          Fix: a fix\n",
             ),
             (
                 Finding::Skipped,
-                "– vault: TCP              h: skipped, since what it needs failed\n",
+                "– vault: DNS              h: skipped, since what it needs failed\n",
             ),
         ] {
-            let step = step(Subject::VaultTcp, "h", finding);
+            let step = step(Subject::VaultDns, "h", finding);
             assert_eq!(text(&step, false), expected);
-            let coloured = text(&step, true);
+            let unnamed = Step {
+                subject: Subject::VaultTcp,
+                ..step
+            };
+            assert!(!text(&unnamed, false).contains("h: "));
+            let coloured = text(&unnamed, true);
             assert!(coloured.starts_with("\u{1b}["), "{coloured}");
         }
     }

@@ -58,6 +58,18 @@ impl Subject {
             Self::Answer => "answer",
         }
     }
+
+    /// Whether people need the name of the step too: on the way to a server, the first line has said it.
+    pub(super) fn shows_name(self) -> bool {
+        !matches!(
+            self,
+            Self::VaultTcp
+                | Self::VaultTls
+                | Self::TokenServiceTcp
+                | Self::TokenServiceTls
+                | Self::Vault
+        )
+    }
 }
 
 /// How it is, from well to worst but for what was not looked at.

@@ -111,7 +111,12 @@ fn found(probe: Probe<'_>, addresses: &[SocketAddr]) -> Facts {
         .iter()
         .map(|address| format!("{} ({})", address.ip(), kind(address).as_str()))
         .collect();
-    let shown = shown.join(", ");
+    let shown = match addresses {
+        [address] if address.ip().to_string() == probe.host() => {
+            format!("an address by itself ({})", kind(address).as_str())
+        }
+        _ => shown.join(", "),
+    };
     let proxy = probe.proxy();
     Facts {
         summary: match &proxy {
