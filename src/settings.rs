@@ -584,8 +584,8 @@ pub struct PodSettings {
     /// Service account of the pod
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub service_account: String,
-    /// File with the pod's token for audience api://AzureADTokenExchange (workload identity), as made by
-    /// kubectl create token
+    /// File with the pod's token for audience api://AzureADTokenExchange (workload identity) or
+    /// api://AKSIdentityBinding (identity binding), as made by kubectl create token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Folder whose files are the data of the pod's nodePublishSecretRef (service principal): clientid and

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::commands::manifest::Class;
 use crate::generated::v1alpha1::MountRequest;
-use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
+use crate::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
 use crate::settings::PodSettings;
 
 /// Why there is no call for a pod.
@@ -56,7 +56,9 @@ pub(super) fn request(
             path: path.clone(),
             source,
         })?;
-        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: { "token": token.trim() } });
+        // Whichever of the two the class's identity needs, the file has it.
+        let token = json!({ "token": token.trim() });
+        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
         attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
     }
     Ok(MountRequest {

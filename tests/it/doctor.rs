@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use azure_emulator::{DEFAULT_TENANT, Effect, NewSecret, ObjectKind, Permissions, Target};
+use azure_emulator::{
+    DEFAULT_TENANT, Effect, IDENTITY_BINDING_AUDIENCE, NewSecret, ObjectKind, Permissions, Target,
+};
 use serde_json::Value;
 
 use crate::support::class::Class;
@@ -226,6 +228,56 @@ async fn all_is_well_with_the_pods_identity() {
     );
     assert_eq!(identity["token"]["audiences"][0], AUDIENCE);
     assert_eq!(run.step("token")["details"]["oid"], app.object_id());
+}
+
+#[tokio::test]
+async fn all_is_well_with_an_identity_binding() {
+    let node = Node::start().await;
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_identity_binding("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    node.vault.set_secret("S", CANARY);
+    let folder = tempfile::tempdir().unwrap();
+    let token = node
+        .azure
+        .service_account_token("chat", "chat", IDENTITY_BINDING_AUDIENCE, HOUR);
+    let file = token_file(folder.path(), &token);
+    let url = node.azure.token_proxy_url();
+    let name = node.azure.token_proxy_server_name().unwrap();
+    let class = workload().with("useAzureTokenProxy", "true");
+    let flags = [
+        "--token-file",
+        &file,
+        "--token-proxy-url",
+        url,
+        "--sni-name",
+        name,
+    ];
+    let run = doctor(&node, &class, &flags).await;
+    assert_eq!(run.status, Some(0), "{}", run.said);
+    assert_eq!(run.step("identity")["details"]["kind"], "identity binding");
+    assert_eq!(run.step("token")["name"], "the AKS token proxy");
+    assert_eq!(run.step("token_service_tls")["details"]["names"][0], name);
+
+    // The token proxy's name is asked of the API server, where none answers.
+    let flags = [
+        "--token-file",
+        &file,
+        "--kubernetes-service-host",
+        "127.0.0.1",
+        "--kubernetes-service-port",
+        "1",
+    ];
+    let run = doctor(&node, &class, &flags).await;
+    assert_eq!(
+        run.step("token_service_dns")["reason"],
+        "TOKEN_PROXY_UNREACHABLE"
+    );
+    assert_eq!(run.step("token_service_tls")["outcome"], "skipped");
+    assert_eq!(run.step("token")["outcome"], "skipped");
 }
 
 #[tokio::test]

@@ -215,3 +215,35 @@ fn days_left(certificate: &ServerCertificate) -> i64 {
 pub(super) fn rfc3339(time: OffsetDateTime) -> Option<String> {
     time.format(&Rfc3339).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_soon_expires_is_a_warning() {
+        for (left, warns) in [
+            (Duration::days(90), false),
+            (Duration::days(SOON_DAYS) + Duration::HOUR, false),
+            (Duration::days(SOON_DAYS) - Duration::HOUR, true),
+            (Duration::ZERO, true),
+        ] {
+            let facts = proven(&Handshake {
+                version: "TLS 1.3",
+                http: "HTTP/2",
+                certificate: Some(ServerCertificate {
+                    issuer: "CA".into(),
+                    names: ["a", "b", "c", "d"].map(str::to_owned).into(),
+                    not_after: OffsetDateTime::now_utc() + left,
+                }),
+            });
+            assert_eq!(!facts.warnings.is_empty(), warns, "{left}");
+            let words =
+                "TLS 1.3, HTTP/2, certificate issued by \"CA\" for a, b, c and others, until ";
+            assert!(facts.summary.starts_with(words), "{}", facts.summary);
+            assert_eq!(facts.details["names"][3], "d");
+        }
+    }
+}
