@@ -603,6 +603,92 @@ async fn clocks_that_differ_are_a_warning() {
 }
 
 #[tokio::test]
+async fn nothing_secret_is_said_at_any_level_and_no_file_is_written() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", CANARY);
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_service_account("chat", "chat")
+        .with_secret(&format!("{CANARY}-secret"));
+    node.vault.grant(&app.object_id(), Permissions::read());
+    let pod = tempfile::tempdir().unwrap();
+    let token = node
+        .azure
+        .service_account_token("chat", "chat", AUDIENCE, HOUR);
+    let token = token_file(pod.path(), &token);
+    let secret = pod.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("clientid"), "9b1d7f0e").unwrap();
+    fs::write(secret.join("clientsecret"), format!("{CANARY}-secret")).unwrap();
+    let secret = secret.display().to_string();
+    let managed = Class::of_secret("S");
+    let principal = managed.clone().without("userAssignedIdentityID");
+    for effect in [
+        None,
+        Some(Effect::WrongJson),
+        Some(Effect::Truncate),
+        Some(Effect::error(403)),
+    ] {
+        let expected = i32::from(effect.is_some());
+        if let Some(effect) = effect {
+            node.azure.faults().always(Target::vault(VAULT), effect);
+        }
+        for (class, flags) in [
+            (&managed, vec![]),
+            (&workload(), vec!["--token-file", &token]),
+            (&principal, vec!["--node-publish-secret", &secret]),
+        ] {
+            let flags = [&["--log-level", "trace"], &flags[..]].concat();
+            // Looks for secrets and tokens.
+            let run = doctor(&node, class, &flags).await;
+            assert_eq!(run.status, Some(expected), "{}", run.said);
+        }
+        node.azure.faults().clear();
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let class = folder.path().join("class.yaml");
+    fs::write(&class, managed.manifest()).unwrap();
+    let output = command(&node.azure, folder.path())
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .args(["doctor", "--log-level", "trace"])
+        .arg(class)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("TRACE"));
+    let files = fs::read_dir(folder.path()).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["ca.pem", "class.yaml"]);
+}
+
+#[tokio::test]
+async fn a_class_may_come_on_standard_input() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", CANARY);
+    let folder = tempfile::tempdir().unwrap();
+    let class = folder.path().join("class.yaml");
+    fs::write(&class, Class::of_secret("S").manifest()).unwrap();
+    let output = command(&node.azure, folder.path())
+        .args(["doctor", "-"])
+        .stdin(fs::File::open(class).unwrap())
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success());
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .contains("mounts here")
+    );
+}
+
+#[tokio::test]
 async fn a_class_that_cannot_work_is_said_before_anything_is_sent() {
     let node = Node::start().await;
     let run = doctor(&node, &Class::of_secret("S").with("tenantId", "a/b"), &[]).await;
