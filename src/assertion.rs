@@ -49,7 +49,8 @@ pub fn expiry(token: &Sensitive) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(exp as i64).ok()
 }
 
-fn payload<T: DeserializeOwned>(token: &Sensitive) -> Option<T> {
+/// What a token says, if it is a JSON Web Token that says all of `T`. Read without checking the signature.
+pub fn payload<T: DeserializeOwned>(token: &Sensitive) -> Option<T> {
     let payload = token.expose_str()?.split('.').nth(1)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
 }

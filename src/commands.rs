@@ -1,6 +1,9 @@
 //! The commands, each a function from its settings to the end of the process.
 
+mod doctor;
+mod driver_call;
 mod explain;
+mod manifest;
 mod mount;
 mod serve;
 mod validate;
@@ -44,6 +47,14 @@ pub async fn run(settings: Settings) -> ExitCode {
                 telemetry::start(targets, false);
                 forbid_core_dumps();
                 mount::run(mount).await.map_err(Into::into)
+            }
+            Command::Doctor(doctor) => {
+                // What goes wrong is in the report.
+                let targets =
+                    targets(doctor.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
+                telemetry::start(targets, false);
+                forbid_core_dumps();
+                return doctor::run(&doctor).await;
             }
             Command::Validate(validate) => return validate::run(&validate),
             Command::Explain(explain) => explain::run(&explain).map_err(Into::into),

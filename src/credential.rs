@@ -32,7 +32,7 @@ use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::parameters::TenantId;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Phase, TokenHolder, Transport, TransportError};
+use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token.
@@ -285,6 +285,16 @@ impl Credential {
     /// Whether the identity has proved who it is: whether there is a token for it.
     pub fn is_proved(&self) -> bool {
         self.0.tokens.are_there()
+    }
+
+    /// The service that gives its tokens.
+    pub fn service(&self) -> TokenService {
+        self.0.source.service()
+    }
+
+    /// The way to that service.
+    pub async fn way(&self) -> Result<Arc<Route>, TokenError> {
+        self.0.source.way().await
     }
 
     /// A token for this scope: the known one, or one that is asked for once, however many wait for it.

@@ -3,6 +3,7 @@
 //! A mount answers all of its files or none. A failure that concerns single objects (not found, not
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
+mod entry;
 mod source;
 
 use std::cmp::Reverse;
@@ -27,6 +28,8 @@ use crate::object::{ObjectName, ObjectVersion};
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::sensitive::Sensitive;
+use crate::vault::attributes::Attributes;
+use crate::vault::azure::Vault;
 use crate::vault::memory::{Memory, Principal};
 use crate::vault::values::Values;
 use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
@@ -53,6 +56,10 @@ pub struct MountedFile {
     pub id: String,
     /// The version of the object in the vault.
     pub version: String,
+    /// Whether and when the object is meant to be used.
+    pub attributes: Attributes,
+    /// A secret's `contentType`.
+    pub content_type: Option<String>,
 }
 
 /// Why a mount failed: what was asked by whom, and what went wrong.
@@ -218,17 +225,7 @@ impl Provider {
         // Pinned here, so that it is still waiting when it is asked for whom.
         let mut work = pin!(async {
             vault.sign_in().await.map_err(Failure::Whole)?;
-            let source = Source::Vault(FromVault {
-                vault: &vault,
-                values: self.values.as_ref(),
-                memory: self.memory.as_ref().map(|memory| {
-                    let principal = Principal::of(&vault.owner().1);
-                    (memory, Arc::new(principal))
-                }),
-                proof_end: plan.identity.proof_end(),
-                deadline,
-                turn: Arc::default(),
-            });
+            let source = Source::Vault(self.source_of(&vault, plan, deadline));
             fetch_all(&source, plan).await
         });
         match tokio::time::timeout_at(deadline, work.as_mut()).await {
@@ -237,6 +234,25 @@ impl Provider {
                 after: start.elapsed(),
                 waiting_for: vault.waiting_for(),
             }),
+        }
+    }
+
+    fn source_of<'a>(
+        &'a self,
+        vault: &'a Arc<Vault>,
+        plan: &Plan,
+        deadline: Instant,
+    ) -> FromVault<'a> {
+        FromVault {
+            vault,
+            values: self.values.as_ref(),
+            memory: self.memory.as_ref().map(|memory| {
+                let principal = Principal::of(&vault.owner().1);
+                (memory, Arc::new(principal))
+            }),
+            proof_end: plan.identity.proof_end(),
+            deadline,
+            turn: Arc::default(),
         }
     }
 
@@ -345,20 +361,22 @@ impl Objects<'_> {
         let object = self.source.object(fetch, version).await?;
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
-        if let Some(oddity) = object.oddity {
+        if let Some(oddity) = object.attributes.oddity() {
             tracing::warn!(
                 object = fetch.id,
                 version = object.version,
                 "the object {oddity}; it is served all the same, as the vault serves it"
             );
         }
+        let mut content_type = None;
         let rendered = match object.contents {
             Contents::Secret {
                 value,
                 kid,
-                content_type,
+                content_type: of_secret,
             } => {
-                let content = SecretContent::of(kid.as_deref(), content_type.as_deref())?;
+                let content = SecretContent::of(kid.as_deref(), of_secret.as_deref())?;
+                content_type = of_secret;
                 rendering::secret(value, content, fetch.rendering)?
             }
             Contents::Key(jwk) => vec![Rendered {
@@ -381,6 +399,8 @@ impl Objects<'_> {
                 contents: file.contents,
                 id: format!("{}{place}", fetch.id),
                 version: object.version.clone(),
+                attributes: object.attributes,
+                content_type: content_type.clone(),
             })
             .collect())
     }
@@ -433,7 +453,7 @@ fn newest_from(
 }
 
 /// A certificate's `.crt` and `.key` may meet the file of another object, which only shows now.
-fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
+pub fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
     let mut known: BTreeMap<&str, &MountedFile> = BTreeMap::new();
     for file in files.iter().flat_map(|(_, of_one)| of_one) {
         let first = known.entry(&file.path).or_insert(file);
@@ -454,7 +474,8 @@ fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
 }
 
 impl Asked {
-    fn by(plan: &Plan, vault: &VaultName) -> Self {
+    /// The plan's identity asks this vault.
+    pub fn by(plan: &Plan, vault: &VaultName) -> Self {
         Self {
             vault: vault.as_str().to_owned(),
             host: plan.cloud.vault_host(vault),
@@ -525,6 +546,12 @@ mod tests {
             contents: Sensitive::default(),
             id: id.into(),
             version: String::new(),
+            attributes: Attributes {
+                enabled: true,
+                not_before: None,
+                expires: None,
+            },
+            content_type: None,
         };
         assert!(
             check_paths(&[

@@ -9,6 +9,8 @@ use crate::limiter::{Limiter, Overload, Turn};
 
 /// Requests in all for one thing that is wanted from a server that fails.
 const MAX_ATTEMPTS: u32 = 3;
+/// Requests in all for one thing that fails by chance, before they are even sent.
+const MAX_CHANCES: u32 = 5;
 /// Requests in all for one thing that is wanted from a server that asks for pauses. The limiter sees to the
 /// pauses.
 const MAX_THROTTLED: u32 = 4;
@@ -18,6 +20,8 @@ const MAX_THROTTLED: u32 = 4;
 pub enum Again {
     /// It would fail the same way.
     No,
+    /// It was chance, and may go well at once.
+    Now,
     /// It may go well after a short wait.
     Soon,
     /// The server is overloaded, and may have said for how long.
@@ -60,6 +64,12 @@ pub async fn retry<T, E: Retriable, F: Future<Output = Result<T, E>>>(
             Again::No => {
                 permit.answered();
                 return Err(error);
+            }
+            Again::Now => {
+                permit.answered();
+                if attempts >= MAX_CHANCES {
+                    return Err(error);
+                }
             }
             Again::Soon => {
                 // Nobody else waits for this.
@@ -128,6 +138,8 @@ mod tests {
     async fn a_failure_is_retried_as_often_as_it_may_help() {
         let minute = Duration::from_secs(60);
         assert_eq!(attempts(minute, Again::No).await.0, 1);
+        let (count, took, _) = attempts(minute, Again::Now).await;
+        assert_eq!((count, took), (5, Duration::ZERO));
         assert_eq!(attempts(minute, Again::Soon).await.0, 3);
         assert_eq!(attempts(minute, Again::Throttled(None)).await.0, 4);
         let two = Some(Duration::from_secs(2));

@@ -90,6 +90,9 @@ pub enum Command {
     /// Mount a SecretProviderClass into a folder, as the driver and the kubelet do
     #[command(after_help = LIBRARIES)]
     Mount(MountSettings),
+    /// Find out why a SecretProviderClass does not mount, step by step
+    #[command(after_help = LIBRARIES)]
+    Doctor(DoctorSettings),
     /// Check SecretProviderClass manifests without a cluster and without Azure
     Validate(ValidateSettings),
     /// Say what a reason code means and what to do
@@ -258,15 +261,15 @@ pub struct ProviderSettings {
     /// Which files there are.
     #[command(flatten)]
     pub files: FileSettings,
-    /// Values that are kept.
-    #[command(flatten)]
-    pub cache: CacheSettings,
     /// PEM certificates to trust besides the system's
     #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
     /// Another address for IMDS than http://169.254.169.254
     #[arg(long, value_name = "URL", env = "AZURE_POD_IDENTITY_AUTHORITY_HOST", value_parser = http_url)]
     pub imds_endpoint: Option<Url>,
+    /// Values that are kept.
+    #[command(flatten)]
+    pub cache: CacheSettings,
     /// Tokens by identity binding.
     #[command(flatten)]
     pub identity_binding: IdentityBindingSettings,
@@ -574,6 +577,40 @@ pub struct MountSettings {
     pub log_level: tracing::Level,
 }
 
+/// Flags of `doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorSettings {
+    /// Manifest with a SecretProviderClass, or - for standard input
+    #[arg(value_name = "CLASS.yaml")]
+    pub class: PathBuf,
+    /// Which class, where the manifest has several
+    #[arg(long, value_name = "NAME")]
+    pub class_name: Option<String>,
+    /// Form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value = "text")]
+    pub output: OutputForm,
+    /// No colours, also on a terminal; the variable has any value (no-color.org)
+    #[arg(
+        long,
+        value_name = "ANY",
+        env = "NO_COLOR",
+        hide_env_values = true,
+        default_missing_value = "1",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub no_color: Option<String>,
+    /// What the kubelet would say about the pod.
+    #[command(flatten)]
+    pub pod: PodSettings,
+    /// What every provider decides.
+    #[command(flatten)]
+    pub provider: ProviderSettings,
+    /// Least level that is logged: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value_t = tracing::Level::ERROR, help_heading = "Logs")]
+    pub log_level: tracing::Level,
+}
+
 /// Flags that stand for the pod that a class is mounted for.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pod")]
@@ -587,8 +624,8 @@ pub struct PodSettings {
     /// Service account of the pod
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub service_account: String,
-    /// File with the pod's token for audience api://AzureADTokenExchange (workload identity), as made by
-    /// kubectl create token
+    /// File with the pod's token for audience api://AzureADTokenExchange (workload identity) or
+    /// api://AKSIdentityBinding (identity binding), as made by kubectl create token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Folder whose files are the data of the pod's nodePublishSecretRef (service principal): clientid and
@@ -635,12 +672,12 @@ pub struct ValidateSettings {
     pub files: FileSettings,
 }
 
-/// For whom the output of `validate` is.
+/// For whom the output of `validate` and `doctor` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum OutputForm {
-    /// For people: each finding with its place, the line, and what to do
+    /// For people
     Text,
-    /// For machines: a list of findings
+    /// For machines
     Json,
 }
 

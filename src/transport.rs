@@ -12,6 +12,7 @@
 //! [`crate::vault::azure`] and [`crate::credential`] find the [`TransportError`] again with [`in_chain`]
 //! and read the service's own words from it.
 
+mod address_kind;
 mod challenge;
 mod connections;
 mod dial;
@@ -19,8 +20,11 @@ mod dns;
 mod failure;
 mod origin;
 mod peer;
+mod presented;
+mod probe;
 mod proxy;
 mod route;
+mod server_certificate;
 mod trust;
 
 use std::error::Error as StdError;
@@ -41,9 +45,12 @@ use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
 use crate::transport::proxy::{Proxies, ProxyError};
 
+pub use address_kind::AddressKind;
 pub use failure::{Phase, Refusal, TransportError};
 pub use peer::Peer;
+pub use probe::{Greeting, Handshake, Probe};
 pub use route::{Route, TokenHolder, client_options};
+pub use server_certificate::ServerCertificate;
 pub use trust::{Trust, TrustError};
 
 /// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has

@@ -3,6 +3,7 @@
 //! [`crate::mount`] opens a vault and gets objects from it. Everything that is Azure's SDK stays in
 //! [`azure`]; everything that is Key Vault's wire stays in [`refusal`].
 
+pub mod attributes;
 pub mod azure;
 pub mod memory;
 pub mod refusal;
@@ -24,6 +25,7 @@ use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
 use crate::transport::{Phase, Transport, TransportError};
+use crate::vault::attributes::Attributes;
 use crate::vault::azure::Vault;
 use crate::vault::refusal::VaultRefusal;
 use crate::vault::values::Owner;
@@ -51,8 +53,8 @@ pub struct VaultObject {
     pub version: String,
     /// What is in it.
     pub contents: Contents,
-    /// What is odd about it: the vault serves what has expired all the same.
-    pub oddity: Option<&'static str>,
+    /// Whether and when it is meant to be used.
+    pub attributes: Attributes,
 }
 
 /// What is in an object.
@@ -125,6 +127,9 @@ pub enum VaultError {
     /// It is not known what the vault gave before.
     #[error("there is nothing in memory")]
     Forgotten,
+    /// The SDK lost the token that it had just been given.
+    #[error("the client lost its token")]
+    LostToken,
     /// The SDK refuses to go on, in its own words.
     #[error("the client gave up: {problem}")]
     Client {
@@ -147,6 +152,7 @@ impl Retriable for VaultError {
         match self {
             Self::Refused(refusal) => refusal.again(),
             Self::Transport(error) if error.is_transient() => Again::Soon,
+            Self::LostToken => Again::Now,
             // A token has had its own retries.
             _ => Again::No,
         }

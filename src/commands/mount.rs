@@ -4,25 +4,22 @@
 //! Reads a class from its manifest, calls a provider as the driver does, writes the answer as the
 //! driver does, and says what came, never what is in it.
 
-mod manifest;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tonic::Code;
 
-use crate::commands::mount::manifest::{Class, ManifestError};
+use crate::commands::driver_call::{self, DriverCallError};
+use crate::commands::manifest::{Class, ManifestError};
 use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
 use crate::commands::serve::{self, ServiceSetupError};
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
-use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
 use crate::private_folder::PrivateFolder;
 use crate::settings::MountSettings;
 use crate::socket::{self, Socket, SocketError};
@@ -36,22 +33,9 @@ pub enum MountCommandError {
     /// The manifest has no class that can be mounted.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The token file.
-    #[error("--token-file {}: cannot be read", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The folder that stands for `nodePublishSecretRef`.
-    #[error("--node-publish-secret {}: cannot be read as files of text", path.display())]
-    NodePublishSecret {
-        /// The folder, or a file in it.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// What stands for the pod cannot be read.
+    #[error(transparent)]
+    Call(#[from] DriverCallError),
     /// A provider inside this process could not be started.
     #[error(transparent)]
     Service(#[from] ServiceSetupError),
@@ -94,7 +78,12 @@ pub enum MountCommandError {
 /// Mounts one class.
 pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
     let class = Class::read(&settings.class, settings.class_name.as_deref())?;
-    let request = request(&settings, &class)?;
+    let request = driver_call::request(
+        &class,
+        &settings.pod,
+        &settings.target,
+        settings.permission.bits(),
+    )?;
     let stopped = serve::stop_signal().map_err(MountCommandError::Signals)?;
     let response = tokio::select! {
         response = ask(&settings, request) => response?,
@@ -117,64 +106,6 @@ async fn ask(
         Some(path) => call(path, request).await,
         None => call_own_provider(settings, request).await,
     }
-}
-
-/// What the driver would send.
-fn request(settings: &MountSettings, class: &Class) -> Result<MountRequest, MountCommandError> {
-    let pod = &settings.pod;
-    let mut attributes = json!(class.parameters);
-    let namespace = pod
-        .namespace
-        .as_deref()
-        .or(class.namespace.as_deref())
-        .unwrap_or("default");
-    attributes["csi.storage.k8s.io/pod.name"] = json!(pod.pod_name);
-    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace);
-    attributes["csi.storage.k8s.io/serviceAccount.name"] = json!(pod.service_account);
-    attributes["csi.storage.k8s.io/ephemeral"] = json!("true");
-    if let Some(path) = &pod.token_file {
-        let token =
-            std::fs::read_to_string(path).map_err(|source| MountCommandError::TokenFile {
-                path: path.clone(),
-                source,
-            })?;
-        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: { "token": token.trim() } });
-        attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
-    }
-    Ok(MountRequest {
-        attributes: attributes.to_string(),
-        secrets: json!(node_publish_secret(pod.node_publish_secret.as_deref())?).to_string(),
-        target_path: settings.target.display().to_string(),
-        permission: settings.permission.bits().to_string(),
-        current_object_version: Vec::new(),
-    })
-}
-
-/// The Secret's data as the kubelet gives it to the driver: by the names of the files, hidden ones left
-/// out.
-fn node_publish_secret(
-    folder: Option<&Path>,
-) -> Result<BTreeMap<String, String>, MountCommandError> {
-    let Some(folder) = folder else {
-        return Ok(BTreeMap::new());
-    };
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| MountCommandError::NodePublishSecret { path, source }
-    };
-    let mut data = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
-        let path = entry.map_err(failed(folder))?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if path.is_file() && !name.starts_with('.') {
-            data.insert(name, std::fs::read_to_string(&path).map_err(failed(&path))?);
-        }
-    }
-    Ok(data)
 }
 
 /// Calls a provider that runs for this one call, on a socket that nobody else can reach.

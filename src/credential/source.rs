@@ -100,6 +100,14 @@ impl Source {
         }
     }
 
+    /// The way to the service.
+    pub(super) async fn way(&self) -> Result<Arc<Route>, TokenError> {
+        match &self.service {
+            Service::Entra(route) | Service::Imds(route) => Ok(Arc::clone(route)),
+            Service::TokenProxy(proxy) => proxy.route().await.map_err(TokenError::NoTokenProxy),
+        }
+    }
+
     /// What goes on while the service is connected to.
     pub(super) fn connecting(&self) -> Option<Phase> {
         match &self.service {

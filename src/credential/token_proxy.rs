@@ -147,7 +147,7 @@ impl TokenProxy {
 
     /// The way to it now. The kubelet replaces the cluster's CA when it is rotated, so
     /// the file is read each time; a token is asked for once in an hour and pod.
-    async fn route(&self) -> Result<Arc<Route>, TokenProxyError> {
+    pub async fn route(&self) -> Result<Arc<Route>, TokenProxyError> {
         let ca = self.ca()?;
         if let Some(client) = &*self.last_client()
             && client.ca == ca

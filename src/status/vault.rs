@@ -106,8 +106,8 @@ pub(super) fn of_vault(
             ),
             fix: FEWER_REQUESTS.to_owned(),
         },
-        // Of which no mount fails: it has failed before.
-        VaultError::Forgotten => Explanation::of_nothing(),
+        // Of the first no mount fails, since it has failed before; the second is tried again and again.
+        VaultError::Forgotten | VaultError::LostToken => Explanation::of_nothing(),
         VaultError::Client { problem } => Explanation {
             reason: Reason::KvUnexpectedAnswer,
             cause: format!(

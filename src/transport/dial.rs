@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
+use crate::transport::address_kind::AddressKind;
 use crate::transport::dns::{DnsError, Place};
 use crate::transport::proxy::Proxy;
 use crate::transport::{Phase, TransportError};
@@ -76,8 +77,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Why there is no TCP connection.
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
-    /// The name leads nowhere.
-    #[error(transparent)]
+    /// The name leads nowhere. Not transparent: who explains the failure looks for the resolver's error itself.
+    #[error("{0}")]
     Dns(#[from] DnsError),
     /// The resolver knows the name, and no address of it.
     #[error("its name has no address")]
@@ -95,12 +96,10 @@ pub(super) struct Unreachable {
     problem: io::Error,
 }
 
-/// Whether an address is one that only a private network has, which tells a private endpoint from the
-/// public one.
+/// What is said of an address that only a private network has.
 fn kind(address: &SocketAddr) -> &'static str {
-    match address {
-        SocketAddr::V4(address) if address.ip().is_private() => ", a private address",
-        SocketAddr::V6(address) if address.ip().is_unique_local() => ", a private address",
+    match AddressKind::of(address.ip()) {
+        AddressKind::Private => ", a private address",
         _ => "",
     }
 }
@@ -139,7 +138,8 @@ impl Dialer {
         shown.await?.ok_or_else(none)
     }
 
-    async fn in_time<T>(
+    /// Does one step or several, within the time that a connection has.
+    pub(super) async fn in_time<T>(
         &self,
         connecting: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, TransportError> {
@@ -166,7 +166,8 @@ impl Dialer {
         way.map_err(|error| self.failure(error))
     }
 
-    async fn shake_hands(
+    /// The handshake, on a connection that is there.
+    pub(super) async fn shake_hands(
         &self,
         tls: &Tls,
         stream: Box<dyn Stream>,
@@ -177,7 +178,11 @@ impl Dialer {
             .map_err(|error| self.failure(error))
     }
 
-    fn failure(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+    /// Why there is no connection, with the name that messages call the server.
+    pub(super) fn failure(
+        &self,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> TransportError {
         TransportError::unconnected(&self.shown, error)
     }
 }
@@ -230,6 +235,11 @@ pub(super) async fn connect(
     progress.reach(Phase::Dns);
     let addresses = place.addresses(port).await?;
     progress.reach(Phase::Connect);
+    connect_to(addresses).await
+}
+
+/// A TCP connection to the first of these addresses that takes one.
+pub(super) async fn connect_to(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
     let attempt = async |address: SocketAddr| {
         let stream = TcpStream::connect(address).await;
         stream.map_err(|problem| Unreachable { address, problem })

@@ -50,3 +50,47 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::TransportError;
+    use crate::transport::dial::ConnectError;
+    use crate::transport::proxy::WayError;
+
+    fn failure(words: &str) -> ConnectError {
+        DnsError(io::Error::other(words.to_owned())).into()
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_told_from_other_failures() {
+        for (words, is_temporary) in [
+            (
+                "failed to lookup address information: Name or service not known",
+                false,
+            ),
+            (
+                "failed to lookup address information: Temporary failure in name resolution",
+                true,
+            ),
+        ] {
+            let error = TransportError::unconnected("h", failure(words));
+            let TransportError::Dns {
+                temporary, problem, ..
+            } = error
+            else {
+                panic!("{error}");
+            };
+            assert_eq!((temporary, problem.as_str()), (is_temporary, words));
+        }
+        // The proxy's name says nothing about the server's.
+        let error = TransportError::unconnected("h", WayError::Connect(failure("unknown")));
+        assert!(matches!(error, TransportError::Connect { .. }), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("the proxy cannot be reached: unknown"),
+            "{error}"
+        );
+    }
+}

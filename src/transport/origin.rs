@@ -52,6 +52,11 @@ impl Origin {
         }
     }
 
+    /// The way to it.
+    pub(super) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     /// What messages call it.
     pub(super) fn shown(&self) -> &str {
         &self.dialer.shown

@@ -10,6 +10,7 @@ use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::net::TcpStream;
 use url::Url;
 
 use crate::transport::Phase;
@@ -24,8 +25,10 @@ pub(super) struct Proxies(Arc<Matcher>);
 /// A proxy that a server is reached through.
 #[derive(Debug)]
 pub(super) struct Proxy {
-    place: Place,
-    port: u16,
+    /// Where it is.
+    pub(super) place: Place,
+    /// Its port.
+    pub(super) port: u16,
     tls: Option<Tls>,
     authorization: Option<HeaderValue>,
 }
@@ -87,6 +90,17 @@ impl Proxy {
         let stream = dial::connect(&self.place, self.port, progress)
             .await
             .map_err(WayError::Connect)?;
+        self.way_on(stream, host, port, progress).await
+    }
+
+    /// A connection to a server, over one to this proxy.
+    pub(super) async fn way_on(
+        &self,
+        stream: TcpStream,
+        host: &str,
+        port: u16,
+        progress: &Progress,
+    ) -> Result<Box<dyn Stream>, WayError> {
         progress.reach(Phase::Proxy);
         let stream: Box<dyn Stream> = match &self.tls {
             Some(tls) => Box::new(tls.shake_hands(stream).await.map_err(WayError::Tls)?),

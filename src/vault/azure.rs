@@ -21,7 +21,8 @@ use crate::credential::{Credential, TokenError};
 use crate::excerpt::one_line;
 use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
-use crate::transport::{Refusal, Route, TransportError, in_chain};
+use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
+use crate::vault::attributes::Attributes;
 use crate::vault::refusal::{Operation, VaultRefusal};
 use crate::vault::values::Owner;
 use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor};
@@ -106,6 +107,26 @@ impl Vault {
         &self.limiter
     }
 
+    /// The way to it.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// As whom it is asked.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// What it says to who brings no token.
+    pub async fn greeting(&self) -> Result<Greeting, VaultError> {
+        self.route.greeting().await.map_err(unanswered)
+    }
+
+    /// The scope that its tokens are for.
+    pub async fn scope(&self) -> Result<String, VaultError> {
+        self.route.scope().await.map_err(unanswered)
+    }
+
     /// Whom the mounts of this identity wait for now, and what goes on while that one is connected to.
     pub fn waiting_for(&self) -> WaitingFor {
         match self.credential.pending() {
@@ -122,12 +143,7 @@ impl Vault {
     /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
     /// find them.
     pub async fn sign_in(&self) -> Result<(), VaultError> {
-        let scope = self.route.scope().await.map_err(|error| match error {
-            TransportError::Refused(refusal) => {
-                VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
-            }
-            error => VaultError::Transport(Box::new(error)),
-        })?;
+        let scope = self.scope().await?;
         let token = self.credential.token(&scope);
         let (_, has_streams) = try_join(token, self.route.warm_up().map(Ok))
             .await
@@ -178,11 +194,11 @@ impl Vault {
                 kid: secret.kid,
                 content_type: secret.content_type,
             },
-            oddity: oddity(
-                attributes.enabled,
-                attributes.not_before,
-                attributes.expires,
-            ),
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
         })
     }
 
@@ -211,11 +227,11 @@ impl Vault {
                 x: jwk.x,
                 y: jwk.y,
             }),
-            oddity: oddity(
-                attributes.enabled,
-                attributes.not_before,
-                attributes.expires,
-            ),
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
         })
     }
 
@@ -240,11 +256,11 @@ impl Vault {
         Ok(VaultObject {
             version: version_of(certificate.id).ok_or(unreadable("the certificate's version"))?,
             contents: Contents::Certificate(certificate.cer.ok_or(unreadable("the certificate"))?),
-            oddity: oddity(
-                attributes.enabled,
-                attributes.not_before,
-                attributes.expires,
-            ),
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
         })
     }
 
@@ -344,24 +360,6 @@ fn version_of(id: Option<String>) -> Option<String> {
     (!version.is_empty()).then(|| version.to_owned())
 }
 
-/// What a reader of the log should know about an object that is served.
-fn oddity(
-    enabled: Option<bool>,
-    not_before: Option<OffsetDateTime>,
-    expires: Option<OffsetDateTime>,
-) -> Option<&'static str> {
-    let now = OffsetDateTime::now_utc();
-    if enabled == Some(false) {
-        Some("is disabled")
-    } else if expires.is_some_and(|expires| expires <= now) {
-        Some("has expired")
-    } else if not_before.is_some_and(|start| start > now) {
-        Some("is not valid yet")
-    } else {
-        None
-    }
-}
-
 fn unreadable(missing: &'static str) -> VaultError {
     VaultError::Unreadable { missing }
 }
@@ -372,6 +370,16 @@ fn got(error: &azure_core::Error) -> VaultError {
 
 fn listing(error: &azure_core::Error) -> VaultError {
     understand(error, Operation::List)
+}
+
+/// Why it does not say what it says to everyone.
+fn unanswered(error: TransportError) -> VaultError {
+    match error {
+        TransportError::Refused(refusal) => {
+            VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
+        }
+        error => VaultError::Transport(Box::new(error)),
+    }
 }
 
 /// Finds in the SDK's error what really happened.
@@ -403,6 +411,10 @@ fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
             Operation::Get => "an object in the form of Key Vault",
             Operation::List => "a list in the form of Key Vault",
         }),
+        // Its token was dropped by another request's 401 between being put there and being taken: a race in
+        // the SDK's `BearerTokenAuthorizationPolicy` (azure_core 1.1), which a new client's first requests
+        // can lose.
+        ErrorKind::Credential => VaultError::LostToken,
         // A challenge that names another domain, mostly.
         _ => VaultError::Client {
             problem: one_line(&error.to_string(), 300),

@@ -9,6 +9,7 @@
 mod bad_input;
 mod cache;
 mod clouds;
+mod doctor;
 mod driver_contract;
 mod explain;
 mod faults;

@@ -1,6 +1,7 @@
-//! [`Class`], a SecretProviderClass as its manifest has it.
+//! [`Class`], a SecretProviderClass as its manifest has it: what `mount` and `doctor` call a provider with.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub enum ManifestError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The YAML.
     #[error("{}: expected a SecretProviderClass as YAML, found {problem}", path.display())]
@@ -84,9 +85,14 @@ struct Spec {
 }
 
 impl Class {
-    /// The class in a manifest: the one of this name, or the only one.
+    /// The class in a manifest: the one of this name, or the only one. The path `-` is standard input.
     pub(super) fn read(path: &Path, name: Option<&str>) -> Result<Self, ManifestError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ManifestError::Unreadable {
+        let text = if path == Path::new("-") {
+            io::read_to_string(io::stdin())
+        } else {
+            std::fs::read_to_string(path)
+        };
+        let text = text.map_err(|source| ManifestError::Unreadable {
             path: path.to_owned(),
             source,
         })?;

@@ -1,0 +1,212 @@
+//! `provider-azure-rs doctor`: finds out, on a node or in the provider's pod, why a class does not mount.
+//!
+//! It goes the way of a mount with what a mount goes it with, and looks at each step: the class, the [`way`] to the
+//! vault and to whoever gives tokens, the [`identity`], its [`token`], and the [`objects`]. It goes on where a mount
+//! ends, writes no file, and says of secrets and tokens only that they are there.
+
+mod identity;
+mod objects;
+mod report;
+mod step;
+mod token;
+mod way;
+mod why;
+
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+use thiserror::Error;
+
+use crate::commands::doctor::report::Report;
+use crate::commands::doctor::step::{Facts, Outcome, Step, Subject};
+use crate::commands::driver_call::{self, DriverCallError};
+use crate::commands::manifest::{Class, ManifestError};
+use crate::commands::serve::{self, ServiceSetupError};
+use crate::excerpt::causes;
+use crate::generated::v1alpha1::MountRequest;
+use crate::mount::Asked;
+use crate::parameters::Parameters;
+use crate::plan::Plan;
+use crate::request::Request;
+use crate::service::Service;
+use crate::settings::{DoctorSettings, OutputForm};
+use crate::status::{CallError, Explanation};
+
+/// The status for a class or a flag that cannot be used. It is also clap's for a wrong command line.
+const UNUSABLE: u8 = 2;
+/// The driver's own default for files; what it is makes no difference here.
+const PERMISSION: u16 = 0o644;
+
+/// Why there is nothing to look at.
+#[derive(Debug, Error)]
+enum DoctorError {
+    /// The manifest has no class.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// What stands for the pod cannot be read.
+    #[error(transparent)]
+    Call(#[from] DriverCallError),
+    /// The flags make no provider.
+    #[error(transparent)]
+    Service(#[from] ServiceSetupError),
+}
+
+/// Looks at one class. The status is 0 where nothing failed, 1 where something did, and 2 where there is no class to
+/// look at.
+pub async fn run(settings: &DoctorSettings) -> ExitCode {
+    match examine(settings).await {
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", causes(&error));
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+async fn examine(settings: &DoctorSettings) -> Result<Outcome, DoctorError> {
+    let class = Class::read(&settings.class, settings.class_name.as_deref())?;
+    // Nothing is written, so there is no target.
+    let call = driver_call::request(&class, &settings.pod, Path::new("/"), PERMISSION)?;
+    let service = serve::service(&settings.provider)?;
+    let colours = settings.output == OutputForm::Text
+        && settings.no_color.is_none()
+        && io::stdout().is_terminal();
+    let mut report = Report::new(settings.output, colours, &class.name, &class.provider);
+    match plan(&mut report, &class, &call, &service) {
+        Some(plan) => examine_plan(&mut report, &service, &plan).await,
+        None => report.skip(&[
+            Subject::VaultDns,
+            Subject::VaultTcp,
+            Subject::VaultTls,
+            Subject::TokenServiceDns,
+            Subject::TokenServiceTcp,
+            Subject::TokenServiceTls,
+            Subject::Identity,
+            Subject::Token,
+            Subject::Vault,
+            Subject::Answer,
+        ]),
+    }
+    report.end();
+    Ok(report.outcome())
+}
+
+/// Everything that a mount does before it uses the network: the class and its cloud.
+fn plan(
+    report: &mut Report,
+    class: &Class,
+    call: &MountRequest,
+    service: &Service,
+) -> Option<Plan> {
+    let step = Step::begin(Subject::Class, "");
+    let (request, parameters) = match parse(call) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            report.add(step.failed(Explanation::of(&error)));
+            report.skip(&[Subject::Cloud]);
+            return None;
+        }
+    };
+    let facts = class_facts(class, &request, &parameters);
+    let cloud_step = Step::begin(Subject::Cloud, "");
+    let cloud = match service.environment_files.resolve(parameters.cloud.clone()) {
+        Ok(cloud) => cloud,
+        Err(error) => {
+            report.add(step.works(facts));
+            report.add(cloud_step.failed(Explanation::of(&error.into())));
+            return None;
+        }
+    };
+    match Plan::new(parameters, cloud, service.conventions, request.default_mode) {
+        Ok(plan) => {
+            report.add(step.works(facts));
+            report.add(cloud_step.works(cloud_facts(&plan)));
+            Some(plan)
+        }
+        Err(problems) => {
+            report.add(step.failed(Explanation::of(&problems.into())));
+            report.skip(&[Subject::Cloud]);
+            None
+        }
+    }
+}
+
+fn parse(call: &MountRequest) -> Result<(Request, Parameters), CallError> {
+    let request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
+    let parameters = Parameters::parse(&request)?;
+    Ok((request, parameters))
+}
+
+fn class_facts(class: &Class, request: &Request, parameters: &Parameters) -> Facts {
+    let objects = parameters.objects.len();
+    let pod = &request.pod;
+    Facts {
+        summary: format!(
+            "{:?} of provider {}: {objects} object{}, for service account {}/{}",
+            class.name,
+            class.provider,
+            if objects == 1 { "" } else { "s" },
+            pod.namespace,
+            pod.service_account
+        ),
+        details: json!({
+            "objects": objects,
+            "namespace": pod.namespace,
+            "service_account": pod.service_account,
+        }),
+        warnings: parameters
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
+fn cloud_facts(plan: &Plan) -> Facts {
+    let host = plan.cloud.vault_host(&plan.vault);
+    let (authority, tenant) = (plan.cloud.authority(), plan.tenant.as_str());
+    Facts {
+        summary: format!("vault at {host}, tokens of tenant {tenant} from {authority}"),
+        details: json!({
+            "vault": plan.vault.as_str(),
+            "host": host,
+            "authority": authority,
+            "tenant": tenant,
+        }),
+        warnings: Vec::new(),
+    }
+}
+
+/// Everything that a mount does over the network.
+async fn examine_plan(report: &mut Report, service: &Service, plan: &Plan) {
+    let asked = Asked::by(plan, &plan.vault);
+    let vault = match service.provider.vault(plan) {
+        Ok(vault) => vault,
+        // What the SDK does not take.
+        Err(error) => {
+            report.add(Step::begin(Subject::Identity, "").failed(why::whole(&asked, error)));
+            report.skip(&[Subject::Token, Subject::Vault]);
+            objects::skip(report, plan);
+            return;
+        }
+    };
+    let vault_is_there = way::to_vault(report, &vault, &asked).await;
+    let service_is_there = way::to_token_service(report, &vault, &asked).await;
+    let step = Step::begin(Subject::Identity, "");
+    report.add(step.works(identity::facts(&plan.identity)));
+    let has_token = if service_is_there {
+        token::examine(report, &vault, &asked).await
+    } else {
+        report.skip(&[Subject::Token]);
+        false
+    };
+    if vault_is_there && has_token {
+        objects::examine(report, service, plan, &vault, &asked).await;
+    } else {
+        report.skip(&[Subject::Vault]);
+        objects::skip(report, plan);
+    }
+}

@@ -1,0 +1,135 @@
+//! Who asks: the kind of identity, and what the pod's token says of itself.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::assertion;
+use crate::commands::doctor::step::Facts;
+use crate::commands::doctor::way::rfc3339;
+use crate::excerpt::one_line;
+use crate::identity::{
+    IDENTITY_BINDING_AUDIENCE, Identity, ManagedIdentity, WORKLOAD_IDENTITY_AUDIENCE,
+};
+use crate::sensitive::Sensitive;
+
+/// The most characters of a claim that are shown.
+const MAX_CHARS: usize = 150;
+
+/// The claims of a service account token that its exchange depends on. None of them is secret.
+#[derive(Deserialize)]
+struct PodToken {
+    iss: String,
+    sub: String,
+    aud: Audience,
+}
+
+/// One audience or several (RFC 7519, section 4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What is known of the identity without asking anyone.
+pub(super) fn facts(identity: &Identity) -> Facts {
+    let (who, token) = match identity {
+        Identity::Workload {
+            client_id,
+            assertion,
+        } => (
+            format!("client ID {client_id}"),
+            Some(of_token(assertion, WORKLOAD_IDENTITY_AUDIENCE)),
+        ),
+        Identity::Binding {
+            client_id,
+            assertion,
+        } => (
+            format!("client ID {client_id}"),
+            Some(of_token(assertion, IDENTITY_BINDING_AUDIENCE)),
+        ),
+        Identity::ServicePrincipal { client_id, .. } => (format!("client ID {client_id}"), None),
+        Identity::Managed(managed) => (which(managed), None),
+    };
+    let mut details = json!({
+        "kind": identity.kind(),
+        "client_id": identity.client_id(),
+    });
+    let mut facts = Facts {
+        summary: format!("{}, {}", identity.kind(), one_line(&who, MAX_CHARS)),
+        ..Facts::default()
+    };
+    if let Some(token) = token {
+        facts.summary = format!("{}; {}", facts.summary, token.summary);
+        facts.warnings = token.warnings;
+        details["token"] = token.details;
+    }
+    facts.details = details;
+    facts
+}
+
+fn which(managed: &ManagedIdentity) -> String {
+    match managed {
+        ManagedIdentity::SystemAssigned => "the node's own (system-assigned)".to_owned(),
+        ManagedIdentity::ClientId(id) => format!("client ID {id}"),
+        ManagedIdentity::ObjectId(id) => format!("object ID {id}"),
+        ManagedIdentity::ResourceId(id) => format!("resource ID {id}"),
+    }
+}
+
+/// What the pod's token says, for whom it should be.
+fn of_token(token: &Sensitive, expected: &str) -> Facts {
+    let Some(claims) = assertion::payload::<PodToken>(token) else {
+        return Facts {
+            summary: "the pod's token cannot be read".to_owned(),
+            details: Value::Null,
+            warnings: vec!["the pod's token is no JSON Web Token with iss, sub and aud".to_owned()],
+        };
+    };
+    let audiences: Vec<_> = match claims.aud {
+        Audience::One(audience) => vec![audience],
+        Audience::Several(audiences) => audiences,
+    };
+    let audiences: Vec<_> = audiences
+        .iter()
+        .map(|audience| one_line(audience, MAX_CHARS))
+        .collect();
+    let (issuer, subject) = (
+        one_line(&claims.iss, MAX_CHARS),
+        one_line(&claims.sub, MAX_CHARS),
+    );
+    let expires = assertion::expiry(token);
+    let mut warnings = Vec::new();
+    if !audiences.iter().any(|audience| audience == expected) {
+        warnings.push(format!("the pod's token is not for audience {expected}"));
+    }
+    let end = match expires {
+        Some(end) => {
+            let left = end - OffsetDateTime::now_utc();
+            if left.is_positive() {
+                format!("expires in {} min", left.whole_minutes())
+            } else {
+                warnings.push(format!(
+                    "the pod's token expired {} min ago, and is exchanged no more; the kubelet renews those of pods",
+                    -left.whole_minutes()
+                ));
+                "expired".to_owned()
+            }
+        }
+        None => "without an expiry".to_owned(),
+    };
+    Facts {
+        summary: format!(
+            "the pod's token: issuer {issuer}, subject {subject}, audience {}, {end}",
+            audiences.join(" ")
+        ),
+        details: json!({
+            "issuer": issuer,
+            "subject": subject,
+            "audiences": audiences,
+            "expires": expires.and_then(rfc3339),
+        }),
+        warnings,
+    }
+}

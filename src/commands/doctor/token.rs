@@ -1,0 +1,87 @@
+//! The access token: who gives one, and the claims of it that matter to a vault.
+
+use serde::Deserialize;
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::assertion;
+use crate::commands::doctor::report::Report;
+use crate::commands::doctor::step::{Facts, Step, Subject};
+use crate::commands::doctor::way::rfc3339;
+use crate::commands::doctor::why;
+use crate::credential::TokenService;
+use crate::excerpt::one_line;
+use crate::mount::Asked;
+use crate::sensitive::Sensitive;
+use crate::vault::VaultError;
+use crate::vault::azure::Vault;
+
+/// The most characters of a claim that are shown.
+const MAX_CHARS: usize = 100;
+
+/// The claims by which a vault knows who asks. None of them is secret.
+///
+/// Source: "Access token claims reference" of the Microsoft identity platform; version 2.0 says `azp` for `appid`.
+#[derive(Default, Deserialize)]
+struct AccessToken {
+    tid: Option<String>,
+    oid: Option<String>,
+    #[serde(alias = "azp")]
+    appid: Option<String>,
+    aud: Option<String>,
+}
+
+/// Asks for a token. Whether there is one.
+pub(super) async fn examine(report: &mut Report, vault: &Vault, asked: &Asked) -> bool {
+    let credential = vault.credential();
+    let service = credential.service();
+    let step = Step::begin(Subject::Token, service.to_string());
+    // A vault in a cloud of its own is asked what its tokens are for.
+    let token = match vault.scope().await {
+        Ok(scope) => {
+            let token = credential.token(&scope).await;
+            token.map_err(|error| VaultError::Token(Box::new(error)))
+        }
+        Err(error) => Err(error),
+    };
+    match token {
+        Ok(token) => {
+            let claims = Sensitive::from(token.token.secret().to_owned());
+            let claims = assertion::payload(&claims).unwrap_or_default();
+            report.add(step.works(facts(service, &claims, token.expires_on)))
+        }
+        Err(error) => report.add(step.failed(why::whole(asked, error))),
+    }
+}
+
+fn facts(service: TokenService, claims: &AccessToken, expires: OffsetDateTime) -> Facts {
+    let shown = |claim: &Option<String>| {
+        let claim = claim.as_deref()?;
+        Some(one_line(claim, MAX_CHARS))
+    };
+    let (tid, oid) = (shown(&claims.tid), shown(&claims.oid));
+    let (appid, aud) = (shown(&claims.appid), shown(&claims.aud));
+    let mut said = vec!["given".to_owned()];
+    for (name, claim) in [
+        ("tid", &tid),
+        ("oid", &oid),
+        ("appid", &appid),
+        ("aud", &aud),
+    ] {
+        said.extend(claim.iter().map(|claim| format!("{name} {claim}")));
+    }
+    let left = expires - OffsetDateTime::now_utc();
+    said.push(format!("expires in {} min", left.whole_minutes()));
+    Facts {
+        summary: said.join(", "),
+        details: json!({
+            "service": service.to_string(),
+            "tid": tid,
+            "oid": oid,
+            "appid": appid,
+            "aud": aud,
+            "expires": rfc3339(expires),
+        }),
+        warnings: Vec::new(),
+    }
+}

@@ -1,0 +1,96 @@
+//! The driver's call for a class and a pod: what `mount` and `doctor` make of a manifest and of the flags that stand
+//! for the pod.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use thiserror::Error;
+
+use crate::commands::manifest::Class;
+use crate::generated::v1alpha1::MountRequest;
+use crate::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::settings::PodSettings;
+
+/// Why there is no call for a pod.
+#[derive(Debug, Error)]
+pub enum DriverCallError {
+    /// The token file.
+    #[error("--token-file {}: cannot be read", path.display())]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder that stands for `nodePublishSecretRef`.
+    #[error("--node-publish-secret {}: cannot be read as files of text", path.display())]
+    NodePublishSecret {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What the driver would send.
+pub(super) fn request(
+    class: &Class,
+    pod: &PodSettings,
+    target: &Path,
+    permission: u16,
+) -> Result<MountRequest, DriverCallError> {
+    let mut attributes = json!(class.parameters);
+    let namespace = pod
+        .namespace
+        .as_deref()
+        .or(class.namespace.as_deref())
+        .unwrap_or("default");
+    attributes["csi.storage.k8s.io/pod.name"] = json!(pod.pod_name);
+    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace);
+    attributes["csi.storage.k8s.io/serviceAccount.name"] = json!(pod.service_account);
+    attributes["csi.storage.k8s.io/ephemeral"] = json!("true");
+    if let Some(path) = &pod.token_file {
+        let token = std::fs::read_to_string(path).map_err(|source| DriverCallError::TokenFile {
+            path: path.clone(),
+            source,
+        })?;
+        // Whichever of the two the class's identity needs, the file has it.
+        let token = json!({ "token": token.trim() });
+        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
+        attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
+    }
+    Ok(MountRequest {
+        attributes: attributes.to_string(),
+        secrets: json!(node_publish_secret(pod.node_publish_secret.as_deref())?).to_string(),
+        target_path: target.display().to_string(),
+        permission: permission.to_string(),
+        current_object_version: Vec::new(),
+    })
+}
+
+/// The Secret's data as the kubelet gives it to the driver: by the names of the files, hidden ones left
+/// out.
+fn node_publish_secret(folder: Option<&Path>) -> Result<BTreeMap<String, String>, DriverCallError> {
+    let Some(folder) = folder else {
+        return Ok(BTreeMap::new());
+    };
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| DriverCallError::NodePublishSecret { path, source }
+    };
+    let mut data = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).map_err(failed(folder))? {
+        let path = entry.map_err(failed(folder))?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if path.is_file() && !name.starts_with('.') {
+            data.insert(name, std::fs::read_to_string(&path).map_err(failed(&path))?);
+        }
+    }
+    Ok(data)
+}

@@ -1,0 +1,29 @@
+//! One entry of a class by itself, for `doctor`, which goes on where a mount ends.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{MountedFile, ObjectProblem, Objects, Provider, Source};
+use crate::plan::{Fetch, Plan};
+use crate::vault::VaultError;
+use crate::vault::azure::Vault;
+
+impl Provider {
+    /// The plan's vault as the plan's identity. Sends nothing yet.
+    pub fn vault(&self, plan: &Plan) -> Result<Arc<Vault>, VaultError> {
+        self.vaults.open(plan, &plan.vault)
+    }
+
+    /// The files that one entry of the plan becomes.
+    pub async fn files_of(
+        &self,
+        vault: &Arc<Vault>,
+        plan: &Plan,
+        fetch: &Fetch,
+        deadline: Instant,
+    ) -> Result<Vec<MountedFile>, ObjectProblem> {
+        let source = Source::Vault(self.source_of(vault, plan, deadline));
+        Objects { source: &source }.files_of(fetch).await
+    }
+}

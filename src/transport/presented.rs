@@ -1,0 +1,87 @@
+//! The certificate that a server presents although it is not accepted: who made it tells a proxy that inspects TLS
+//! from a wrong host.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+
+use crate::transport::dial::{Stream, Tls};
+
+/// Notes the certificate that it is shown, and accepts none: a handshake with it always fails, and nothing is ever
+/// sent over it.
+#[derive(Debug)]
+struct Witness {
+    schemes: Vec<SignatureScheme>,
+    seen: Mutex<Option<CertificateDer<'static>>>,
+}
+
+/// The certificate that is presented in a handshake on this connection, whatever is wrong with it.
+pub(super) async fn on(stream: Box<dyn Stream>, tls: &Tls) -> Option<CertificateDer<'static>> {
+    let provider = Arc::clone(tls.config.crypto_provider());
+    let witness = Arc::new(Witness {
+        schemes: provider
+            .signature_verification_algorithms
+            .supported_schemes(),
+        seen: Mutex::default(),
+    });
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Witness>::clone(&witness);
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    let handshake = Tls {
+        config: Arc::new(config),
+        name: tls.name.clone(),
+    };
+    _ = handshake.shake_hands(stream).await;
+    witness
+        .seen
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Some(end_entity.clone().into_owned());
+        Err(refused())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(refused())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(refused())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
+}
+
+fn refused() -> Error {
+    Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+}
