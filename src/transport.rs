@@ -38,6 +38,7 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use url::{Position, Url};
 
+use crate::limiter::MAX_CONNECTIONS;
 use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::transport::challenge::Challenges;
 use crate::transport::dial::{Dialer, Progress, Tls, tls_name};
@@ -58,6 +59,8 @@ pub use trust::{Trust, TrustError};
 const MAX_BODY: usize = 1024 * 1024;
 /// The most servers whose connections are kept.
 const MAX_SERVERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// The most HTTP/1.1 connections to a server that gives tokens: each identity needs one token in an hour.
+const FOR_TOKENS: usize = 32;
 /// Where IMDS is.
 const IMDS: &str = "http://169.254.169.254";
 
@@ -115,7 +118,7 @@ impl Transport {
         let usual_imds = Url::parse(IMDS).map_err(|_| TransportSetupError::Name(IMDS.into()))?;
         let imds = settings.imds_endpoint.as_ref().unwrap_or(&usual_imds);
         let dialer = dialer(imds, &tls, None)?;
-        let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds));
+        let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds), FOR_TOKENS);
         let imds = Route {
             below: imds.path().to_owned(),
             ..Route::to(Arc::new(origin))
@@ -178,7 +181,11 @@ impl Transport {
         let proxies = Some((&self.0.proxies, &self.0.trust));
         let dialer = dialer(&parsed, &self.0.tls, proxies)?;
         let traffic = self.0.metrics.traffic(service);
-        let origin = Arc::new(Origin::new(dialer, traffic));
+        let max_http1 = match service {
+            AzureService::Vault => MAX_CONNECTIONS,
+            _ => FOR_TOKENS,
+        };
+        let origin = Arc::new(Origin::new(dialer, traffic, max_http1));
         servers.put(url.to_owned(), Arc::clone(&origin));
         self.0.servers_metrics.added(servers.len());
         Ok(origin)

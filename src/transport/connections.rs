@@ -18,7 +18,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::limiter::MAX_CONNECTIONS;
 use crate::metrics::Traffic;
 use crate::transport::TransportError;
 use crate::transport::dial::{Dialed, Dialer};
@@ -115,11 +114,11 @@ struct Idle {
 
 impl Connections {
     /// None yet.
-    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(traffic: Arc<Traffic>, max_http1: usize) -> Self {
         Self {
             known: Mutex::default(),
             door: tokio::sync::Mutex::default(),
-            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            slots: Arc::new(Semaphore::new(max_http1)),
             traffic,
         }
     }

@@ -44,10 +44,10 @@ pub(super) struct Answer {
 
 impl Origin {
     /// A server that nobody has talked to yet.
-    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>, max_http1: usize) -> Self {
         Self {
             dialer,
-            connections: Connections::new(Arc::clone(&traffic)),
+            connections: Connections::new(Arc::clone(&traffic), max_http1),
             traffic,
         }
     }

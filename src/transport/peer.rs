@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use url::{Position, Url};
 
 use crate::metrics::Traffic;
+use crate::transport::FOR_TOKENS;
 use crate::transport::dial::{Dialer, Progress, Tls};
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
@@ -33,7 +34,7 @@ impl Peer {
         trust: &Trust,
         traffic: Arc<Traffic>,
     ) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = Origin::new(self.dialer(trust)?, traffic);
+        let origin = Origin::new(self.dialer(trust)?, traffic, FOR_TOKENS);
         Ok(Arc::new(Route {
             below: self.url.path().to_owned(),
             ..Route::to(Arc::new(origin))
