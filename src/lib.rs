@@ -17,6 +17,7 @@
 
 mod assertion;
 mod cache;
+mod calls;
 mod cloud;
 mod codec;
 pub mod commands;
@@ -32,6 +33,7 @@ mod identity;
 mod limiter;
 mod mount;
 mod object;
+mod open_files;
 mod parameters;
 mod plan;
 mod private_folder;

@@ -21,5 +21,6 @@ mod objects;
 mod secrecy;
 mod secrets;
 mod sharing;
+mod socket;
 mod support;
 mod validate;
