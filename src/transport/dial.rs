@@ -76,8 +76,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Why there is no TCP connection.
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
-    /// The name leads nowhere.
-    #[error(transparent)]
+    /// The name leads nowhere. Not transparent, so that it is found in the chain.
+    #[error("{0}")]
     Dns(#[from] DnsError),
     /// The resolver knows the name, and no address of it.
     #[error("its name has no address")]
