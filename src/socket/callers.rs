@@ -75,7 +75,7 @@ impl Reception<'_> {
                 Err(error) => {
                     // Out of file descriptors, mostly. A pause leaves those who have one time to finish.
                     tracing::error!(%error, "cannot accept a caller");
-                    self.seats.make_room("no caller can be accepted");
+                    self.seats.free_a_file();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

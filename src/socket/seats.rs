@@ -56,7 +56,7 @@ impl Seats {
         let permit = loop {
             let free = Arc::clone(&self.free);
             if self.free.available_permits() == 0 {
-                self.make_room("all connections are taken");
+                self.make_room();
             }
             if let Ok(permit) = tokio::time::timeout(LOOK_AGAIN, free.acquire_owned()).await {
                 break permit;
@@ -69,13 +69,25 @@ impl Seats {
     }
 
     /// Closes the connection that nobody misses, if there is one.
-    pub(super) fn make_room(&self, why: &str) {
+    fn make_room(&self) {
+        self.close_one("all connections are taken", |_| true);
+    }
+
+    /// Closes a connection on which there never was a call, if there is one. Others are not worth a file: who
+    /// has called calls again.
+    pub(super) fn free_a_file(&self) {
+        self.close_one("no more files can be opened", |seat| {
+            !seat.has_called.load(Ordering::Relaxed)
+        });
+    }
+
+    fn close_one(&self, why: &str, suits: impl Fn(&Seat) -> bool) {
         let mut taken = self.taken();
         taken.retain(|seat| seat.strong_count() > 0);
         let quietest = taken
             .iter()
             .filter_map(Weak::upgrade)
-            .filter(|seat| seat.is_idle() && !seat.hang_up.is_cancelled())
+            .filter(|seat| seat.is_idle() && !seat.hang_up.is_cancelled() && suits(seat))
             .min_by_key(|seat| (seat.has_called.load(Ordering::Relaxed), *seat.heard()));
         if let Some(seat) = quietest {
             let silent = seat.heard().elapsed().as_secs();
@@ -149,8 +161,20 @@ mod tests {
             [false, true, true, true],
             [false, true, true, true],
         ] {
-            seats.make_room("a test");
+            seats.make_room();
             assert_eq!(closed(), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_called_gives_no_file_away() {
+        let seats = Seats::within(4 * 2);
+        let (used, _used) = seats.take().await;
+        drop(used.begin_call());
+        let (silent, _silent) = seats.take().await;
+        for _ in 0..2 {
+            seats.free_a_file();
+            assert!(silent.hang_up.is_cancelled() && !used.hang_up.is_cancelled());
         }
     }
 

@@ -220,7 +220,7 @@ async fn a_caller_with_too_many_headers_costs_only_its_call() {
     let start = Instant::now();
     assert!(node.provider.client().mount(request).await.is_err());
     assert!(start.elapsed() < Duration::from_secs(5));
-    mount_afresh(&node.provider.socket()).await.unwrap();
+    node.mount(&Class::of_secret("S")).await.unwrap();
 }
 
 #[tokio::test]
@@ -269,7 +269,7 @@ async fn a_rolling_update_refuses_no_call() {
 }
 
 #[tokio::test]
-async fn a_watched_health_does_not_hold_the_drain() {
+async fn callers_who_only_watch_or_say_nothing_do_not_hold_the_drain() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     let mut node = node().await;
@@ -278,6 +278,7 @@ async fn a_watched_health_does_not_hold_the_drain() {
     let watching = HealthClient::new(channel).watch(request).await.unwrap();
     let mut watching = watching.into_inner();
     watching.message().await.unwrap().unwrap();
+    let _silent = stuck(&node.provider.socket(), 3, b"").await;
     let start = Instant::now();
     node.provider.signal(Signal::TERM);
     assert!(node.provider.ended().await.success());
