@@ -15,6 +15,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::core_dumps;
 use crate::excerpt::causes;
+use crate::open_files;
 use crate::settings::{Command, Settings};
 use crate::telemetry::{self, FAILED_MOUNTS, targets};
 
@@ -22,9 +23,12 @@ use crate::telemetry::{self, FAILED_MOUNTS, targets};
 const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
 
 /// What cannot be had is no reason not to serve.
-fn forbid_core_dumps() {
+fn set_limits() {
     if let Err(error) = core_dumps::forbid() {
         tracing::warn!(%error, "core dumps cannot be forbidden");
+    }
+    if let Err(error) = open_files::raise_limit() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
     }
 }
 
@@ -38,14 +42,14 @@ pub async fn run(settings: Settings) -> ExitCode {
                     let flags = settings.ignored.join(" ");
                     tracing::warn!(flags, "these flags of the Go provider mean nothing here");
                 }
-                forbid_core_dumps();
+                set_limits();
                 serve::run(serve).await.map_err(Into::into)
             }
             Command::Mount(mount) => {
                 // The failure itself is said below, once.
                 let targets = targets(mount.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
                 telemetry::start(targets, false);
-                forbid_core_dumps();
+                set_limits();
                 mount::run(mount).await.map_err(Into::into)
             }
             Command::Doctor(doctor) => {
@@ -53,7 +57,7 @@ pub async fn run(settings: Settings) -> ExitCode {
                 let targets =
                     targets(doctor.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
                 telemetry::start(targets, false);
-                forbid_core_dumps();
+                set_limits();
                 return doctor::run(&doctor).await;
             }
             Command::Validate(validate) => return validate::run(&validate),

@@ -17,6 +17,7 @@
 
 mod assertion;
 mod cache;
+mod calls;
 mod cloud;
 mod codec;
 pub mod commands;
@@ -33,6 +34,7 @@ mod limiter;
 mod metrics;
 mod mount;
 mod object;
+mod open_files;
 mod parameters;
 mod plan;
 mod policy;

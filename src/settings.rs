@@ -23,6 +23,7 @@ use crate::credential::token_proxy::TokenProxySettings;
 use crate::file_mode::FileMode;
 use crate::parameters;
 use crate::plan::{Conventions, HistoryCount};
+use crate::socket::AllowedUsers;
 use crate::transport::TransportSettings;
 use crate::vault::memory::MemorySettings;
 use crate::vault::values::{ValueSettings, ValueSettingsError};
@@ -115,6 +116,16 @@ pub struct ServeSettings {
         value_parser = provider_name
     )]
     pub provider_name: String,
+    /// User that may call besides the provider's own, by number; may be given several times. Where it is any
+    /// other than root, the socket's mode is 0666, and each caller is asked who it is
+    #[arg(
+        long,
+        value_name = "UID",
+        env = "PROVIDER_AZURE_RS_ALLOWED_UID",
+        default_value = "0",
+        value_delimiter = ','
+    )]
+    allowed_uid: Vec<u32>,
     /// Most time that mounts under way get to end after SIGTERM, such as 20s
     #[arg(
         long,
@@ -144,6 +155,11 @@ impl ServeSettings {
         self.endpoint.clone().unwrap_or_else(|| {
             PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
         })
+    }
+
+    /// Who may call.
+    pub fn allowed_users(&self) -> AllowedUsers {
+        AllowedUsers::new(self.allowed_uid.clone())
     }
 }
 
@@ -820,6 +836,10 @@ mod tests {
             settings.serve.provider.mount_timeout,
             Duration::from_secs(90)
         );
+        assert_eq!(settings.serve.allowed_users(), AllowedUsers::default());
+        let named = parse(&["--allowed-uid=1000,0", "--allowed-uid=2000"]).unwrap();
+        let expected = AllowedUsers::new(vec![1000, 0, 2000]);
+        assert_eq!(named.serve.allowed_users(), expected);
         let Some(Command::Serve(serve)) = parse(&["serve", "--log-format-json"]).unwrap().command
         else {
             panic!("serve is a command");
@@ -877,6 +897,8 @@ mod tests {
             ["--imds-endpoint", "https://imds"],
             ["--log-level", "loud"],
             ["--provider-name", "a/b"],
+            ["--allowed-uid", "root"],
+            ["--allowed-uid", "-1"],
             ["--healthz-port", "70000"],
             ["--healthz-path", "healthz"],
             ["--prometheus-port", "many"],

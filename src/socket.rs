@@ -1,21 +1,27 @@
 //! [`Socket`], the Unix socket that the driver calls.
 //!
 //! It is made in a private folder and renamed into place, so that it is never there with the wrong mode,
-//! and so that a new provider takes over from an old one without a moment in between. Only root and the
-//! provider's own user may call.
+//! and so that a new provider takes over from an old one without a moment in between. Who may call is
+//! decided by [`AllowedUsers`]; how many connections there are, and which one makes room, by `Seats`.
+
+mod allowed_users;
+mod caller;
+mod callers;
+mod seats;
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use futures::Stream;
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::private_folder::PrivateFolder;
+
+pub use allowed_users::AllowedUsers;
+pub use seats::Seat;
 
 /// The most bytes of a socket's path: `sun_path` in unix(7), without its last NUL.
 const MAX_PATH: usize = 107;
@@ -33,8 +39,7 @@ pub async fn connect(path: &Path) -> Result<Channel, tonic::transport::Error> {
 pub struct Socket {
     listener: UnixListener,
     file: SocketFile,
-    /// The user that this process runs as.
-    owner: u32,
+    allowed: AllowedUsers,
 }
 
 /// The socket's file: its path, and what tells it from another's at the same path.
@@ -65,8 +70,9 @@ pub enum SocketError {
 }
 
 impl Socket {
-    /// Binds the path, in place of a socket that is there already.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    /// Binds the path, in place of a socket that is there already. These users may call, and the one that
+    /// this process runs as.
+    pub fn bind(path: &Path, allowed: AllowedUsers) -> Result<Self, SocketError> {
         // It could be made, by the shorter name it has at first, but nobody could call it.
         if path.as_os_str().len() > MAX_PATH {
             return Err(SocketError::TooLong(path.to_owned()));
@@ -87,48 +93,17 @@ impl Socket {
             .filter(|folder| !folder.as_os_str().is_empty());
         let private =
             PrivateFolder::within(folder.unwrap_or(Path::new(".")), ".").map_err(failed)?;
-        bind_in(private.path(), path).map_err(failed)
-    }
-
-    /// Removes the socket's file, so that whoever comes now does not wait for a provider that is leaving.
-    pub fn retire(&self) {
-        self.file.remove();
-    }
-
-    /// The callers, one after the other, without those who may not call.
-    pub fn callers(&self) -> impl Stream<Item = io::Result<UnixStream>> {
-        futures::stream::unfold(self, |socket| async move {
-            Some((Ok(socket.next().await), socket))
-        })
-    }
-
-    async fn next(&self) -> UnixStream {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) if peer.uid() == 0 || peer.uid() == self.owner => return stream,
-                    Ok(peer) => {
-                        tracing::warn!(uid = peer.uid(), "refused a caller that is not root");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "refused a caller that cannot be identified");
-                    }
-                },
-                Err(error) => {
-                    // Out of file descriptors, mostly. A pause leaves those who have one time to finish.
-                    tracing::error!(%error, "cannot accept a caller");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        bind_in(private.path(), path, allowed).map_err(failed)
     }
 }
 
-fn bind_in(private: &Path, path: &Path) -> io::Result<Socket> {
+fn bind_in(private: &Path, path: &Path, allowed: AllowedUsers) -> io::Result<Socket> {
     let fresh = private.join("s");
     let listener = UnixListener::bind(&fresh)?;
-    fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
     let made = fs::symlink_metadata(&fresh)?;
+    let allowed = allowed.and(made.uid());
+    let permissions = Permissions::from_mode(allowed.socket_mode(made.uid()));
+    fs::set_permissions(&fresh, permissions)?;
     fs::rename(&fresh, path)?;
     let file = SocketFile {
         path: path.to_owned(),
@@ -138,7 +113,7 @@ fn bind_in(private: &Path, path: &Path) -> io::Result<Socket> {
     Ok(Socket {
         listener,
         file,
-        owner: made.uid(),
+        allowed,
     })
 }
 
@@ -161,13 +136,23 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::StreamExt as _;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::UnixStream;
+
     use super::*;
+
+    fn bind(path: &Path) -> Result<Socket, SocketError> {
+        Socket::bind(path, AllowedUsers::default())
+    }
 
     #[tokio::test]
     async fn a_socket_is_private_and_removed_with_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("azure-rs.sock");
-        let socket = Socket::bind(&path).unwrap();
+        let socket = bind(&path).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
@@ -181,8 +166,8 @@ mod tests {
     async fn a_newer_socket_takes_over_and_keeps_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("azure-rs.sock");
-        let older = Socket::bind(&path).unwrap();
-        let newer = Socket::bind(&path).unwrap();
+        let older = bind(&path).unwrap();
+        let newer = bind(&path).unwrap();
         drop(older);
         UnixStream::connect(&path).await.unwrap();
         drop(newer);
@@ -190,19 +175,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_user_who_is_not_named_is_hung_up_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("azure-rs.sock");
+        let mut socket = bind(&path).unwrap();
+        socket.allowed = AllowedUsers::new(vec![u32::MAX - 1]);
+        let mut callers = pin!(socket.callers(std::future::pending()));
+        let mut stranger = UnixStream::connect(&path).await.unwrap();
+        tokio::select! {
+            caller = callers.next() => panic!("{caller:?}"),
+            read = stranger.read_u8() => assert!(read.is_err()),
+        }
+    }
+
+    #[tokio::test]
     async fn another_kind_of_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("azure-rs.sock");
         fs::write(&path, "precious").unwrap();
-        assert!(matches!(
-            Socket::bind(&path),
-            Err(SocketError::NotASocket(_))
-        ));
+        assert!(matches!(bind(&path), Err(SocketError::NotASocket(_))));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
         let missing = folder.path().join("none/azure-rs.sock");
-        assert!(matches!(
-            Socket::bind(&missing),
-            Err(SocketError::Io { .. })
-        ));
+        assert!(matches!(bind(&missing), Err(SocketError::Io { .. })));
     }
 }

@@ -22,7 +22,7 @@ use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderCli
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::private_folder::PrivateFolder;
 use crate::settings::MountSettings;
-use crate::socket::{self, Socket, SocketError};
+use crate::socket::{self, AllowedUsers, Socket, SocketError};
 
 /// Longer than the kubelet waits, for providers that give up late.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -117,7 +117,7 @@ async fn call_own_provider(
         .map_err(MountCommandError::TemporaryFolder)?;
     let path = folder.path().join("azure-rs.sock");
     let service = serve::service(&settings.provider)?;
-    let socket = Socket::bind(&path)?;
+    let socket = Socket::bind(&path, AllowedUsers::default())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = serve::serve(
         socket,

@@ -12,7 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
+use crate::calls::{Calls, MAX_MESSAGE};
 use crate::credential::token_proxy::TokenProxy;
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
@@ -30,6 +32,15 @@ use crate::vault::values::{ValueSettingsError, Values};
 
 /// How long the answers to mounts that did not end in time may take to get out.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// The most calls at once on one connection; further ones wait at the caller's end. The driver has one
+/// connection for all mounts of a node, whose kubelet has 110 pods by default and 250 in large clusters.
+const MAX_STREAMS: u32 = 512;
+/// The most bytes of a call's headers. The driver's have a few hundred.
+const MAX_HEADERS: u32 = 16 * 1024;
+/// How often a caller is asked whether it still reads.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// How long it may take to say so: a node that has no CPU left is not taken for one that is gone.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why there is no service to be served.
 #[derive(Debug, Error)]
@@ -75,7 +86,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let service = service(&settings.provider)?;
     let path = settings.endpoint();
-    let socket = Socket::bind(&path)?;
+    let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
     let _healthz = settings.healthz.start(&path);
     let _metrics = settings.prometheus.start(service.metrics.clone());
@@ -144,13 +155,20 @@ pub async fn serve(
             seconds = drain_timeout.as_secs(),
             "stopping; calls under way may end"
         );
-        socket.retire();
+        end_watches(health).await;
         draining.notify_one();
     };
+    let mount_timeout = service.mount_timeout;
+    let driver = CsiDriverProviderServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let serving = Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADERS)
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(health_service)
-        .add_service(CsiDriverProviderServer::new(service))
-        .serve_with_incoming_shutdown(socket.callers(), stopped);
+        .add_service(Calls::of(driver, mount_timeout))
+        // It is the callers that end; whoever came before that is served.
+        .serve_with_incoming_shutdown(socket.callers(stopped), std::future::pending());
     let too_late = async {
         draining.notified().await;
         tokio::time::sleep(drain_timeout).await;
@@ -165,6 +183,16 @@ pub async fn serve(
     Ok(())
 }
 
+/// Ends the health service's watches, which would hold the drain: they last until their caller ends them.
+async fn end_watches(mut health: HealthReporter) {
+    for service in ["", SERVICE_NAME] {
+        health
+            .set_service_status(service, ServingStatus::NotServing)
+            .await;
+        health.clear_service_status(service).await;
+    }
+}
+
 /// Resolves on the first SIGTERM or SIGINT after this call.
 pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -175,4 +203,48 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::settings::Settings;
+    use crate::socket::AllowedUsers;
+
+    fn usual() -> Service {
+        let settings = Settings::try_parse_from(["provider-azure-rs"]).unwrap();
+        service(&settings.serve.provider).unwrap()
+    }
+
+    /// What HTTP/2 begins with: the preface and an empty frame of settings.
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_are_stuck_are_hung_up_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = Socket::bind(&path, AllowedUsers::default()).unwrap();
+        let serving = serve(socket, usual(), std::future::pending(), Duration::ZERO);
+        let calling = async {
+            // One says nothing, one stops within a frame, and one stops reading its answers.
+            for said in [&b""[..], &HELLO[..30], HELLO] {
+                let mut stream = UnixStream::connect(&path).await.unwrap();
+                let start = Instant::now();
+                stream.write_all(said).await.unwrap();
+                _ = stream.read_to_end(&mut Vec::new()).await;
+                let took = start.elapsed();
+                assert!(took > Duration::from_secs(4), "{took:?}");
+                assert!(took < Duration::from_secs(60), "{took:?}");
+            }
+        };
+        tokio::select! {
+            result = serving => panic!("{result:?}"),
+            () = calling => {}
+        }
+    }
 }

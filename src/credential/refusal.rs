@@ -24,6 +24,8 @@ pub struct EntraRefusal {
     pub code: Option<u32>,
     /// Its sentence on one line, without trace and correlation IDs.
     pub description: String,
+    /// Whether it is Entra ID's own, rather than that of a proxy or firewall in its place.
+    pub is_genuine: bool,
     /// The wait that it asks for.
     pub retry_after: Option<Duration>,
 }
@@ -40,6 +42,7 @@ impl EntraRefusal {
     /// Reads the body, or says that it is not Entra ID's.
     pub fn read(refusal: &Refusal) -> Self {
         let body: Option<EntraBody> = serde_json::from_slice(&refusal.body).ok();
+        let is_genuine = body.as_ref().is_some_and(|body| body.error.is_some());
         let (code, description) = body.map_or_else(
             || (None, not_a_services(refusal)),
             |body| {
@@ -54,6 +57,7 @@ impl EntraRefusal {
             status: refusal.status,
             code,
             description,
+            is_genuine,
             retry_after: refusal.retry_after,
         }
     }

@@ -1,6 +1,7 @@
 //! [`Source`], where the tokens of one identity come from: the SDK's credential, with our patience, our
 //! limits and our errors.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -126,6 +127,7 @@ impl Source {
             credential
                 .get_token(&scopes, None)
                 .map_err(|error| self.understand(&error))
+                .and_then(|token| ready(self.check(token)))
         });
         let result = tokio::time::timeout(TOKEN_TIMEOUT, attempts).await;
         result.unwrap_or(Err(TokenError::Timeout {
@@ -133,6 +135,15 @@ impl Source {
             after: TOKEN_TIMEOUT,
             phase: self.connecting().unwrap_or(Phase::Answer),
         }))
+    }
+
+    /// The SDK takes any JSON object for an answer with a token, which is then empty.
+    fn check(&self, token: AccessToken) -> Result<AccessToken, TokenError> {
+        if token.token.secret().is_empty() {
+            let service = self.service();
+            return Err(TokenError::Unreadable { service });
+        }
+        Ok(token)
     }
 
     /// The SDK's credential for the identity.

@@ -61,8 +61,13 @@ fn of_overload(overload: &Overload) -> Explanation {
 fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
     let client_id = asked.client_id.as_deref().unwrap_or_default();
     let tenant = &asked.tenant;
+    let who = if refusal.is_genuine {
+        "Entra ID refused a token".to_owned()
+    } else {
+        format!("HTTP status {} instead of a token", refusal.status)
+    };
     let refused = format!(
-        "Entra ID refused a token to client {} ({}) in tenant {tenant}: {}",
+        "{who} to client {} ({}) in tenant {tenant}: {}",
         short(client_id),
         asked.identity,
         refusal.description
@@ -109,6 +114,11 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
         _ if refusal.status >= 500 => (
             Reason::EntraUnavailable,
             format!("{LATER}; see https://azure.status.microsoft for an outage"),
+        ),
+        _ if !refusal.is_genuine => (
+            Reason::EntraUnreachable,
+            "check what answers in Entra ID's place from the nodes: a proxy or firewall (HTTPS_PROXY, NO_PROXY)"
+                .to_owned(),
         ),
         _ => (
             Reason::EntraRefused,

@@ -25,5 +25,6 @@ mod policy;
 mod secrecy;
 mod secrets;
 mod sharing;
+mod socket;
 mod support;
 mod validate;

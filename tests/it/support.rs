@@ -3,6 +3,7 @@
 pub mod class;
 pub mod http;
 pub mod provider;
+pub mod workload;
 
 use azure_emulator::{Cloud, Emulator, ManagedIdentity, Permissions, Settings, Vault};
 use provider_azure_rs::generated::v1alpha1::MountResponse;

@@ -21,7 +21,7 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 
-use crate::settings::CaFiles;
+use crate::settings::{Settings, Validity};
 use crate::token_proxy::{API_SERVER, api_server_names};
 
 /// A CA could not be made or kept.
@@ -49,6 +49,7 @@ pub enum CaError {
 pub(crate) struct Ca {
     issuer: Issuer<'static, KeyPair>,
     cluster_id: Option<String>,
+    validity: Validity,
     pem: String,
     leaf_key: KeyPair,
     signer: Arc<dyn SigningKey>,
@@ -56,7 +57,8 @@ pub(crate) struct Ca {
 }
 
 impl Ca {
-    pub(crate) fn new(files: Option<&CaFiles>, cluster_id: Option<&str>) -> Result<Self, CaError> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self, CaError> {
+        let files = settings.ca.as_ref();
         let (key, pem) = match files {
             Some(files) if files.certificate.exists() && files.key.exists() => (
                 KeyPair::from_pem(&read(&files.key)?)?,
@@ -76,7 +78,8 @@ impl Ca {
         let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         Ok(Self {
             issuer: Issuer::new(ca_parameters(), key),
-            cluster_id: cluster_id.map(str::to_owned),
+            cluster_id: settings.cluster_id.clone(),
+            validity: settings.certificates,
             pem,
             signer: any_supported_type(&der)?,
             leaf_key,
@@ -119,7 +122,7 @@ impl Ca {
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.use_authority_key_identifier_extension = true;
-        (leaf.not_before, leaf.not_after) = validity();
+        (leaf.not_before, leaf.not_after) = validity(self.validity);
         leaf.signed_by(&self.leaf_key, &self.issuer)
     }
 }
@@ -133,14 +136,19 @@ fn ca_parameters() -> CertificateParams {
         .push(DnType::CommonName, "azure-emulator CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    (ca.not_before, ca.not_after) = validity();
+    (ca.not_before, ca.not_after) = validity(Validity::Now);
     ca
 }
 
 /// A day back, for clients whose clock is behind; a year on, for a CA that is kept in files.
-fn validity() -> (OffsetDateTime, OffsetDateTime) {
+fn validity(validity: Validity) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
-    (now - Duration::days(1), now + Duration::days(365))
+    let (from, to) = match validity {
+        Validity::Now => (-1, 365),
+        Validity::Past => (-365, -1),
+        Validity::Future => (1, 365),
+    };
+    (now + Duration::days(from), now + Duration::days(to))
 }
 
 impl ResolvesServerCert for Ca {

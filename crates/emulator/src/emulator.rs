@@ -97,7 +97,7 @@ impl Emulator {
             token_proxy_server_name: settings.cluster_id.as_deref().map(token_proxy::server_name),
         };
 
-        let ca = Ca::new(settings.ca.as_ref(), settings.cluster_id.as_deref())?;
+        let ca = Ca::new(&settings)?;
         let state = Arc::new(State::new(settings, ca, urls));
         let tasks = Tasks::default();
         let front = Front::new(state.clone())?;

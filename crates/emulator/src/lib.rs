@@ -65,7 +65,7 @@ pub use entra::{
 pub use faults::{Effect, Fault, Faults, Service, Target};
 pub use imds::{Imds, ManagedIdentity};
 pub use seed::{Seed, SeedError};
-pub use settings::{CaFiles, DEFAULT_TENANT, Settings};
+pub use settings::{CaFiles, DEFAULT_TENANT, Settings, Validity};
 pub use token_proxy::API_SERVER;
 pub use vault::{
     CertificatePolicy, KeyType, NewSecret, ObjectKind, Permissions, Vault, VaultError,

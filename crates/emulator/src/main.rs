@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use azure_emulator::{CaFiles, DEFAULT_TENANT, Emulator, Seed, Settings};
+use azure_emulator::{CaFiles, DEFAULT_TENANT, Emulator, Seed, Settings, Validity};
 use clap::Parser;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -79,6 +79,15 @@ struct Arguments {
     #[arg(long, env = "AZURE_EMULATOR_HTTP1_ONLY")]
     http1_only: bool,
 
+    /// When the servers' certificates are valid
+    #[arg(
+        long,
+        env = "AZURE_EMULATOR_CERTIFICATES",
+        value_name = "WHEN",
+        default_value = "now"
+    )]
+    certificates: Validity,
+
     /// Milliseconds before every answer
     #[arg(
         long,
@@ -126,6 +135,7 @@ impl Arguments {
             token_lifetime: Duration::from_secs(self.token_lifetime),
             latency: Duration::from_millis(self.latency),
             tenant: self.tenant.clone(),
+            certificates: self.certificates,
             ca: self.ca_key_file.as_ref().map(|key| CaFiles {
                 certificate: self.ca_file.clone(),
                 key: key.clone(),

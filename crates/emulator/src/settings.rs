@@ -40,8 +40,22 @@ pub struct Settings {
     /// The ID that AKS gives the cluster in the API server's certificate; without one the cluster is not
     /// AKS' and has no token proxy.
     pub cluster_id: Option<String>,
+    /// When the servers' certificates are valid; the CA's own always is.
+    pub certificates: Validity,
     /// Where the CA is kept between runs; without it each emulator makes its own.
     pub ca: Option<CaFiles>,
+}
+
+/// When a certificate is valid, as of now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Validity {
+    /// It is.
+    #[default]
+    Now,
+    /// It has expired.
+    Past,
+    /// It is not valid yet.
+    Future,
 }
 
 /// A CA kept in two PEM files, which are written when they are not there yet.
@@ -70,6 +84,7 @@ impl Default for Settings {
             cloud: Cloud::Public,
             location: "centralus".to_owned(),
             cluster_id: Some("65f1c0ffee0000000000a2b5".to_owned()),
+            certificates: Validity::Now,
             ca: None,
         }
     }

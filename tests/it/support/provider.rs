@@ -1,6 +1,7 @@
 //! The provider's binary as a process, and the driver's client to it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Provider {
     process: Child,
     folder: TempDir,
+    socket: PathBuf,
     client: CsiDriverProviderClient<Channel>,
 }
 
@@ -49,13 +51,30 @@ impl Provider {
         Self::start_by(azure, flags, |_, _| {}).await
     }
 
-    async fn start_by(
+    /// Starts one on this socket, in place of whoever serves there.
+    pub async fn start_at(azure: &Emulator, socket: &Path) -> Self {
+        Self::spawn(azure, &[], Some(socket), |_, _| {}).await
+    }
+
+    /// Starts one in an environment or by a command line of the test's own.
+    pub async fn start_by(
         azure: &Emulator,
         flags: &[&str],
         change: impl FnOnce(&mut Command, &Path),
     ) -> Self {
+        Self::spawn(azure, flags, None, change).await
+    }
+
+    async fn spawn(
+        azure: &Emulator,
+        flags: &[&str],
+        socket: Option<&Path>,
+        change: impl FnOnce(&mut Command, &Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("azure-rs.sock");
+        let own = || folder.path().join("azure-rs.sock");
+        let socket = socket.map_or_else(own, Path::to_owned);
+        let before = inode(&socket);
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = command(azure, folder.path());
         command
@@ -75,16 +94,26 @@ impl Provider {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
+        if before.is_some() {
+            let replaced = async {
+                while inode(&socket) == before {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            let replaced = tokio::time::timeout(PATIENCE, replaced).await;
+            replaced.expect("the provider takes the socket over");
+        }
         let client = CsiDriverProviderClient::new(connect(&socket).await);
         Self {
             process,
             folder,
+            socket,
             client,
         }
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("azure-rs.sock")
+        self.socket.clone()
     }
 
     /// The driver's client.
@@ -136,6 +165,11 @@ pub fn command(azure: &Emulator, folder: &Path) -> Command {
         .env("SSL_CERT_FILE", ca)
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds_url());
     command
+}
+
+/// What tells one provider's socket from another's at the same path.
+fn inode(socket: &Path) -> Option<u64> {
+    Some(fs::metadata(socket).ok()?.ino())
 }
 
 /// A channel to a socket, once somebody listens on it.

@@ -61,6 +61,11 @@ pub enum Effect {
     Drop,
     /// Sends half of the body that its `Content-Length` promises, then closes the connection.
     DropInBody,
+    /// The service's own answer, whose body takes so long to come, byte by byte.
+    SlowBody {
+        /// How long.
+        milliseconds: u64,
+    },
     /// 200 with no body.
     Empty,
     /// 200 with JSON that has none of the members that a client looks for.
@@ -110,6 +115,13 @@ impl Effect {
     pub fn delay(by: Duration) -> Self {
         Self::Delay {
             milliseconds: u64::try_from(by.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// A body that takes this long.
+    pub fn slow_body(takes: Duration) -> Self {
+        Self::SlowBody {
+            milliseconds: u64::try_from(takes.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -227,9 +239,11 @@ async fn instead(
             }
             answer
         }
-        Effect::Delay { .. } | Effect::DropInBody | Effect::Truncate | Effect::NextLink { .. } => {
-            return None;
-        }
+        Effect::Delay { .. }
+        | Effect::DropInBody
+        | Effect::SlowBody { .. }
+        | Effect::Truncate
+        | Effect::NextLink { .. } => return None,
     };
     Some(answer)
 }
@@ -251,6 +265,12 @@ async fn changed(
                 .headers
                 .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
             half_then_close(half, connection.clone())
+        }
+        Effect::SlowBody { milliseconds } => {
+            parts
+                .headers
+                .insert(header::CONTENT_LENGTH, HeaderValue::from(whole.len()));
+            byte_by_byte(whole, Duration::from_millis(*milliseconds))
         }
         Effect::Truncate => Body::from(half),
         Effect::NextLink { url } => match serde_json::from_slice::<Value>(&whole) {
@@ -277,6 +297,20 @@ fn half_then_close(half: Bytes, connection: Connection) -> Body {
             tokio::time::sleep(Duration::from_millis(50)).await;
             connection.close();
             std::future::pending().await
+        }
+    }))
+}
+
+fn byte_by_byte(mut whole: Bytes, takes: Duration) -> Body {
+    let pause = takes / u32::try_from(whole.len().max(1)).unwrap_or(u32::MAX);
+    Body::from_stream(stream::unfold((), move |()| {
+        let byte = whole.split_to(whole.len().min(1));
+        async move {
+            if byte.is_empty() {
+                return None;
+            }
+            tokio::time::sleep(pause).await;
+            Some((Ok::<_, std::convert::Infallible>(byte), ()))
         }
     }))
 }

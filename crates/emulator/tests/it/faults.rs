@@ -125,6 +125,24 @@ async fn delays_add_up_with_the_latency() {
 }
 
 #[tokio::test]
+async fn a_slow_body_is_whole_in_the_end() {
+    for http2 in [true, false] {
+        let (world, token) = ready(Settings {
+            http2,
+            ..Settings::default()
+        })
+        .await;
+        let takes = Duration::from_millis(300);
+        let slow = Effect::slow_body(takes);
+        world.emulator.faults().next(1, Target::vault("kv1"), slow);
+        let start = Instant::now();
+        let answer = get(&world, &token, "/secrets/a/").await;
+        assert!(answer.json["value"].is_string(), "{answer:?}");
+        assert!(start.elapsed() >= takes);
+    }
+}
+
+#[tokio::test]
 async fn concurrency_is_counted() {
     let (world, token) = ready(Settings::default()).await;
     world.emulator.counters().reset();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use azure_emulator::{CaFiles, Cloud, Emulator, Settings};
+use azure_emulator::{CaFiles, Cloud, Emulator, Settings, Validity};
 use reqwest::Version;
 
 use crate::support::{API, VAULT, builder, client, world, world_with};
@@ -37,6 +37,22 @@ async fn only_the_hosts_that_exist_are_reached_through_the_proxy() {
 
     assert!(world.emulator.remove_vault("kv1"));
     assert!(client(&world.emulator).get(VAULT).send().await.is_err());
+}
+
+#[tokio::test]
+async fn certificates_may_have_expired_or_not_be_valid_yet() {
+    for (certificates, words) in [
+        (Validity::Past, "Expired"),
+        (Validity::Future, "NotValidYet"),
+    ] {
+        let world = world_with(Settings {
+            certificates,
+            ..Settings::default()
+        })
+        .await;
+        let error = world.client.get(VAULT).send().await.unwrap_err();
+        assert!(format!("{error:?}").contains(words), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,253 @@
+//! Services that answer, and not as they should.
+
+use std::time::{Duration, Instant};
+
+use azure_emulator::{Effect, Target};
+use tonic::Code;
+
+use super::{AT_ONCE, expect_within};
+use crate::support::class::Class;
+use crate::support::{Node, VAULT, expect_status, workload};
+
+#[tokio::test]
+async fn an_ill_vault_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    for (effect, code, words) in [
+        (Effect::error(500), Code::Aborted, "[KV_UNAVAILABLE] "),
+        (Effect::error(503), Code::Aborted, "[KV_UNAVAILABLE] "),
+        (
+            Effect::BadGateway,
+            Code::Aborted,
+            "an HTML page, so a proxy or firewall may have answered",
+        ),
+        (Effect::Drop, Code::FailedPrecondition, "[KV_UNREACHABLE] "),
+        (
+            Effect::DropInBody,
+            Code::FailedPrecondition,
+            "[KV_UNREACHABLE] ",
+        ),
+        (Effect::Truncate, Code::FailedPrecondition, "[KV_UN"),
+        (
+            Effect::Empty,
+            Code::FailedPrecondition,
+            "[KV_UNEXPECTED_ANSWER] ",
+        ),
+        (
+            Effect::WrongJson,
+            Code::FailedPrecondition,
+            "[KV_UNEXPECTED_ANSWER] ",
+        ),
+        (
+            Effect::Oversize { bytes: 3_000_000 },
+            Code::FailedPrecondition,
+            "more than 1048576 bytes",
+        ),
+        (
+            Effect::Redirect {
+                location: "https://evil.example/".into(),
+            },
+            Code::FailedPrecondition,
+            "HTTP status 30",
+        ),
+    ] {
+        let shown = format!("{effect:?}");
+        let fault = node.azure.faults().always(Target::vault(VAULT), effect);
+        let start = Instant::now();
+        expect_status(node.mount(&class).await, code, &[words, "Fix: "]);
+        assert!(
+            start.elapsed() < AT_ONCE,
+            "{shown} took {:?}",
+            start.elapsed()
+        );
+        node.azure.faults().remove(fault);
+        node.mount(&class).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_ill_imds_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    for (effect, code, words) in [
+        (Effect::error(500), Code::Aborted, "[IMDS_FAILED] "),
+        (Effect::BadGateway, Code::Aborted, "[IMDS_FAILED] "),
+        (
+            Effect::throttle(),
+            Code::ResourceExhausted,
+            "[IMDS_THROTTLED] ",
+        ),
+        (
+            Effect::Drop,
+            Code::FailedPrecondition,
+            "[IMDS_UNREACHABLE] ",
+        ),
+        (Effect::Empty, Code::Aborted, "no token"),
+        (Effect::WrongJson, Code::Aborted, "no token"),
+    ] {
+        let shown = format!("{effect:?}");
+        let fault = node.azure.faults().always(Target::imds(), effect);
+        let start = Instant::now();
+        expect_status(node.mount(&Class::of_secret("S")).await, code, &[words]);
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{shown} took {:?}",
+            start.elapsed()
+        );
+        node.azure.faults().remove(fault);
+    }
+    node.mount(&Class::of_secret("S")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_ill_entra_is_named() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    let class = workload::class(&node);
+    for (effect, code, words) in [
+        (Effect::error(500), Code::Aborted, "[ENTRA_UNAVAILABLE] "),
+        (Effect::error(503), Code::Aborted, "[ENTRA_UNAVAILABLE] "),
+        (Effect::BadGateway, Code::Aborted, "[ENTRA_UNAVAILABLE] "),
+        (
+            Effect::throttle(),
+            Code::ResourceExhausted,
+            "[ENTRA_THROTTLED] ",
+        ),
+        (
+            Effect::Drop,
+            Code::FailedPrecondition,
+            "[ENTRA_UNREACHABLE] ",
+        ),
+        (
+            Effect::DropInBody,
+            Code::FailedPrecondition,
+            "[ENTRA_UNREACHABLE] ",
+        ),
+        (Effect::Truncate, Code::Aborted, "no token"),
+        (Effect::Empty, Code::Aborted, "no token"),
+        (Effect::WrongJson, Code::Aborted, "no token"),
+        (
+            Effect::Oversize { bytes: 3_000_000 },
+            Code::FailedPrecondition,
+            "more than 1048576 bytes",
+        ),
+        (
+            Effect::Redirect {
+                location: "https://evil.example/".into(),
+            },
+            Code::FailedPrecondition,
+            "[ENTRA_UNREACHABLE] HTTP status 302 instead of a token",
+        ),
+        (
+            Effect::html(403, "<html>blocked by policy</html>"),
+            Code::FailedPrecondition,
+            "[ENTRA_UNREACHABLE] HTTP status 403 instead of a token",
+        ),
+    ] {
+        let fault = node.azure.faults().always(Target::entra(), effect);
+        // Each failure makes the next request of this identity wait a little longer.
+        let limit = Duration::from_secs(20);
+        expect_within(limit, node.mount(&class), code, &[words, "Fix: "]).await;
+        node.azure.faults().remove(fault);
+    }
+    node.mount(&class).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_short_illness_is_not_noticed() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    for effect in [
+        Effect::error(503),
+        Effect::Drop,
+        Effect::BadGateway,
+        Effect::throttle_for(1),
+    ] {
+        node.azure.faults().next(2, Target::vault(VAULT), effect);
+        node.mount(&Class::of_secret("S")).await.unwrap();
+    }
+    node.azure
+        .faults()
+        .next(2, Target::imds(), Effect::error(500));
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .next(2, Target::imds(), Effect::error(500));
+    node.mount(&Class::of_secret("S")).await.unwrap();
+}
+
+#[tokio::test]
+async fn throttling_is_answered_without_making_it_worse() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    let before = node.azure.counters().vault(VAULT).all_gets();
+    // The vault asks for more time than a mount has: it is told at once.
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle_for(3600));
+    let start = Instant::now();
+    let result = node.mount(&Class::of_secret("S")).await;
+    expect_status(
+        result,
+        Code::ResourceExhausted,
+        &[
+            "[KV_THROTTLED] ",
+            "4,000 requests in 10 s",
+            "the next request may go in 1",
+        ],
+    );
+    assert!(start.elapsed() < Duration::from_secs(2));
+    node.azure.faults().clear();
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle());
+    let result = node.mount(&Class::of_secret("S")).await;
+    expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+    assert!(node.azure.counters().vault(VAULT).all_gets() - before <= 4);
+}
+
+#[tokio::test]
+async fn a_401_that_is_not_the_vaults_does_no_lasting_harm() {
+    for challenge in [
+        "Bearer foo=1",
+        "Basic realm=\"proxy\"",
+        "Bearer resource=\"https://evil.example\"",
+    ] {
+        let effect = Effect::Answer {
+            status: 401,
+            body: String::new(),
+            content_type: "application/json".to_owned(),
+            headers: [("www-authenticate".to_owned(), challenge.to_owned())].into(),
+        };
+        let node = Node::start().await;
+        node.vault.set_secret("S", "v");
+        node.azure
+            .faults()
+            .next(1, Target::vault(VAULT).unauthenticated(), effect);
+        let result = node.mount(&Class::of_secret("S")).await;
+        let words = [
+            "[KV_UNEXPECTED_ANSWER] ",
+            "answered 401 without the challenge that Key Vault gives",
+        ];
+        expect_status(result, Code::FailedPrecondition, &words);
+        node.mount(&Class::of_secret("S")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_gets_no_token() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", "v");
+    node.azure.vault("other").set_secret("S", "another's");
+    let location = "https://other.vault.azure.net/secrets/S/?api-version=7.4".into();
+    let redirect = Effect::Redirect { location };
+    node.azure.faults().always(Target::vault(VAULT), redirect);
+    let words = ["[KV_UNEXPECTED_ANSWER] ", "HTTP status 302", "Fix: "];
+    let class = Class::of_secret("S");
+    let mount = node.mount(&class);
+    expect_within(AT_ONCE, mount, Code::FailedPrecondition, &words).await;
+    assert_eq!(node.azure.counters().vault("other").requests, 0);
+}
