@@ -1,8 +1,7 @@
-//! [`Calls`], what every call of the driver's service goes through: it is counted on its connection, it ends,
-//! and where the library refuses it, the refusal is in our words.
+//! [`Calls`], what every call of the driver's service goes through: it ends, and where the library refuses it,
+//! the refusal is in our words.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,8 +12,6 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
-
-use crate::socket::Seat;
 
 /// The most bytes of a call's message. A class, a pod's tokens and its secret are a fraction of that: etcd
 /// takes 1.5 MB at most.
@@ -55,13 +52,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = request
-            .extensions()
-            .get::<Arc<Seat>>()
-            .map(Seat::begin_call);
         let answer = tokio::time::timeout(self.timeout, self.service.call(request));
         async move {
-            let _call = call;
             match answer.await {
                 Ok(answer) => answer.map(in_our_words),
                 Err(_) => Ok(late().into_http()),

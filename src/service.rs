@@ -25,6 +25,7 @@ use crate::parameters::Parameters;
 use crate::plan::{Conventions, Plan};
 use crate::policy::file::PolicyFile;
 use crate::request::{Pod, Request};
+use crate::socket::{Call, Seat};
 use crate::status::{CallError, Explanation};
 use crate::telemetry::FAILED_MOUNTS;
 
@@ -103,8 +104,9 @@ fn pod_name(pod: &Pod) -> String {
 impl CsiDriverProvider for Service {
     async fn version(
         &self,
-        _: tonic::Request<VersionRequest>,
+        request: tonic::Request<VersionRequest>,
     ) -> Result<Response<VersionResponse>, Status> {
+        let _call = counted(&request);
         Ok(Response::new(VersionResponse {
             version: CONTRACT.to_owned(),
             runtime_name: RUNTIME_NAME.to_owned(),
@@ -118,6 +120,7 @@ impl CsiDriverProvider for Service {
     ) -> Result<Response<MountResponse>, Status> {
         let mounting = self.metrics.mount();
         let start = Instant::now();
+        let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
         let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
@@ -155,6 +158,12 @@ impl CsiDriverProvider for Service {
             }
         }
     }
+}
+
+/// Counts a call on its connection. From here on, when its message is there: who only begins one is idle.
+fn counted<T>(request: &tonic::Request<T>) -> Option<Call> {
+    let seat = request.extensions().get::<Arc<Seat>>();
+    seat.map(Seat::begin_call)
 }
 
 /// Runs a mount as a task of its own, which ends with its caller and whose panic stays inside.

@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::private_folder::PrivateFolder;
 
 pub use allowed_users::AllowedUsers;
-pub use seats::Seat;
+pub use seats::{Call, Seat};
 
 /// The most bytes of a socket's path: `sun_path` in unix(7), without its last NUL.
 const MAX_PATH: usize = 107;

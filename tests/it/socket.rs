@@ -36,6 +36,8 @@ async fn stuck(socket: &Path, count: usize, said: &[u8]) -> Vec<UnixStream> {
         let mut stream = UnixStream::connect(socket).await.unwrap();
         stream.write_all(said).await.unwrap();
         streams.push(stream);
+        // So that it is mostly heard before the next one comes.
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     streams
 }
@@ -59,12 +61,15 @@ async fn mount_afresh(socket: &Path) -> Result<(), String> {
 async fn stuck_callers_cost_only_themselves() {
     let node = node().await;
     let socket = node.provider.socket();
+    let whole = unread_mount(&Class::of_secret("S"));
+    let half_a_message = &whole[..whole.len() - 10];
     for (count, said) in [
         (1, &b""[..]),
         (1, HALF_A_FRAME),
         (200, b""),
         (200, HELLO),
         (100, HALF_A_FRAME),
+        (100, half_a_message),
     ] {
         let _stuck = stuck(&socket, count, said).await;
         node.mount(&Class::of_secret("S")).await.unwrap();
