@@ -73,15 +73,14 @@ impl Origin {
     }
 
     /// Makes the first connection, so that it is there when the first request is, and says whether it takes
-    /// many requests at once. A failure is left to that request.
-    pub(super) async fn warm_up(&self) -> bool {
-        match self.connections.lease(&self.dialer).await {
-            Ok(Lease::Http1(connection)) => {
+    /// many requests at once.
+    pub(super) async fn warm_up(&self) -> Result<bool, TransportError> {
+        match self.connections.lease(&self.dialer).await? {
+            Lease::Http1(connection) => {
                 self.connections.give_back(connection);
-                false
+                Ok(false)
             }
-            Ok(Lease::Http2(_)) => true,
-            Err(_) => false,
+            Lease::Http2(_) => Ok(true),
         }
     }
 

@@ -78,7 +78,7 @@ impl Route {
     }
 
     /// Connects before the first request, and says whether the connection takes many requests at once.
-    pub async fn warm_up(&self) -> bool {
+    pub async fn warm_up(&self) -> Result<bool, TransportError> {
         self.origin.warm_up().await
     }
 

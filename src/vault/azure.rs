@@ -145,11 +145,17 @@ impl Vault {
     pub async fn sign_in(&self) -> Result<(), VaultError> {
         let scope = self.scope().await?;
         let token = self.credential.token(&scope);
-        let (_, has_streams) = try_join(token, self.route.warm_up().map(Ok))
+        let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
             .await
             .map_err(|error| VaultError::Token(Box::new(error)))?;
-        if has_streams {
-            self.limiter.allow_streams();
+        match connected {
+            Ok(true) => self.limiter.allow_streams(),
+            // The requests would wait for as long once more.
+            Err(error @ TransportError::Timeout { .. }) => {
+                return Err(VaultError::Transport(Box::new(error)));
+            }
+            // Any other failure is left to the requests, which try again.
+            Ok(false) | Err(_) => {}
         }
         Ok(())
     }
