@@ -126,7 +126,7 @@ impl Limits {
 }
 
 /// The most connections to one server that does not speak HTTP/2.
-pub const MAX_CONNECTIONS: usize = 96;
+pub const MAX_CONNECTIONS: usize = 80;
 
 /// How much may be asked of one server, and when.
 #[derive(Debug)]

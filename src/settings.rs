@@ -226,12 +226,12 @@ pub struct ProviderSettings {
     )]
     pub mount_timeout: Duration,
     /// Most requests to one vault at once, from all mounts of this node; a vault that does not speak HTTP/2
-    /// gets 96 at most
+    /// gets 80 at most
     #[arg(
         long,
         value_name = "NUMBER",
         env = "PROVIDER_AZURE_RS_MAX_CONCURRENT_REQUESTS",
-        default_value = "384",
+        default_value = "336",
         value_parser = request_count
     )]
     pub max_concurrent_requests: usize,

@@ -96,10 +96,10 @@ async fn connections_without_http2_are_bounded_and_used_again() {
     storm(&node, &vec![class.clone(); 5]).await;
     let counters = node.azure.counters();
     let first = counters.connections(HOST);
-    assert!((2..=96).contains(&first), "{first}");
+    assert!((2..=80).contains(&first), "{first}");
     storm(&node, &vec![class; 5]).await;
-    assert!(counters.connections(HOST) <= 96);
-    assert!(counters.most_connections(HOST) <= 96);
+    assert!(counters.connections(HOST) <= 80);
+    assert!(counters.most_connections(HOST) <= 80);
     assert_eq!(counters.vault(VAULT).all_gets(), 2000);
 }
 
