@@ -212,17 +212,17 @@ impl Limiter {
             // The semaphore is never closed, so there is a slot for everyone in the end.
             let slot = self.at_once.acquire().await.ok();
             let since = Instant::now();
-            // Meanwhile the server may have asked for a pause.
-            match self.schedule().pause_end(since) {
-                None => {
-                    return Ok(Permit {
-                        limiter: self,
-                        since,
-                        _slot: slot,
-                    });
-                }
-                Some(_) => start = self.reserve(deadline)?,
+            // Meanwhile the server may have asked for a pause. Looked at apart from what follows, which takes
+            // the same lock.
+            let is_paused = self.schedule().pause_end(since).is_some();
+            if !is_paused {
+                return Ok(Permit {
+                    limiter: self,
+                    since,
+                    _slot: slot,
+                });
             }
+            start = self.reserve(deadline)?;
         }
     }
 
@@ -448,6 +448,24 @@ mod tests {
         assert!(took >= SECOND / 5 && took < SECOND / 3, "{took:?}");
         tokio::time::advance(FORGET_PACE + SECOND).await;
         assert!(starts(&limiter, 1000).await.iter().all(Duration::is_zero));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_begins_while_somebody_waits_is_kept_by_them() {
+        let limiter = vault();
+        let turn = Turn::default();
+        let permit = limiter.enter(&turn, minute()).await.unwrap();
+        permit.throttled(Some(Duration::ZERO));
+        // From here on there is a pace, so the second waits for its interval.
+        let first = limiter.enter(&turn, minute()).await.unwrap();
+        let start = Instant::now();
+        let throttling = async {
+            tokio::time::sleep(SECOND / 1000).await;
+            first.throttled(Some(2 * SECOND));
+        };
+        let (second, ()) = tokio::join!(limiter.enter(&turn, minute()), throttling);
+        second.unwrap().answered();
+        assert!(start.elapsed() >= 2 * SECOND);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,9 +27,12 @@ const MAX_HTTP2: usize = 4;
 /// How long an unused connection is used again: longer than the driver's two minutes between two mounts,
 /// and shorter than the four minutes after which Azure's load balancers forget it without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
-/// How often a server is asked whether it is still there, while it has something to answer. A connection
-/// that is gone without a word would otherwise cost every mount a timeout.
-const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long after a failure nobody tries to make one more HTTP/2 connection beside those that are there.
+const GROWTH_PAUSE: Duration = Duration::from_secs(10);
+/// How often a server is asked whether it is still there, also while it has nothing to answer: hyper sends
+/// no ping for a single request otherwise. A connection that is gone without a word would cost every mount
+/// a timeout.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,6 +73,12 @@ pub(super) struct Http2 {
     /// Where requests go.
     pub(super) sender: http2::SendRequest<Body>,
     load: Arc<Load>,
+}
+
+/// Whether one more connection would do good.
+enum Room {
+    Left,
+    Full,
 }
 
 /// A new connection.
@@ -129,8 +138,11 @@ impl Connections {
         if self.known().speaks_http1 {
             return self.lease_http1(dialer).await;
         }
-        if let Some(lease) = self.known().shared() {
-            return Ok(lease);
+        let found = self.known().shared();
+        match found {
+            Some((lease, Room::Left)) => return Ok(lease),
+            Some((lease, Room::Full)) => return Ok(self.grow(dialer, lease).await),
+            None => {}
         }
         let arrival = Instant::now();
         let door = self.door.lock().await;
@@ -143,11 +155,32 @@ impl Connections {
             drop(door);
             return self.lease_http1(dialer).await;
         }
-        if let Some(lease) = self.known().shared() {
+        if let Some((lease, _)) = self.known().shared() {
             return Ok(lease);
         }
         let opened = self.open(dialer).await?;
         Ok(self.lease_of(opened, None))
+    }
+
+    /// One more HTTP/2 connection, or, where another is being made or none can be, a place on a full one.
+    async fn grow(&self, dialer: &Dialer, full: Lease) -> Lease {
+        let Ok(_door) = self.door.try_lock() else {
+            return full;
+        };
+        if self.known().has_failed_lately() {
+            return full;
+        }
+        match self.open(dialer).await {
+            Ok(opened) => self.lease_of(opened, None),
+            Err(_) => full,
+        }
+    }
+
+    /// Uses no connection again that is there: one of them gave no answer, and may be gone without a word.
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
+        known.http2.clear();
+        known.http1.clear();
     }
 
     /// One of so many, which others make beside it.
@@ -203,8 +236,8 @@ impl Connections {
 }
 
 impl Known {
-    /// A place on an HTTP/2 connection that is there; none where one more connection would do good.
-    fn shared(&mut self) -> Option<Lease> {
+    /// A place on an HTTP/2 connection that is there, and whether one more connection would do good.
+    fn shared(&mut self) -> Option<(Lease, Room)> {
         let now = Instant::now();
         self.http2.retain(|shared| {
             let in_use = shared.load.requests.load(Ordering::Relaxed) > 0;
@@ -215,11 +248,18 @@ impl Known {
             .http2
             .iter_mut()
             .min_by_key(|shared| shared.load.requests.load(Ordering::Relaxed))?;
-        if freest.load.is_full() && may_grow {
-            return None;
-        }
+        let room = if freest.load.is_full() && may_grow {
+            Room::Full
+        } else {
+            Room::Left
+        };
         freest.last_use = now;
-        Some(Lease::Http2(freest.lease()))
+        Some((Lease::Http2(freest.lease()), room))
+    }
+
+    fn has_failed_lately(&self) -> bool {
+        let then = self.last_failure.as_ref().map(|(then, _)| *then);
+        then.is_some_and(|then| then.elapsed() < GROWTH_PAUSE)
     }
 
     /// An HTTP/1.1 connection that is there.
@@ -232,7 +272,10 @@ impl Known {
 
     /// Remembers a new connection, or why there is none.
     fn note(&mut self, opened: &Result<Opened, TransportError>) {
-        self.speaks_http1 = matches!(opened, Ok(Opened::Http1(_)));
+        // A failure says nothing about the protocol, nor about the connections that are there.
+        if let Ok(opened) = opened {
+            self.speaks_http1 = matches!(opened, Opened::Http1(_));
+        }
         match opened {
             Ok(Opened::Http2(Http2 { sender, load })) => {
                 // The server will say on this connection what it has said on the others.
@@ -293,6 +336,7 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
         .handshake(stream)
         .await?;
     let mut known_limit = connection.current_max_send_streams();

@@ -106,6 +106,7 @@ impl Origin {
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
+                    self.connections.forget();
                     return Err(TransportError::Timeout {
                         host: self.shown().to_owned(),
                         phase: Phase::Answer,

@@ -222,3 +222,37 @@ async fn a_throttled_imds_is_not_asked_again_by_others() {
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(node.azure.counters().imds().requests, 2);
 }
+
+#[tokio::test]
+async fn a_vault_that_throttles_again_and_again_holds_up_nothing_else() {
+    let node = Node::start_with(&["--mount-timeout", "4s"]).await;
+    let class = class_of(&node, 10);
+    let other_vault = node.azure.vault("other-kv");
+    other_vault.grant(OBJECT_ID, Permissions::read());
+    other_vault.set_secret("S0", "v");
+    let other = Class::of_secret("S0").with("keyvaultName", "other-kv");
+    let fault = node
+        .azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle());
+    let throttled = async {
+        let result = node.mount(&class).await;
+        expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+    };
+    let meanwhile = async {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            node.mount(&other).await.unwrap();
+        }
+    };
+    tokio::join!(throttled, meanwhile);
+    node.azure.faults().remove(fault);
+    // The last pause may be longer than one mount.
+    let recovered = async {
+        while node.mount(&class).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let limit = Duration::from_secs(20);
+    tokio::time::timeout(limit, recovered).await.unwrap();
+}
