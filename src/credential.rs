@@ -35,8 +35,8 @@ use crate::sensitive::Sensitive;
 use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
-/// message can say that it was the token.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// message can say that it was the token, and long enough for most pauses that a service asks for.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(45);
 /// The most identities that are kept. A node runs at most some hundreds of pods; the kubelet renews each
 /// pod's assertion within the hour, which makes a new entry.
 const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();

@@ -143,8 +143,10 @@ impl Dialer {
         &self,
         connecting: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, TransportError> {
+        let dialing = Dialing(&self.progress);
         let result = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        let phase = self.progress.end();
+        let phase = self.progress.now();
+        drop(dialing);
         result.unwrap_or_else(|_| {
             Err(TransportError::Timeout {
                 host: self.shown.clone(),
@@ -205,6 +207,15 @@ impl Tls {
     }
 }
 
+/// Something goes on until this is dropped, also where nobody waits for the connection any more.
+struct Dialing<'a>(&'a Progress);
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
+}
+
 impl Progress {
     /// Something begins.
     pub(super) fn reach(&self, phase: Phase) {
@@ -214,11 +225,6 @@ impl Progress {
     /// What goes on now.
     pub(super) fn now(&self) -> Option<Phase> {
         *self.lock()
-    }
-
-    /// What went on last; nothing from now on.
-    fn end(&self) -> Option<Phase> {
-        self.lock().take()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {

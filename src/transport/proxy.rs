@@ -177,7 +177,9 @@ fn is_proxy(text: &str) -> bool {
     } else {
         Url::parse(&format!("http://{text}"))
     };
-    url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    // The library reads it as something less lenient, and would go out directly where it cannot.
+    let is_read = text.parse::<Uri>().is_ok();
+    is_read && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 #[cfg(test)]
@@ -202,6 +204,9 @@ mod tests {
             "socks5://x:1",
             "http://",
             "a b",
+            "http://p:3128\n",
+            "http://p:3128 ",
+            "http://u:^{}@p:3128",
         ] {
             assert!(!is_proxy(text), "{text}");
         }
