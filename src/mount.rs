@@ -260,8 +260,8 @@ impl Provider {
     /// proved to be the principal that got them.
     async fn recollect(&self, plan: &Plan) -> Option<(Vec<MountedFile>, Duration)> {
         let memory = self.memory.as_ref()?;
-        for name in [Some(&plan.vault), plan.failover_vault.as_ref()] {
-            let vault = self.vaults.open(plan, name?).ok()?;
+        for name in plan.vaults() {
+            let vault = self.vaults.open(plan, name).ok()?;
             if !vault.is_signed_in() {
                 continue;
             }

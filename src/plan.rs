@@ -3,6 +3,7 @@
 //! The last place that refuses without any network: what passes here can only fail because of Azure.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::num::NonZeroU32;
 
 use thiserror::Error;
@@ -130,6 +131,13 @@ impl Plan {
             identity: parameters.identity,
             fetches,
         })
+    }
+}
+
+impl Plan {
+    /// The vault, and the one that is asked when that one is out of order.
+    pub fn vaults(&self) -> impl Iterator<Item = &VaultName> {
+        iter::once(&self.vault).chain(&self.failover_vault)
     }
 }
 

@@ -15,7 +15,6 @@ mod refusal;
 mod rule;
 
 use std::collections::BTreeSet;
-use std::iter;
 
 use serde::Deserialize;
 use serde_saphyr::{Options, Spanned};
@@ -109,8 +108,8 @@ impl Policy {
     /// the failover vault as from the first. A vault without its domain in a rule is one of
     /// `default_cloud`.
     pub fn check(&self, pod: &Pod, plan: &Plan, default_cloud: &Cloud) -> Result<(), Box<Refusal>> {
-        let mut vaults = iter::once(&plan.vault).chain(&plan.failover_vault);
-        vaults.try_for_each(|vault| self.check_vault(pod, plan, vault, default_cloud))
+        plan.vaults()
+            .try_for_each(|vault| self.check_vault(pod, plan, vault, default_cloud))
     }
 
     fn check_vault(

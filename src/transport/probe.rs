@@ -3,16 +3,16 @@
 
 use std::net::SocketAddr;
 
-use bytes::Bytes;
 use hyper::header::{DATE, HeaderMap, WWW_AUTHENTICATE};
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 use url::Url;
 
+use crate::transport::challenge::ask_without_token;
 use crate::transport::dial::{ConnectError, Dialer, Stream, connect_to};
 use crate::transport::dns::Place;
 use crate::transport::proxy::WayError;
-use crate::transport::route::{Route, refusal};
+use crate::transport::route::Route;
 use crate::transport::server_certificate::ServerCertificate;
 use crate::transport::{Phase, TransportError, presented};
 
@@ -53,15 +53,9 @@ impl Route {
         Probe(self.origin.dialer())
     }
 
-    /// Asks a vault without a token, which it refuses with its challenge. Any vault answers so, whatever its
-    /// access policies are.
+    /// Asks a vault without a token, which it refuses with its challenge.
     pub async fn greeting(&self) -> Result<Greeting, TransportError> {
-        let mut request = hyper::Request::new(http_body_util::Full::new(Bytes::new()));
-        *request.uri_mut() = hyper::Uri::from_static("/secrets?api-version=7.4");
-        let answer = self.origin.exchange(request).await?;
-        if answer.status != hyper::StatusCode::UNAUTHORIZED {
-            return Err(TransportError::Refused(refusal(&self.origin, answer)));
-        }
+        let answer = ask_without_token(&self.origin).await?;
         if let Some(challenge) = &self.challenge {
             challenge.check(&answer)?;
         }
