@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness e2e figures bench generate
+.PHONY: help demo test lint witness e2e figures bench generate image image-check chart manifests
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
@@ -54,3 +54,15 @@ generate: ## Make src/generated again from proto/, and what is generated in docs
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
+
+image: ## Build the container image into target/image: archives, digest, list of parts
+	image/build target/image
+
+image-check: image ## Check the image: a second build has the same digest, and the program works in its root
+	image/check target/image
+
+chart: ## Check the Helm chart: lint, schemas of Kubernetes, Pod Security, refusals, drift
+	.ci/chart
+
+manifests: ## Make what comes from the chart again: deploy/, and its README.md
+	.ci/chart write
