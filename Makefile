@@ -28,13 +28,11 @@ witness: ## Check the emulator with Microsoft's own Python clients
 # CHECKS='1 2 5' runs some of the checks, KEEP=1 leaves the cluster up, GO_PROVIDER=BINARY compares with another provider,
 # REPORT=FILE writes the report of all checks elsewhere.
 e2e: EMULATOR_PROFILE ?= measuring
-e2e: ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
-	@python3 tests/e2e --can-run
+e2e: image ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
 	$(CARGO) build --profile $(EMULATOR_PROFILE) --package azure-emulator
-	AUDITABLE=no image/root "$$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')" \
-		"$${CARGO_TARGET_DIR:-target}/image-root"
-	@target="$${CARGO_TARGET_DIR:-target}"; exec python3 tests/e2e --image-root "$$target/image-root" \
-		--emulator "$$target/$(patsubst dev,debug,$(EMULATOR_PROFILE))/azure-emulator" $(if $(KEEP),--keep) $(if $(GO_PROVIDER),--go-provider "$(GO_PROVIDER)") \
+	@target="$${CARGO_TARGET_DIR:-target}/$(patsubst dev,debug,$(EMULATOR_PROFILE))"; \
+		exec python3 tests/e2e --emulator "$$target/azure-emulator" --image target/image/*.docker.tar \
+		$(if $(KEEP),--keep) $(if $(GO_PROVIDER),--go-provider "$(GO_PROVIDER)") \
 		$(if $(CHECKS),$(CHECKS),--report "$(or $(REPORT),docs/validation.md)")
 
 figures: ## Measure start time, idle memory and the binary's size of a release build

@@ -24,6 +24,8 @@ import screen  # noqa: E402
 import story  # noqa: E402
 
 WORK = programs.CACHE / "work"
+# What the programs and the pods of the last run have logged.
+LOGS = programs.CACHE / "logs"
 
 
 def arguments() -> argparse.Namespace:
@@ -35,7 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS", help="most time for the whole")
     parser.add_argument("--can-run", action="store_true", help="only say whether this machine can, and why not")
     parser.add_argument("--emulator", type=Path, metavar="BINARY", help="the built azure-emulator")
-    parser.add_argument("--image-root", type=Path, metavar="FOLDER", help="what image/root has built")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the image as `make image` writes it for docker")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -93,6 +95,10 @@ def note_first_process(outer: int) -> bool:
 
 def clean_up() -> None:
     """Mounts and networks have ended with their namespaces; folders and control groups have not."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    for name in ("logs", "var-log"):
+        if (WORK / name).exists():
+            shutil.copytree(WORK / name, LOGS / name, symlinks=True)
     end = time.monotonic() + 30
     while True:
         try:

@@ -115,6 +115,10 @@ version = 2
         """Puts an image beside those that a node has pulled."""
         sh(f"ctr --namespace k8s.io images import {archive}")
 
+    def tag_image(self, name: str, another: str) -> None:
+        """Gives an image another name."""
+        sh(f"ctr --namespace k8s.io images tag {name} {another}")
+
     def start_kubelet(self, kubeconfig: Path) -> None:
         """The kubelet. What is set here is what it does not find out about such a small node by itself."""
         for folder in machine.cgroup_folders():

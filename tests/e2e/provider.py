@@ -1,27 +1,32 @@
 """The provider under test: its image and its Helm chart, one release for each name that it is installed under."""
 
+import json
 import re
+import tarfile
 from pathlib import Path
 
-import images
 import programs
 from cluster import Cluster
-from node import wait_until
+from node import Node, wait_until
 
 CHART = programs.ROOT / "charts/csi-secrets-store-provider-azure-rs"
 REPOSITORY = "ghcr.io/provider-azure-rs/provider-azure-rs"
-# One program under two tags, so that there is something to upgrade to.
-TAGS = ("e2e", "e2e-next")
+# The image has one tag, and gets another here, so that there is something to upgrade to.
+NEXT = "next"
 
 
-def write_images(root: Path, folder: Path) -> list[Path]:
-    """The image's root, as image/root lays it out, as images for containerd."""
-    files = {f"/{path.relative_to(root)}": path for path in sorted(root.rglob("*")) if path.is_file()}
-    made = [
-        images.Image(f"{REPOSITORY}:{tag}", ["/usr/bin/provider-azure-rs"], files, environment=["PATH=/usr/bin"])
-        for tag in TAGS
-    ]
-    return images.write_all(made, folder)
+def import_image(on: Node, archive: Path) -> None:
+    """Imports what `make image` has built."""
+    on.import_image(archive)
+    on.tag_image(f"{REPOSITORY}:{version(archive)}", f"{REPOSITORY}:{NEXT}")
+
+
+def version(archive: Path) -> str:
+    """The tag of the image in an archive of docker's."""
+    with tarfile.open(archive) as files:
+        [image] = json.load(files.extractfile("manifest.json"))
+    [name] = image["RepoTags"]
+    return name.removeprefix(f"{REPOSITORY}:")
 
 
 class Provider:
@@ -32,8 +37,7 @@ class Provider:
         # The name that classes have under spec.provider.
         self.name = name
         self.daemonset = f"provider-{name}"
-        self.values = {"providerName": name, "fullnameOverride": self.daemonset,
-                       "image": {"repository": REPOSITORY, "tag": TAGS[0]}} | values
+        self.values = {"providerName": name, "fullnameOverride": self.daemonset} | values
 
     def install(self, changes: dict | None = None, wait: bool = True) -> None:
         """Installs or upgrades it, with other values for this time."""

@@ -17,7 +17,7 @@ from azure import Azure
 from checks import CHECKS, Check
 from checks import application, drop_in, failures, identities, objects, outage  # noqa: F401 (each registers itself)
 from checks import driver_tests, policy, restarts, rotation, storm  # noqa: F401
-from cluster import Cluster
+from cluster import Cluster, CommandFailed
 from go_provider import GoProvider
 from node import Node
 from world import World
@@ -27,7 +27,15 @@ def tell(given: argparse.Namespace, work: Path) -> int:
     """Everything; the exit status."""
     node.reap()
     times: list[tuple[str, float]] = []
-    world = bring_up(given, work, times)
+    here = Node(work)
+    cluster = Cluster(here)
+    try:
+        world = bring_up(given, here, cluster, times)
+    except (CommandFailed, TimeoutError, programs.Missing) as error:
+        screen.say(f"FAIL  the cluster did not come up: {error}")
+        print(cluster.try_kubectl("get", "pods", "-A", "-o", "wide"))
+        print(cluster.try_kubectl("get", "events", "-A", "--field-selector", "type=Warning"))
+        return 1
     results = []
     for number in given.checks or CHECKS:
         results.append(run(world, CHECKS[number]))
@@ -42,10 +50,9 @@ def tell(given: argparse.Namespace, work: Path) -> int:
     return 0 if passed == len(results) else 1
 
 
-def bring_up(given: argparse.Namespace, work: Path, times: list[tuple[str, float]]) -> World:
+def bring_up(given: argparse.Namespace, here: Node, cluster: Cluster, times: list[tuple[str, float]]) -> World:
     """A cluster with the driver and this provider, and the time that each part took."""
-    here = Node(work)
-    cluster = Cluster(here)
+    work = here.work
     azure = Azure(here, given.emulator)
 
     def timed(what: str, *deeds) -> None:
@@ -58,10 +65,11 @@ def bring_up(given: argparse.Namespace, work: Path, times: list[tuple[str, float
     timed("etcd and the API server ready", cluster.start_control_plane)
     timed("the kubelet ready", cluster.start_node)
     archives = images.write_all(images.of_applications(), work / "images")
-    archives += driver.write_images(work / "images") + provider.write_images(given.image_root, work / "images")
+    archives += driver.write_images(work / "images")
     if given.go_provider:
         archives += GoProvider.write_image(given.go_provider, work / "images")
-    timed("images imported", *(lambda archive=archive: here.import_image(archive) for archive in archives))
+    timed("images imported", *(lambda archive=archive: here.import_image(archive) for archive in archives),
+          lambda: provider.import_image(here, given.image))
     timed("the driver in its pod", lambda: driver.install(cluster, programs.driver_module() / "charts/secrets-store-csi-driver"))
     values = {
         "ca": {"bundle": azure.ca_file.read_text()},

@@ -6,9 +6,9 @@ import time
 
 import node
 import openai
-import provider as of_provider
 from azure import TENANT
 from checks import check, expect
+from provider import NEXT
 from world import World, digest, pod, secret_class, volume
 
 NAMESPACE = "restarts"
@@ -37,7 +37,7 @@ def restarts(world: World) -> None:
         "restarted (rollout restart)": lambda: world.cluster.kubectl(
             "rollout", "restart", "-n", "kube-system", f"daemonset/{provider.daemonset}"),
         "upgraded (another image, rolling)": lambda: provider.install(
-            {"image": provider.values["image"] | {"tag": of_provider.TAGS[1]}}, wait=False),
+            {"image": {"tag": NEXT}}, wait=False),
         "killed (SIGKILL)": lambda: kill(world, provider),
         "its pod deleted": lambda: world.cluster.kubectl(
             "delete", "pod", "-n", "kube-system", "--wait=false", "-l",
