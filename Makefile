@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures bench release-check generate
+.PHONY: help demo test lint witness figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 
 release-check: ## Say whether this commit can be released as VERSION=1.2.3
 	.ci/release-check $(VERSION)
+
+pictures: ## Draw docs/pictures again: what the demo and doctor print
+	$(CARGO) build --workspace
+	docs/pictures/draw "$${CARGO_TARGET_DIR:-target}/debug"
 
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
