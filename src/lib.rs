@@ -36,6 +36,7 @@ mod mount;
 mod object;
 mod open_files;
 mod parameters;
+mod phases;
 mod plan;
 mod policy;
 mod port;

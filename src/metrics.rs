@@ -4,11 +4,12 @@
 //! [`crate::transport`] and [`crate::limiter`] what is asked of Azure, and whoever keeps something its
 //! caches. They get handles whose counters are resolved already, so that counting costs an addition.
 //!
-//! How many series there are is known before the first mount. No label has the name of a vault, an object,
-//! a pod or a namespace: these are many, they are nobody's business who may only scrape, and the log has
-//! them.
+//! How many series there are at most is known before the first mount. No label has the name of a vault, an
+//! object or a pod: these are many, they are nobody's business who may only scrape, and the log has them.
+//! Only `classes` names namespaces and classes, as many as the operator wants.
 
 mod caches;
+mod classes;
 mod endpoint;
 mod mounts;
 mod outages;
@@ -24,9 +25,11 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::caches::Caches;
+use crate::metrics::classes::Classes;
 use crate::metrics::mounts::Mounts;
 use crate::metrics::process::Process;
 use crate::metrics::values::Values;
+use crate::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
 pub use mounts::Mounting;
@@ -54,16 +57,30 @@ struct Inner {
     outages: OutageMetrics,
 }
 
-/// Nothing has happened yet.
+/// What the operator decides about metrics. By default, nothing that has to be asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetricsSettings {
+    /// The most classes that have metrics of their own.
+    pub max_classes: usize,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(MetricsSettings::default())
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub fn new(settings: MetricsSettings) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process::starts_now()));
         let ours = registry.sub_registry_with_prefix(PREFIX);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         ours.register("build", "The program", Info::new(version));
-        let (mounts, traffic) = (Mounts::registered(ours), traffic::registered(ours));
         let (caches, values) = (Caches::registered(ours), Values::registered(ours));
+        let classes = Classes::registered(ours, settings.max_classes, &caches);
+        let (mounts, traffic) = (Mounts::registered(ours, classes), traffic::registered(ours));
         let outages = OutageMetrics::registered(ours);
         Self(Arc::new(Inner {
             registry,
@@ -74,12 +91,10 @@ impl Default for Metrics {
             outages,
         }))
     }
-}
 
-impl Metrics {
-    /// A mount begins.
-    pub fn mount(&self) -> Mounting<'_> {
-        self.0.mounts.begin()
+    /// A mount begins, which has these phases.
+    pub fn mount(&self, phases: Arc<Phases>) -> Mounting<'_> {
+        self.0.mounts.begin(phases)
     }
 
     /// Counts what is asked of a service.
@@ -116,8 +131,8 @@ mod tests {
 
     #[test]
     fn the_documentation_has_the_metrics_that_are_served_and_no_others() {
-        let metrics = Metrics::default();
-        metrics.mount().succeeded();
+        let metrics = Metrics::new(MetricsSettings { max_classes: 1 });
+        metrics.mount(Arc::default()).succeeded(None);
         let _caches = (metrics.cache(Cache::Servers, 1), metrics.values(1));
         let page = metrics.page().unwrap();
         let served: BTreeSet<_> = page

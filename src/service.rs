@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -22,6 +23,7 @@ use crate::generated::v1alpha1::{
 use crate::metrics::Metrics;
 use crate::mount::{MountedFile, Provider};
 use crate::parameters::Parameters;
+use crate::phases::Phases;
 use crate::plan::{Conventions, Plan};
 use crate::policy::file::PolicyFile;
 use crate::request::{Pod, Request};
@@ -66,6 +68,7 @@ impl Service {
         self,
         request: Request,
         deadline: Instant,
+        phases: Arc<Phases>,
     ) -> Result<Vec<MountedFile>, CallError> {
         let parameters = Parameters::parse(&request)?;
         for warning in parameters.warnings.iter().take(MAX_WARNINGS) {
@@ -76,7 +79,7 @@ impl Service {
         if let Some(policy) = &self.policy {
             policy.check(&request.pod, &plan, &self.environment_files.default)?;
         }
-        let files = self.provider.mount(&plan, deadline).await?;
+        let files = self.provider.mount(&plan, deadline, &phases).await?;
         let bytes = files.iter().map(|file| file.contents.len()).sum();
         if bytes > self.max_answer_size {
             return Err(CallError::TooLarge { bytes });
@@ -118,7 +121,8 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
-        let mounting = self.metrics.mount();
+        let phases = Arc::<Phases>::default();
+        let mut mounting = self.metrics.mount(Arc::clone(&phases));
         let start = Instant::now();
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
@@ -127,8 +131,9 @@ impl CsiDriverProvider for Service {
         let (pod, result) = match request {
             Ok(request) => {
                 let pod = pod_name(&request.pod);
+                mounting.is_of(&request.pod.namespace, &request.pod.class);
                 let result = tokio::select! {
-                    result = contain(self.clone().carry_out(request, deadline)) => result,
+                    result = contain(self.clone().carry_out(request, deadline, phases)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
                 };
                 (pod, result)
@@ -138,7 +143,7 @@ impl CsiDriverProvider for Service {
         let milliseconds = start.elapsed().as_millis();
         match result {
             Ok(files) => {
-                mounting.succeeded();
+                mounting.succeeded(earliest_expiry(&files));
                 tracing::info!(pod, objects = files.len(), milliseconds, "mounted");
                 Ok(Response::new(answer(files)))
             }
@@ -173,6 +178,14 @@ async fn contain<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(mount))
         .await
         .unwrap_or(Err(CallError::Panicked))
+}
+
+/// When the first of the objects expires, if one does.
+fn earliest_expiry(files: &[MountedFile]) -> Option<OffsetDateTime> {
+    files
+        .iter()
+        .filter_map(|file| file.attributes.expires)
+        .min()
 }
 
 fn answer(files: Vec<MountedFile>) -> MountResponse {

@@ -84,7 +84,8 @@ pub enum ServeError {
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let stop = stop_signal().map_err(ServeError::Signals)?;
-    let service = service(&settings.provider)?;
+    let metrics = Metrics::new(settings.prometheus.metrics());
+    let service = service(&settings.provider, metrics)?;
     let path = settings.endpoint();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
@@ -93,9 +94,11 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
-/// The driver's service, ready to be served.
-pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
-    let metrics = Metrics::default();
+/// The driver's service, ready to be served, which counts here.
+pub fn service(
+    settings: &ProviderSettings,
+    metrics: Metrics,
+) -> Result<Service, ServiceSetupError> {
     let transport = Transport::new(&settings.transport(), &metrics)?;
     let token_proxy = TokenProxy::new(
         settings.identity_binding.token_proxy(),
@@ -218,7 +221,7 @@ mod tests {
 
     fn usual() -> Service {
         let settings = Settings::try_parse_from(["provider-azure-rs"]).unwrap();
-        service(&settings.serve.provider).unwrap()
+        service(&settings.serve.provider, Metrics::default()).unwrap()
     }
 
     /// What HTTP/2 begins with: the preface and an empty frame of settings.
