@@ -30,6 +30,7 @@ mod foreign_bytes;
 pub mod generated;
 mod healthz;
 mod identity;
+mod journal;
 mod limiter;
 mod metrics;
 mod mount;

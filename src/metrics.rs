@@ -32,7 +32,7 @@ use crate::metrics::values::Values;
 use crate::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
-pub use mounts::Mounting;
+pub use mounts::{Mounting, spelling};
 pub use outages::OutageMetrics;
 pub use traffic::{AzureService, Traffic};
 pub use values::ValueMetrics;

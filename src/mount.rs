@@ -380,13 +380,6 @@ impl Objects<'_> {
         let object = self.source.object(fetch, version).await?;
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
-        if let Some(oddity) = object.attributes.oddity() {
-            tracing::warn!(
-                object = fetch.id,
-                version = object.version,
-                "the object {oddity}; it is served all the same, as the vault serves it"
-            );
-        }
         let _render = self.phases.render.run();
         let mut content_type = None;
         let rendered = match object.contents {

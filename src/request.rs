@@ -42,7 +42,7 @@ pub struct Request {
 }
 
 /// The pod that a volume is for, as the kubelet names it (`podInfoOnMount`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// `metadata.name`
     pub name: String,

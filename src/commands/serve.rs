@@ -122,6 +122,7 @@ pub fn service(
         policy: policy(settings)?,
         closing: CancellationToken::new(),
         metrics,
+        journal: Arc::default(),
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })

@@ -124,7 +124,7 @@ impl Drop for Mounting<'_> {
 }
 
 /// A code as Go spells it, and so `kubectl describe pod` and the driver's own metrics.
-fn spelling(code: Code) -> &'static str {
+pub fn spelling(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "Canceled",
