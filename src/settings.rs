@@ -167,11 +167,11 @@ impl ServeSettings {
 /// Where the driver looks for providers, by default.
 const PROVIDERS_FOLDER: &str = "/var/run/secrets-store-csi-providers";
 
-/// Flags of the health check that a liveness probe asks over HTTP.
+/// Flags of the health checks that the kubelet's probes ask over HTTP.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Health")]
 pub struct HealthzSettings {
-    /// Port of the health check; 0 for none
+    /// Port of the health check, and of /livez and /readyz; 0 for none
     #[arg(
         long,
         value_name = "PORT",

@@ -89,8 +89,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let path = settings.endpoint();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
-    let _healthz = settings.healthz.start(&path);
+    let stopping = CancellationToken::new();
+    let _healthz = settings.healthz.start(&path, stopping.clone());
     let _metrics = settings.prometheus.start(service.metrics.clone());
+    let stop = async {
+        stop.await;
+        stopping.cancel();
+    };
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
