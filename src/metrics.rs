@@ -10,6 +10,7 @@
 
 mod caches;
 mod classes;
+mod compat;
 mod endpoint;
 mod mounts;
 mod outages;
@@ -26,12 +27,14 @@ use prometheus_client::registry::Registry;
 
 use crate::metrics::caches::Caches;
 use crate::metrics::classes::Classes;
+use crate::metrics::compat::Compat;
 use crate::metrics::mounts::Mounts;
 use crate::metrics::process::Process;
 use crate::metrics::values::Values;
 use crate::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
+pub use compat::ObjectRequests;
 pub use mounts::{Mounting, spelling};
 pub use outages::OutageMetrics;
 pub use traffic::{AzureService, Traffic};
@@ -55,6 +58,7 @@ struct Inner {
     caches: Caches,
     values: Values,
     outages: OutageMetrics,
+    compat: Option<Compat>,
 }
 
 /// What the operator decides about metrics. By default, nothing that has to be asked for.
@@ -62,6 +66,8 @@ struct Inner {
 pub struct MetricsSettings {
     /// The most classes that have metrics of their own.
     pub max_classes: usize,
+    /// Whether the Go provider's metrics are there too.
+    pub compat: bool,
 }
 
 impl Default for Metrics {
@@ -75,12 +81,16 @@ impl Metrics {
     pub fn new(settings: MetricsSettings) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process::starts_now()));
+        let compat = settings.compat.then(|| Compat::registered(&mut registry));
         let ours = registry.sub_registry_with_prefix(PREFIX);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         ours.register("build", "The program", Info::new(version));
         let (caches, values) = (Caches::registered(ours), Values::registered(ours));
         let classes = Classes::registered(ours, settings.max_classes, &caches);
-        let (mounts, traffic) = (Mounts::registered(ours, classes), traffic::registered(ours));
+        let (mounts, traffic) = (
+            Mounts::registered(ours, classes, compat.clone()),
+            traffic::registered(ours),
+        );
         let outages = OutageMetrics::registered(ours);
         Self(Arc::new(Inner {
             registry,
@@ -89,6 +99,7 @@ impl Metrics {
             caches,
             values,
             outages,
+            compat,
         }))
     }
 
@@ -120,6 +131,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::object::ObjectKind;
 
     /// What `docs/metrics.md` has in the first column of its tables.
     fn documented() -> BTreeSet<String> {
@@ -129,10 +141,16 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn the_documentation_has_the_metrics_that_are_served_and_no_others() {
-        let metrics = Metrics::new(MetricsSettings { max_classes: 1 });
+    #[tokio::test]
+    async fn the_documentation_has_the_metrics_that_are_served_and_no_others() {
+        let metrics = Metrics::new(MetricsSettings {
+            max_classes: 1,
+            compat: true,
+        });
         metrics.mount(Arc::default()).succeeded(None);
+        let request = async { Ok(()) };
+        let requests = metrics.object_requests();
+        requests.count(ObjectKind::Secret, request).await.unwrap();
         let _caches = (metrics.cache(Cache::Servers, 1), metrics.values(1));
         let page = metrics.page().unwrap();
         let served: BTreeSet<_> = page

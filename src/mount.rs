@@ -23,7 +23,7 @@ use crate::excerpt::causes;
 use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::Turn;
-use crate::metrics::OutageMetrics;
+use crate::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::mount::source::{FromVault, Source};
 use crate::object::{ObjectName, ObjectVersion};
 use crate::phases::Phases;
@@ -43,6 +43,7 @@ pub struct Provider {
     values: Option<Values>,
     memory: Option<Memory>,
     metrics: OutageMetrics,
+    requests: ObjectRequests,
 }
 
 /// One file of the answer.
@@ -154,13 +155,14 @@ impl Provider {
         vaults: Vaults,
         values: Option<Values>,
         memory: Option<Memory>,
-        metrics: OutageMetrics,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             vaults,
             values,
             memory,
-            metrics,
+            metrics: metrics.outages().clone(),
+            requests: metrics.object_requests(),
         }
     }
 
@@ -262,6 +264,7 @@ impl Provider {
             proof_end: plan.identity.proof_end(),
             deadline,
             turn,
+            requests: &self.requests,
         }
     }
 

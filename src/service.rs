@@ -102,7 +102,10 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<VersionRequest>,
     ) -> Result<Response<VersionResponse>, Status> {
+        let start = std::time::Instant::now();
         let _call = counted(&request);
+        self.metrics
+            .called("/v1alpha1.CSIDriverProvider/Version", start);
         Ok(Response::new(VersionResponse {
             version: CONTRACT.to_owned(),
             runtime_name: RUNTIME_NAME.to_owned(),

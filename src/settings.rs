@@ -220,6 +220,20 @@ pub struct PrometheusSettings {
         value_parser = class_count
     )]
     pub max_class_metrics: usize,
+    /// Serve the Go provider's metrics too: keyvault_request and grpc_request, without the names of objects and
+    /// the text of errors
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_COMPAT_METRICS",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool
+    )]
+    pub compat_metrics: bool,
 }
 
 impl PrometheusSettings {
@@ -227,6 +241,7 @@ impl PrometheusSettings {
     pub fn metrics(&self) -> MetricsSettings {
         MetricsSettings {
             max_classes: self.max_class_metrics,
+            compat: self.compat_metrics,
         }
     }
 }

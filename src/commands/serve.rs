@@ -116,12 +116,7 @@ pub fn service(
     let values = values.map(|settings| Values::new(settings, &metrics));
     let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(
-            vaults,
-            values,
-            memory,
-            metrics.outages().clone(),
-        )),
+        provider: Arc::new(Provider::new(vaults, values, memory, &metrics)),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         policy: policy(settings)?,

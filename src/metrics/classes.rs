@@ -155,7 +155,10 @@ mod tests {
     use crate::status::Reason;
 
     fn metrics(max_classes: usize) -> Metrics {
-        Metrics::new(MetricsSettings { max_classes })
+        Metrics::new(MetricsSettings {
+            max_classes,
+            ..MetricsSettings::default()
+        })
     }
 
     fn mount(metrics: &Metrics, namespace: &str, class: &str, expiry: Option<i64>) {

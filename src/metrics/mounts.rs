@@ -12,6 +12,7 @@ use tonic::Code;
 
 use crate::metrics::Labels;
 use crate::metrics::classes::{ClassName, Classes};
+use crate::metrics::compat::Compat;
 use crate::phases::{MountPhase, Phases};
 use crate::status::Reason;
 
@@ -21,6 +22,9 @@ const BUCKETS: [f64; 13] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
+/// What the Go provider's metrics call a mount.
+const METHOD: &str = "/v1alpha1.CSIDriverProvider/Mount";
+
 /// All mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
@@ -28,10 +32,15 @@ pub(super) struct Mounts {
     duration: Histogram,
     phases: [Histogram; MountPhase::ALL.len()],
     classes: Option<Classes>,
+    compat: Option<Compat>,
 }
 
 impl Mounts {
-    pub(super) fn registered(registry: &mut Registry, classes: Option<Classes>) -> Self {
+    pub(super) fn registered(
+        registry: &mut Registry,
+        classes: Option<Classes>,
+        compat: Option<Compat>,
+    ) -> Self {
         let phases =
             Family::<Labels<1>, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         registry.register(
@@ -45,6 +54,7 @@ impl Mounts {
             phases: MountPhase::ALL
                 .map(|phase| phases.get_or_create_owned(&[("phase", phase.as_str())])),
             classes,
+            compat,
         };
         registry.register(
             "mounts",
@@ -115,6 +125,9 @@ impl Drop for Mounting<'_> {
         self.mounts
             .duration
             .observe(self.start.elapsed().as_secs_f64());
+        if let Some(compat) = &self.mounts.compat {
+            compat.called(METHOD, code, reason, self.start);
+        }
         for (phase, histogram) in MountPhase::ALL.iter().zip(&self.mounts.phases) {
             if let Some(took) = self.phases.of(*phase) {
                 histogram.observe(took.as_secs_f64());

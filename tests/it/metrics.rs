@@ -7,6 +7,7 @@ use azure_emulator::{
     DEFAULT_TENANT, Effect, Emulator, IDENTITY_BINDING_AUDIENCE, NewSecret, Permissions, Settings,
     TOKEN_EXCHANGE_AUDIENCE, Target,
 };
+use provider_azure_rs::generated::v1alpha1::VersionRequest;
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -328,6 +329,68 @@ async fn a_class_has_its_times_and_a_mount_its_phases() {
     // Nothing that is mounted now expires.
     node.mount(&Class::of_secret("lasting")).await.unwrap();
     scraped.series().await.expect(&[(&expiry, 0)]);
+}
+
+#[tokio::test]
+async fn the_go_providers_metrics_are_there_when_asked_for() {
+    let scraped = Scraped::start_with(&["--compat-metrics"]).await;
+    let node = &scraped.node;
+    node.vault.set_secret("object-canary", "value-canary");
+    let class = Class::of_secret("object-canary");
+    let history = class.clone().object(
+        "objectName: object-canary\nobjectType: secret\nobjectVersionHistory: 2\nobjectAlias: H",
+    );
+    node.mount(&class).await.unwrap();
+    node.mount(&history).await.unwrap();
+    _ = node.mount(&Class::of("key", "gone-canary")).await;
+    let request = VersionRequest {
+        version: "v1alpha1".into(),
+    };
+    node.provider.client().version(request).await.unwrap();
+    let common = "os_type=\"linux\",otel_scope_name=\"csi-secrets-store-provider-azure\",provider=\"azure\",\
+                  service_name=\"csi-secrets-store-provider-azure\"";
+    let keyvault = |what: &str, error: &str, kind: &str| {
+        format!(
+            "keyvault_request_{what}{{error=\"{error}\",object_name=\"\",object_type=\"{kind}\",{common}}}"
+        )
+    };
+    let grpc = |code: &str, message: &str, method: &str| {
+        let method = format!("/v1alpha1.CSIDriverProvider/{method}");
+        format!(
+            "grpc_request_count{{grpc_code=\"{code}\",grpc_message=\"{message}\",grpc_method=\"{method}\",{common}}}"
+        )
+    };
+    let series = scraped.series().await;
+    series.expect(&[
+        // The list of versions is one more, as in the Go provider.
+        (&keyvault("count", "", "secret"), 4),
+        (&keyvault("count", "404", "key"), 1),
+        (&grpc("OK", "", "Mount"), 2),
+        (&grpc("NotFound", "KV_OBJECT_NOT_FOUND", "Mount"), 1),
+        (&grpc("OK", "", "Version"), 1),
+    ]);
+    assert!(series.value(&keyvault("sum", "", "secret")) > 0.0);
+    let page = scraped.page().await;
+    assert!(!page.contains("canary"), "{page}");
+    for bound in [
+        "0.1", "0.2", "0.3", "0.4", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0", "5.0", "10.0",
+        "15.0", "30.0",
+    ] {
+        let bucket = format!("grpc_request_bucket{{le=\"{bound}\",");
+        assert!(page.contains(&bucket), "{bound}: {page}");
+    }
+
+    let without = Scraped::start().await;
+    without
+        .node
+        .mount(&Class::of_secret("S"))
+        .await
+        .unwrap_err();
+    let page = without.page().await;
+    assert!(
+        !page.contains("keyvault_request") && !page.contains("grpc_request"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
