@@ -31,6 +31,7 @@ pub mod generated;
 mod healthz;
 mod identity;
 mod limiter;
+mod memory_lock;
 mod metrics;
 mod mount;
 mod object;

@@ -3,7 +3,8 @@
 //! Three things hold a request back, and each belongs to the server, not to the mount that asks:
 //! - how many requests may be under way at once. Mounts take turns, so that one with hundreds of objects
 //!   does not stand before one with a single object;
-//! - the pause that the server asked for. Whoever meets a 429 tells the limiter, and every mount waits;
+//! - the pause that the server asked for. Whoever meets a 429, or a 503 that says for how long, tells the
+//!   limiter, and every mount waits;
 //! - the pace. IMDS has one that is known. A vault's is shared with everyone who uses the vault, so it is
 //!   learned: the first 429 begins it, each further one halves it, and what goes well raises it again up to
 //!   the documented limit.
@@ -153,12 +154,22 @@ pub struct Permit<'a> {
 
 /// A request would have to wait for longer than its mount can.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{limit}: the next request may go in {:.1} s", wait.as_secs_f64())]
+#[error("{}: the next request may go in {:.1} s", told(self), wait.as_secs_f64())]
 pub struct Overload {
     /// The limit.
     pub limit: Limit,
     /// The wait.
     pub wait: Duration,
+    /// Whether the server is out of order, and has asked for the wait itself.
+    pub is_outage: bool,
+}
+
+fn told(overload: &Overload) -> String {
+    if overload.is_outage {
+        "HTTP status 503 with a Retry-After".to_owned()
+    } else {
+        overload.limit.to_string()
+    }
 }
 
 /// When requests may go.
@@ -166,6 +177,8 @@ pub struct Overload {
 struct Schedule {
     /// Nothing goes before.
     pause_end: Option<Instant>,
+    /// Whether the server asked for the pause since it is out of order.
+    is_outage: bool,
     /// When the server last asked for a pause, and how often in a row.
     throttled: Option<Throttled>,
     /// When the next request would go if every one had kept its interval.
@@ -231,6 +244,11 @@ impl Limiter {
         start.inspect_err(|_| self.traffic.refused())
     }
 
+    /// Whether the server has asked for a pause that is not over.
+    pub fn is_paused(&self) -> bool {
+        self.schedule().pause_end(Instant::now()).is_some()
+    }
+
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,6 +265,14 @@ impl Permit<'_> {
         self.limiter.traffic.throttled();
         self.limiter.schedule().pause(self.since, retry_after);
     }
+
+    /// The server is out of order, and says for how long. That tells nothing about its pace.
+    pub fn unavailable(self, retry_after: Duration) {
+        self.limiter.traffic.throttled();
+        let mut schedule = self.limiter.schedule();
+        schedule.pause_for(retry_after.min(MAX_RETRY_AFTER));
+        schedule.is_outage = true;
+    }
 }
 
 impl Schedule {
@@ -255,19 +281,36 @@ impl Schedule {
         let now = Instant::now();
         let after_pause = self.pause_end(now).unwrap_or(now);
         let Some(pace) = limits.pace.or_else(|| self.learned_pace(now)) else {
-            return within(deadline, now, after_pause, limits);
+            return self.within(deadline, now, after_pause, limits);
         };
         let next = self.next.unwrap_or(now).max(after_pause);
         // The burst is what may go before its interval has come.
         let ahead = pace.interval * (pace.burst - 1);
         let start = next.checked_sub(ahead).unwrap_or(now).max(after_pause);
-        let start = within(deadline, now, start, limits)?;
+        let start = self.within(deadline, now, start, limits)?;
         self.next = Some(next.max(start) + pace.interval);
         Ok(start)
     }
 
     fn pause_end(&self, now: Instant) -> Option<Instant> {
         self.pause_end.filter(|end| *end > now)
+    }
+
+    fn within(
+        &self,
+        deadline: Instant,
+        now: Instant,
+        start: Instant,
+        limits: &Limits,
+    ) -> Result<Instant, Overload> {
+        if start < deadline || start <= now {
+            return Ok(start);
+        }
+        Err(Overload {
+            limit: limits.limit,
+            wait: start - now,
+            is_outage: self.is_outage && self.pause_end(now).is_some(),
+        })
     }
 
     fn learned_pace(&mut self, now: Instant) -> Option<Pace> {
@@ -308,25 +351,15 @@ impl Schedule {
             None if known => return,
             None => (FIRST_PAUSE * 2u32.saturating_pow(in_a_row - 1)).min(MAX_PAUSE),
         };
+        self.pause_for(pause);
+        self.is_outage = false;
+    }
+
+    fn pause_for(&mut self, pause: Duration) {
         // Up to a quarter more, so that the nodes of a cluster do not come back at one moment.
-        let end = now + pause.mul_f64(1.0 + fastrand::f64() / 4.0);
+        let end = Instant::now() + pause.mul_f64(1.0 + fastrand::f64() / 4.0);
         self.pause_end = Some(self.pause_end.map_or(end, |known| known.max(end)));
     }
-}
-
-fn within(
-    deadline: Instant,
-    now: Instant,
-    start: Instant,
-    limits: &Limits,
-) -> Result<Instant, Overload> {
-    if start < deadline || start <= now {
-        return Ok(start);
-    }
-    Err(Overload {
-        limit: limits.limit,
-        wait: start - now,
-    })
 }
 
 #[cfg(test)]
@@ -494,11 +527,26 @@ mod tests {
         let start = Instant::now();
         let overload = limiter.enter(&turn, start + 10 * SECOND).await.unwrap_err();
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(overload.limit, Limit::Vault);
+        assert!(overload.limit == Limit::Vault && !overload.is_outage);
         assert!(overload.wait >= 20 * SECOND && overload.wait <= 25 * SECOND);
         // It took nobody's place.
         _ = limiter.enter(&turn, minute()).await.unwrap();
         assert!(start.elapsed() <= 25 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_503_that_says_for_how_long_is_a_pause_and_no_lesson() {
+        let limiter = vault();
+        let turn = Turn::default();
+        let permit = limiter.enter(&turn, minute()).await.unwrap();
+        permit.unavailable(20 * SECOND);
+        assert!(limiter.is_paused());
+        let soon = Instant::now() + SECOND;
+        let overload = limiter.enter(&turn, soon).await.unwrap_err();
+        assert!(overload.is_outage && overload.to_string().contains("503"));
+        let starts = starts(&limiter, 1000).await;
+        assert!(starts[0] >= 20 * SECOND && between(&starts).is_zero());
+        assert!(!limiter.is_paused());
     }
 
     #[tokio::test(start_paused = true)]

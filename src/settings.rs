@@ -135,6 +135,19 @@ pub struct ServeSettings {
         value_parser = duration
     )]
     pub drain_timeout: Duration,
+    /// Keep all memory out of swap, or do not start; needs the capability IPC_LOCK
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_LOCK_MEMORY",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool
+    )]
+    pub lock_memory: bool,
     /// What every provider decides.
     #[command(flatten)]
     pub provider: ProviderSettings,

@@ -19,6 +19,7 @@ use crate::credential::token_proxy::TokenProxy;
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
+use crate::memory_lock::{self, MemoryLockError};
 use crate::metrics::{AzureService, Metrics};
 use crate::mount::Provider;
 use crate::policy::file::{PolicyFile, PolicyFileError};
@@ -70,6 +71,9 @@ pub enum ServeError {
     /// There is no socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// Memory cannot be kept out of swap.
+    #[error(transparent)]
+    MemoryLock(#[from] MemoryLockError),
     /// There is no service.
     #[error(transparent)]
     Service(#[from] ServiceSetupError),
@@ -83,6 +87,9 @@ pub enum ServeError {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
+    if settings.lock_memory {
+        memory_lock::lock()?;
+    }
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let service = service(&settings.provider)?;
     let path = settings.endpoint();

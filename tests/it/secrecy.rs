@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::class::Class;
+use crate::support::provider::command;
 use crate::support::{Node, VAULT};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -137,4 +140,27 @@ async fn memory_forgets_values_and_is_dumped_by_nobody() {
     // What is left is in the buffers of the two connections that are open, for the next bytes.
     println!("{copies} of 120 copies are left");
     assert!(copies <= 12, "{copies} of 120 values are still in memory");
+}
+
+#[tokio::test]
+async fn memory_is_kept_out_of_swap_where_that_is_wanted() {
+    let node = Node::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = format!("unix://{}/s", folder.path().display());
+    let mut provider = command(&node.azure, folder.path());
+    provider.args(["--lock-memory", "--healthz-port=0", "--prometheus-port=0"]);
+    provider.args(["--endpoint", &endpoint]).kill_on_drop(true);
+    let mut provider = provider.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(provider.stderr.take().unwrap()).lines();
+    let said = lines.next_line().await.unwrap().unwrap_or_default();
+    if said.contains("serving") {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", provider.id().unwrap())).unwrap();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        assert_ne!(locked.map(str::trim), Some("0 kB"));
+    } else {
+        // Not for everyone, and then it says what is missing.
+        assert!(said.contains("IPC_LOCK"), "{said}");
+        assert!(!provider.wait().await.unwrap().success());
+    }
 }
