@@ -274,8 +274,8 @@ def dashboards_expressions():
             yield f'variable {variable["name"]!r}', f'{match[1]}{{{match[2]}!=""}}'
 
 
-def filled(expression):
-    return expression.replace("$node", ".*").replace("$namespace", ".*").replace("$__rate_interval", "1m")
+def filled(expression, namespace=".*"):
+    return expression.replace("$node", ".*").replace("$namespace", namespace).replace("$__rate_interval", "1m")
 
 
 def main():
@@ -290,6 +290,11 @@ def main():
             time.sleep(2.5)
             rules = [rule for group in here.ask("rules")["groups"] for rule in group["rules"]]
             asked = [(where, filled(expression)) for where, expression in dashboards_expressions()]
+            asked += [
+                (f"{where} of a namespace", filled(expression, "chat"))
+                for where, expression in dashboards_expressions()
+                if "$namespace" in expression
+            ]
             # Nothing has restarted here.
             needed = {where for where, _ in asked if not where.startswith("annotation")}
             asked += [(rule["name"], rule["query"]) for rule in rules]
@@ -302,6 +307,8 @@ def main():
                 except ValueError as error:
                     problems.append(f"{where}: {error}\n    {expression}")
                     continue
+                if where.endswith("of a namespace") and {sample["metric"]["namespace"] for sample in samples} - {"chat"}:
+                    problems.append(f"{where}: has others, too\n    {expression}")
                 numbers = [float(sample["value"][1]) for sample in samples]
                 if any(math.isfinite(number) for number in numbers):
                     found += 1
@@ -315,6 +322,8 @@ def main():
                 if rule["health"] != "ok":
                     problems.append(f'{rule["name"]}: {rule["health"]} {rule.get("lastError", "")}')
                 for alert in rule["alerts"]:
+                    if "class" in alert["labels"] and alert["labels"]["namespace"] not in ("chat", "web"):
+                        problems.append(f'{rule["name"]}: not the namespace of a class: {alert["labels"]}')
                     for text in alert["annotations"].values():
                         if "<no value>" in text or "<error" in text:
                             problems.append(f'{rule["name"]}: {text}')
