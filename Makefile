@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures bench release-check pictures generate
+.PHONY: help demo test lint witness monitoring figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ lint: ## Check formatting, lints and the documentation's links, with warnings de
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
 	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
+
+monitoring: ## Check alerts, dashboard and runbooks; needs promtool and prometheus
+	$(CARGO) build --workspace
+	tests/monitoring/run
 
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs
