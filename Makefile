@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness monitoring figures bench release-check pictures generate
+.PHONY: help demo test lint witness monitoring figures bench release-check pictures generate image image-check chart manifests
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,3 +53,15 @@ generate: ## Make src/generated again from proto/, and what is generated in docs
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
+
+image: ## Build the container image into target/image: archives, digest, list of parts
+	image/build target/image
+
+image-check: image ## Check the image: a second build has the same digest, and the program works in its root
+	image/check target/image
+
+chart: ## Check the Helm chart: lint, schemas of Kubernetes, Pod Security, refusals, drift
+	.ci/chart
+
+manifests: ## Make what comes from the chart again: deploy/, and its README.md
+	.ci/chart write

@@ -99,24 +99,16 @@ pub enum Command {
     Validate(ValidateSettings),
     /// Say what a reason code means and what to do
     Explain(ExplainSettings),
+    /// Call a provider by its socket, as the driver does, and say which version answers
+    Ping(PingSettings),
 }
 
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeSettings {
-    /// Socket that the driver calls; where it is not said, the provider's name in
-    /// /var/run/secrets-store-csi-providers
-    #[arg(long, value_name = "unix:///PATH", env = "PROVIDER_AZURE_RS_ENDPOINT", value_parser = socket_path)]
-    endpoint: Option<PathBuf>,
-    /// Name that classes have under spec.provider; azure takes over the Go provider's classes
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "PROVIDER_AZURE_RS_PROVIDER_NAME",
-        default_value = "azure-rs",
-        value_parser = provider_name
-    )]
-    pub provider_name: String,
+    /// Where the driver calls.
+    #[command(flatten)]
+    pub endpoint: EndpointSettings,
     /// User that may call besides the provider's own, by number; may be given several times. Where it is any
     /// other than root, the socket's mode is 0666, and each caller is asked who it is
     #[arg(
@@ -164,16 +156,36 @@ pub struct ServeSettings {
 }
 
 impl ServeSettings {
-    /// The socket's path.
-    pub fn endpoint(&self) -> PathBuf {
-        self.endpoint.clone().unwrap_or_else(|| {
-            PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
-        })
-    }
-
     /// Who may call.
     pub fn allowed_users(&self) -> AllowedUsers {
         AllowedUsers::new(self.allowed_uid.clone())
+    }
+}
+
+/// Flags that say which socket a provider has: of `serve`, and of who calls it.
+#[derive(Args, Clone, Debug)]
+pub struct EndpointSettings {
+    /// Socket that the driver calls; where it is not said, the provider's name in
+    /// /var/run/secrets-store-csi-providers
+    #[arg(long, value_name = "unix:///PATH", env = "PROVIDER_AZURE_RS_ENDPOINT", value_parser = socket_path)]
+    endpoint: Option<PathBuf>,
+    /// Name that classes have under spec.provider; azure takes over the Go provider's classes
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PROVIDER_AZURE_RS_PROVIDER_NAME",
+        default_value = "azure-rs",
+        value_parser = provider_name
+    )]
+    provider_name: String,
+}
+
+impl EndpointSettings {
+    /// The socket's path.
+    pub fn socket(&self) -> PathBuf {
+        self.endpoint.clone().unwrap_or_else(|| {
+            PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
+        })
     }
 }
 
@@ -708,6 +720,14 @@ pub struct ExplainSettings {
     pub page: bool,
 }
 
+/// Flags of `ping`.
+#[derive(Args, Clone, Debug)]
+pub struct PingSettings {
+    /// Whom to call.
+    #[command(flatten)]
+    pub endpoint: EndpointSettings,
+}
+
 /// Flags of `validate`.
 #[derive(Args, Clone, Debug)]
 pub struct ValidateSettings {
@@ -875,11 +895,15 @@ mod tests {
     fn serving_is_the_default() {
         let settings = parse(&["--endpoint", "unix:///tmp/a.sock", "--mount-timeout=90s"]).unwrap();
         assert!(settings.command.is_none());
-        assert_eq!(settings.serve.endpoint(), PathBuf::from("/tmp/a.sock"));
+        assert_eq!(
+            settings.serve.endpoint.socket(),
+            PathBuf::from("/tmp/a.sock")
+        );
         let named = parse(&["--provider-name", "azure"])
             .unwrap()
             .serve
-            .endpoint();
+            .endpoint
+            .socket();
         assert_eq!(
             named,
             PathBuf::from("/var/run/secrets-store-csi-providers/azure.sock")

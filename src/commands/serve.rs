@@ -93,7 +93,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let metrics = Metrics::new(settings.prometheus.metrics());
     let service = service(&settings.provider, metrics)?;
-    let path = settings.endpoint();
+    let path = settings.endpoint.socket();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
     let stopping = CancellationToken::new();
