@@ -895,11 +895,15 @@ mod tests {
     fn serving_is_the_default() {
         let settings = parse(&["--endpoint", "unix:///tmp/a.sock", "--mount-timeout=90s"]).unwrap();
         assert!(settings.command.is_none());
-        assert_eq!(settings.serve.endpoint(), PathBuf::from("/tmp/a.sock"));
+        assert_eq!(
+            settings.serve.endpoint.socket(),
+            PathBuf::from("/tmp/a.sock")
+        );
         let named = parse(&["--provider-name", "azure"])
             .unwrap()
             .serve
-            .endpoint();
+            .endpoint
+            .socket();
         assert_eq!(
             named,
             PathBuf::from("/var/run/secrets-store-csi-providers/azure.sock")
