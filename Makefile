@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness e2e figures bench generate image image-check chart manifests
+.PHONY: help demo test lint witness monitoring e2e figures bench release-check pictures generate image image-check chart manifests
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
@@ -24,6 +24,10 @@ lint: ## Check formatting, lints and the documentation's links, with warnings de
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
 	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
+
+monitoring: ## Check alerts, dashboard and runbooks; needs promtool and prometheus
+	$(CARGO) build --workspace
+	tests/monitoring/run
 
 # CHECKS='1 2 5' runs some of the checks, KEEP=1 leaves the cluster up, GO_PROVIDER=BINARY compares with another provider,
 # REPORT=FILE writes the report of all checks elsewhere.
@@ -46,6 +50,13 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 	$(CARGO) build --profile measuring --package bench
 	@target="$${CARGO_TARGET_DIR:-target}"; \
 		"$$target/measuring/bench" load "$$target/release/provider-azure-rs" $(if $(PEER),--peer "$(PEER)") $(BENCH)
+
+release-check: ## Say whether this commit can be released as VERSION=1.2.3
+	.ci/release-check $(VERSION)
+
+pictures: ## Draw docs/pictures again: what the demo and doctor print
+	$(CARGO) build --workspace
+	docs/pictures/draw "$${CARGO_TARGET_DIR:-target}/debug"
 
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen

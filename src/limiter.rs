@@ -3,7 +3,8 @@
 //! Three things hold a request back, and each belongs to the server, not to the mount that asks:
 //! - how many requests may be under way at once. Mounts take turns, so that one with hundreds of objects
 //!   does not stand before one with a single object;
-//! - the pause that the server asked for. Whoever meets a 429 tells the limiter, and every mount waits;
+//! - the pause that the server asked for. Whoever meets a 429, or a 503 that says for how long, tells the
+//!   limiter, and every mount waits;
 //! - the pace. IMDS has one that is known. A vault's is shared with everyone who uses the vault, so it is
 //!   learned: the first 429 begins it, each further one halves it, and what goes well raises it again up to
 //!   the documented limit.
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::metrics::Traffic;
+use crate::phases::Stopwatch;
 
 /// The first wait where a server throttles and does not say for how long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -140,7 +142,17 @@ pub struct Limiter {
 
 /// One mount's place among those that ask a server: only one of its requests waits at a time.
 #[derive(Debug, Default)]
-pub struct Turn(tokio::sync::Mutex<()>);
+pub struct Turn {
+    next: tokio::sync::Mutex<()>,
+    held_back: Stopwatch,
+}
+
+impl Turn {
+    /// How long the mount's requests were held back in all, of which one waits at a time.
+    pub fn held_back(&self) -> &Stopwatch {
+        &self.held_back
+    }
+}
 
 /// A request may go, and is counted for as long as this lives.
 #[derive(Debug)]
@@ -153,12 +165,22 @@ pub struct Permit<'a> {
 
 /// A request would have to wait for longer than its mount can.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{limit}: the next request may go in {:.1} s", wait.as_secs_f64())]
+#[error("{}: the next request may go in {:.1} s", told(self), wait.as_secs_f64())]
 pub struct Overload {
     /// The limit.
     pub limit: Limit,
     /// The wait.
     pub wait: Duration,
+    /// Whether the server is out of order, and has asked for the wait itself.
+    pub is_outage: bool,
+}
+
+fn told(overload: &Overload) -> String {
+    if overload.is_outage {
+        "HTTP status 503 with a Retry-After".to_owned()
+    } else {
+        overload.limit.to_string()
+    }
 }
 
 /// When requests may go.
@@ -166,6 +188,8 @@ pub struct Overload {
 struct Schedule {
     /// Nothing goes before.
     pause_end: Option<Instant>,
+    /// Whether the server asked for the pause since it is out of order.
+    is_outage: bool,
     /// When the server last asked for a pause, and how often in a row.
     throttled: Option<Throttled>,
     /// When the next request would go if every one had kept its interval.
@@ -203,7 +227,8 @@ impl Limiter {
     /// Waits until a request may go, or says at once that it cannot before the deadline.
     pub async fn enter(&self, turn: &Turn, deadline: Instant) -> Result<Permit<'_>, Overload> {
         let _waiting = self.traffic.wait();
-        let _turn = turn.0.lock().await;
+        let _turn = turn.next.lock().await;
+        let _held_back = turn.held_back.run();
         let mut start = self.reserve(deadline)?;
         loop {
             if start > Instant::now() {
@@ -231,6 +256,11 @@ impl Limiter {
         start.inspect_err(|_| self.traffic.refused())
     }
 
+    /// Whether the server has asked for a pause that is not over.
+    pub fn is_paused(&self) -> bool {
+        self.schedule().pause_end(Instant::now()).is_some()
+    }
+
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,6 +277,14 @@ impl Permit<'_> {
         self.limiter.traffic.throttled();
         self.limiter.schedule().pause(self.since, retry_after);
     }
+
+    /// The server is out of order, and says for how long. That tells nothing about its pace.
+    pub fn unavailable(self, retry_after: Duration) {
+        self.limiter.traffic.throttled();
+        let mut schedule = self.limiter.schedule();
+        schedule.pause_for(retry_after.min(MAX_RETRY_AFTER));
+        schedule.is_outage = true;
+    }
 }
 
 impl Schedule {
@@ -255,19 +293,36 @@ impl Schedule {
         let now = Instant::now();
         let after_pause = self.pause_end(now).unwrap_or(now);
         let Some(pace) = limits.pace.or_else(|| self.learned_pace(now)) else {
-            return within(deadline, now, after_pause, limits);
+            return self.within(deadline, now, after_pause, limits);
         };
         let next = self.next.unwrap_or(now).max(after_pause);
         // The burst is what may go before its interval has come.
         let ahead = pace.interval * (pace.burst - 1);
         let start = next.checked_sub(ahead).unwrap_or(now).max(after_pause);
-        let start = within(deadline, now, start, limits)?;
+        let start = self.within(deadline, now, start, limits)?;
         self.next = Some(next.max(start) + pace.interval);
         Ok(start)
     }
 
     fn pause_end(&self, now: Instant) -> Option<Instant> {
         self.pause_end.filter(|end| *end > now)
+    }
+
+    fn within(
+        &self,
+        deadline: Instant,
+        now: Instant,
+        start: Instant,
+        limits: &Limits,
+    ) -> Result<Instant, Overload> {
+        if start < deadline || start <= now {
+            return Ok(start);
+        }
+        Err(Overload {
+            limit: limits.limit,
+            wait: start - now,
+            is_outage: self.is_outage && self.pause_end(now).is_some(),
+        })
     }
 
     fn learned_pace(&mut self, now: Instant) -> Option<Pace> {
@@ -308,25 +363,15 @@ impl Schedule {
             None if known => return,
             None => (FIRST_PAUSE * 2u32.saturating_pow(in_a_row - 1)).min(MAX_PAUSE),
         };
+        self.pause_for(pause);
+        self.is_outage = false;
+    }
+
+    fn pause_for(&mut self, pause: Duration) {
         // Up to a quarter more, so that the nodes of a cluster do not come back at one moment.
-        let end = now + pause.mul_f64(1.0 + fastrand::f64() / 4.0);
+        let end = Instant::now() + pause.mul_f64(1.0 + fastrand::f64() / 4.0);
         self.pause_end = Some(self.pause_end.map_or(end, |known| known.max(end)));
     }
-}
-
-fn within(
-    deadline: Instant,
-    now: Instant,
-    start: Instant,
-    limits: &Limits,
-) -> Result<Instant, Overload> {
-    if start < deadline || start <= now {
-        return Ok(start);
-    }
-    Err(Overload {
-        limit: limits.limit,
-        wait: start - now,
-    })
 }
 
 #[cfg(test)]
@@ -494,11 +539,26 @@ mod tests {
         let start = Instant::now();
         let overload = limiter.enter(&turn, start + 10 * SECOND).await.unwrap_err();
         assert_eq!(start.elapsed(), Duration::ZERO);
-        assert_eq!(overload.limit, Limit::Vault);
+        assert!(overload.limit == Limit::Vault && !overload.is_outage);
         assert!(overload.wait >= 20 * SECOND && overload.wait <= 25 * SECOND);
         // It took nobody's place.
         _ = limiter.enter(&turn, minute()).await.unwrap();
         assert!(start.elapsed() <= 25 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_503_that_says_for_how_long_is_a_pause_and_no_lesson() {
+        let limiter = vault();
+        let turn = Turn::default();
+        let permit = limiter.enter(&turn, minute()).await.unwrap();
+        permit.unavailable(20 * SECOND);
+        assert!(limiter.is_paused());
+        let soon = Instant::now() + SECOND;
+        let overload = limiter.enter(&turn, soon).await.unwrap_err();
+        assert!(overload.is_outage && overload.to_string().contains("503"));
+        let starts = starts(&limiter, 1000).await;
+        assert!(starts[0] >= 20 * SECOND && between(&starts).is_zero());
+        assert!(!limiter.is_paused());
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,8 +24,10 @@ pub enum Again {
     Now,
     /// It may go well after a short wait.
     Soon,
-    /// The server is overloaded, and may have said for how long.
+    /// The server is asked too much, and may have said for how long.
     Throttled(Option<Duration>),
+    /// The server is out of order, and has said for how long.
+    Unavailable(Duration),
 }
 
 /// A failure that knows about trying again.
@@ -86,6 +88,12 @@ pub async fn retry<T, E: Retriable, F: Future<Output = Result<T, E>>>(
                     return Err(error);
                 }
             }
+            Again::Unavailable(retry_after) => {
+                permit.unavailable(retry_after);
+                if attempts >= MAX_ATTEMPTS {
+                    return Err(error);
+                }
+            }
         }
         last = Some(error);
         attempts += 1;
@@ -142,12 +150,11 @@ mod tests {
         assert_eq!((count, took), (5, Duration::ZERO));
         assert_eq!(attempts(minute, Again::Soon).await.0, 3);
         assert_eq!(attempts(minute, Again::Throttled(None)).await.0, 4);
-        let two = Some(Duration::from_secs(2));
-        let (count, took, _) = attempts(minute, Again::Throttled(two)).await;
-        assert!(
-            count == 4 && took >= Duration::from_secs(6),
-            "{count} {took:?}"
-        );
+        let two = Duration::from_secs(2);
+        let (count, took, _) = attempts(minute, Again::Throttled(Some(two))).await;
+        assert!(count == 4 && took >= 3 * two, "{count} {took:?}");
+        let (count, took, _) = attempts(minute, Again::Unavailable(two)).await;
+        assert!(count == 3 && took >= 2 * two, "{count} {took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,6 +31,7 @@ use crate::transport::Phase;
 use crate::vault::WaitingFor;
 
 pub use self::reason::Reason;
+pub use self::vault::short;
 
 /// Why a call got no files.
 #[derive(Debug, Error)]
@@ -89,6 +90,9 @@ impl fmt::Display for Explanation {
 const IN_THE_CLASS: &str =
     "correct it in the SecretProviderClass (or in the pod's volumeAttributes, which override it)";
 const LATER: &str = "the kubelet tries again by itself";
+/// What helps when a service of Azure is out of order.
+const OUTAGE: &str =
+    "the kubelet tries again by itself; see https://azure.status.microsoft for an outage";
 
 impl Explanation {
     /// Explains why a call got no files.

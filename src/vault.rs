@@ -244,9 +244,22 @@ impl Vaults {
     fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
         let limits = Limits::of_vault(self.max_concurrent_requests);
         let mut limiters = lock(&self.limiters);
-        let new = || Arc::new(Limiter::new(limits, Arc::clone(traffic)));
-        let limiter = limiters.get_or_insert(host.to_owned(), new);
-        Arc::clone(limiter)
+        if let Some(limiter) = limiters.get(host) {
+            return Arc::clone(limiter);
+        }
+        if limiters.len() == MAX_VAULTS.get() {
+            // A pause is kept while another can go: whoever asks for many vaults ends nobody's pause.
+            let unpaused = limiters
+                .iter()
+                .rev()
+                .find(|(_, limiter)| !limiter.is_paused());
+            if let Some(host) = unpaused.map(|(host, _)| host.clone()) {
+                limiters.pop(&host);
+            }
+        }
+        let limiter = Arc::new(Limiter::new(limits, Arc::clone(traffic)));
+        limiters.put(host.to_owned(), Arc::clone(&limiter));
+        limiter
     }
 }
 

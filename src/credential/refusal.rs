@@ -129,10 +129,10 @@ impl ImdsRefusal {
 
 /// What an HTTP status says about trying again, the same for every service of Azure.
 pub fn again(status: u16, retry_after: Option<Duration>) -> Again {
-    match status {
-        429 => Again::Throttled(retry_after),
-        503 if retry_after.is_some() => Again::Throttled(retry_after),
-        408 | 500 | 502..=504 => Again::Soon,
+    match (status, retry_after) {
+        (429, _) => Again::Throttled(retry_after),
+        (503, Some(retry_after)) => Again::Unavailable(retry_after),
+        (408 | 500 | 502..=504, _) => Again::Soon,
         _ => Again::No,
     }
 }
@@ -213,7 +213,7 @@ mod tests {
             (500, None, Again::Soon),
             (501, None, Again::No),
             (503, None, Again::Soon),
-            (503, wait, Again::Throttled(wait)),
+            (503, wait, Again::Unavailable(Duration::from_secs(7))),
         ] {
             assert_eq!(again(status, retry_after), expected, "{status}");
         }

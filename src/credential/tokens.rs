@@ -312,14 +312,14 @@ mod tests {
     async fn a_token_is_renewed_while_it_serves() {
         let (tokens, service) = (Tokens::default(), Service::default());
         // It lives for less than `RENEWAL`, and real time passes with these tests.
-        let short = Says::Token(Duration::from_millis(200));
+        let short = Says::Token(2 * SECOND);
         assert_eq!(token(&tokens, &service, short).await.as_deref(), Some("1"));
-        std::thread::sleep(Duration::from_millis(110));
+        std::thread::sleep(SECOND + SECOND / 10);
         let down = token(&tokens, &service, Says::Down).await;
         assert_eq!(down.as_deref(), Some("1"), "it serves on");
         tokio::time::sleep(SECOND).await;
         assert_eq!(service.requests(), 2);
-        std::thread::sleep(Duration::from_millis(60));
+        std::thread::sleep(SECOND);
         let new = token(&tokens, &service, Says::Token(3600 * SECOND)).await;
         assert_eq!(new.as_deref(), Some("3"), "it has ended");
     }

@@ -2,7 +2,7 @@
 
 use super::transport::{Server, of_transport};
 use super::vault::{or_placeholder, short};
-use super::{Explanation, LATER, Reason};
+use super::{Explanation, LATER, OUTAGE, Reason};
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::credential::token_proxy::TokenProxyError;
 use crate::credential::{TokenError, TokenService};
@@ -47,9 +47,11 @@ pub(super) fn of_token(asked: &Asked, error: &TokenError) -> Explanation {
 
 /// Too much is asked of a service for this mount to wait.
 fn of_overload(overload: &Overload) -> Explanation {
-    let reason = match overload.limit {
-        Limit::Imds => Reason::ImdsThrottled,
-        Limit::Entra | Limit::Vault => Reason::EntraThrottled,
+    let reason = match (overload.limit, overload.is_outage) {
+        (Limit::Imds, false) => Reason::ImdsThrottled,
+        (Limit::Imds, true) => Reason::ImdsFailed,
+        (Limit::Entra | Limit::Vault, false) => Reason::EntraThrottled,
+        (Limit::Entra | Limit::Vault, true) => Reason::EntraUnavailable,
     };
     Explanation {
         reason,
@@ -113,7 +115,7 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
         _ if refusal.status == 429 => (Reason::EntraThrottled, LATER.to_owned()),
         _ if refusal.status >= 500 => (
             Reason::EntraUnavailable,
-            format!("{LATER}; see https://azure.status.microsoft for an outage"),
+            OUTAGE.to_owned(),
         ),
         _ if !refusal.is_genuine => (
             Reason::EntraUnreachable,

@@ -1,7 +1,7 @@
 //! What is said when a vault, or one object in it, is the cause.
 
 use super::transport::{Server, of_transport};
-use super::{Explanation, LATER, Reason, token};
+use super::{Explanation, OUTAGE, Reason, token};
 use crate::excerpt::causes;
 use crate::limiter::Limit;
 use crate::mount::{Asked, ObjectFailure, ObjectProblem};
@@ -98,6 +98,14 @@ pub(super) fn of_vault(
                 asked.host
             ),
         },
+        VaultError::Overload(overload) if overload.is_outage => Explanation {
+            reason: Reason::KvUnavailable,
+            cause: format!(
+                "Key Vault {:?} is out of order and asked everyone to wait, for longer than this mount can: {overload}",
+                asked.vault
+            ),
+            fix: OUTAGE.to_owned(),
+        },
         VaultError::Overload(overload) => Explanation {
             reason: Reason::KvThrottled,
             cause: format!(
@@ -177,7 +185,7 @@ fn of_refusal(
         (status, _) if status >= 500 => (
             Reason::KvUnavailable,
             format!("Key Vault {vault:?} failed with HTTP status {status}: {message}"),
-            format!("{LATER}; see https://azure.status.microsoft for an outage"),
+            OUTAGE.to_owned(),
         ),
         (status, _) => (
             Reason::KvUnexpectedAnswer,
@@ -288,7 +296,7 @@ fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
 }
 
 /// The first part of an ID is enough to tell it from others.
-pub(super) fn short(id: &str) -> String {
+pub fn short(id: &str) -> String {
     match id.char_indices().nth(8) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),

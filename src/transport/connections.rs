@@ -5,10 +5,11 @@
 //! of the two it is shows with the first connection, so the first is made alone and everyone else waits
 //! for it. A general pool makes one for each request that comes meanwhile.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ use crate::transport::dial::{Dialed, Dialer};
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
-/// How long an unused connection is used again: longer than the driver's two minutes between two mounts,
+/// How long an unused connection is kept: longer than the driver's two minutes between two mounts,
 /// and shorter than the four minutes after which Azure's load balancers forget it without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long after a failure nobody tries to make one more HTTP/2 connection beside those that are there.
@@ -42,7 +43,7 @@ pub(super) type Body = Full<Bytes>;
 /// The connections to one server.
 #[derive(Debug)]
 pub(super) struct Connections {
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
     /// Held while the first connection, or one more for HTTP/2, is made.
     door: tokio::sync::Mutex<()>,
     /// One for each HTTP/1.1 connection that is in use.
@@ -125,7 +126,7 @@ impl Connections {
     /// None yet.
     pub(super) fn new(traffic: Arc<Traffic>, max_http1: usize) -> Self {
         Self {
-            known: Mutex::default(),
+            known: Arc::default(),
             door: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(max_http1)),
             traffic,
@@ -218,7 +219,7 @@ impl Connections {
     async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
         // Boxed, since it is large and nearly no request needs it.
         let opened = match Box::pin(dialer.dial()).await {
-            Ok(stream) => open(stream)
+            Ok(stream) => open(stream, Arc::downgrade(&self.known))
                 .await
                 .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
             Err(failure) => Err(failure),
@@ -231,18 +232,40 @@ impl Connections {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets go of unused connections for as long as this runs, which is beside each of them.
+async fn let_go(known: Weak<Mutex<Known>>) -> Infallible {
+    while let Some(known) = known.upgrade() {
+        lock(&known).let_go_of_unused();
+        drop(known);
+        tokio::time::sleep(IDLE_TIMEOUT / 4).await;
+    }
+    // Who has no connections any more needs none of these; their ends see to the rest.
+    std::future::pending().await
+}
+
 impl Known {
-    /// A place on an HTTP/2 connection that is there, and whether one more connection would do good.
-    fn shared(&mut self) -> Option<(Lease, Room)> {
+    /// Closes connections that nobody has used for a while, by letting go of them.
+    fn let_go_of_unused(&mut self) {
         let now = Instant::now();
         self.http2.retain(|shared| {
             let in_use = shared.load.requests.load(Ordering::Relaxed) > 0;
             !shared.sender.is_closed() && (in_use || now - shared.last_use < IDLE_TIMEOUT)
         });
+        self.http1
+            .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_TIMEOUT);
+    }
+
+    /// A place on an HTTP/2 connection that is there, and whether one more connection would do good.
+    fn shared(&mut self) -> Option<(Lease, Room)> {
+        self.let_go_of_unused();
         let may_grow = self.http2.len() < MAX_HTTP2;
         let freest = self
             .http2
@@ -253,7 +276,7 @@ impl Known {
         } else {
             Room::Left
         };
-        freest.last_use = now;
+        freest.last_use = Instant::now();
         Some((Lease::Http2(freest.lease()), room))
     }
 
@@ -264,9 +287,7 @@ impl Known {
 
     /// An HTTP/1.1 connection that is there.
     fn idle(&mut self) -> Option<http1::SendRequest<Body>> {
-        let now = Instant::now();
-        self.http1
-            .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_TIMEOUT);
+        self.let_go_of_unused();
         self.http1.pop().map(|idle| idle.sender)
     }
 
@@ -321,15 +342,12 @@ impl Drop for Http2 {
 }
 
 /// Begins to speak HTTP, and keeps the connection alive beside its requests until nobody can send any.
-async fn open(dialed: Dialed) -> hyper::Result<Opened> {
+async fn open(dialed: Dialed, known: Weak<Mutex<Known>>) -> hyper::Result<Opened> {
+    let letting_go = let_go(known);
     let stream = TokioIo::new(dialed.stream);
     if !dialed.http2 {
         let (sender, connection) = http1::handshake(stream).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke");
-            }
-        });
+        tokio::spawn(until_it_ends(connection, letting_go));
         return Ok(Opened::Http1(sender));
     }
     let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
@@ -345,20 +363,68 @@ async fn open(dialed: Dialed) -> hyper::Result<Opened> {
         limit: AtomicUsize::new(known_limit),
     });
     let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
-    tokio::spawn(async move {
-        let result = poll_fn(|context| {
-            let polled = Pin::new(&mut connection).poll(context);
-            // The server says how many it allows after the handshake, and may say so again.
-            let limit = connection.current_max_send_streams();
-            if limit != known_limit {
-                known_limit = limit;
-                load.limit.store(limit, Ordering::Relaxed);
-            }
-            polled
-        });
-        if let Err(error) = result.await {
-            tracing::debug!(%error, "a connection broke");
+    let connection = poll_fn(move |context| {
+        let polled = Pin::new(&mut connection).poll(context);
+        // The server says how many it allows after the handshake, and may say so again.
+        let limit = connection.current_max_send_streams();
+        if limit != known_limit {
+            known_limit = limit;
+            load.limit.store(limit, Ordering::Relaxed);
         }
+        polled
     });
+    tokio::spawn(until_it_ends(connection, letting_go));
     Ok(opened)
+}
+
+/// Keeps a connection alive, with something beside it.
+async fn until_it_ends(
+    connection: impl Future<Output = hyper::Result<()>>,
+    beside: impl Future<Output = Infallible>,
+) {
+    tokio::select! {
+        result = connection => if let Err(error) = result {
+            tracing::debug!(%error, "a connection broke");
+        },
+        never = beside => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use url::Host;
+
+    use super::*;
+    use crate::transport::dial::Progress;
+    use crate::transport::dns::Place;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_uses_is_closed_by_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialer = Dialer {
+            shown: "h".to_owned(),
+            place: Place::of(&Host::Domain("127.0.0.1")),
+            authority: "h".parse().unwrap(),
+            port: address.port(),
+            tls: None,
+            proxy: None,
+            progress: Progress::default(),
+        };
+        let connections = Connections::new(Arc::default(), 1);
+        let Lease::Http1(lease) = connections.lease(&dialer).await.unwrap() else {
+            panic!("plain HTTP is HTTP/1.1");
+        };
+        connections.give_back(lease);
+        let (mut server, _) = listener.accept().await.unwrap();
+        let start = Instant::now();
+        assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+        let open_for = start.elapsed();
+        assert!(
+            open_for >= IDLE_TIMEOUT && open_for <= IDLE_TIMEOUT * 5 / 4,
+            "{open_for:?}"
+        );
+    }
 }

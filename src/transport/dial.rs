@@ -19,11 +19,16 @@ use url::Host;
 
 use crate::transport::address_kind::AddressKind;
 use crate::transport::dns::{DnsError, Place};
-use crate::transport::proxy::Proxy;
+use crate::transport::proxy::{Proxy, WayError};
 use crate::transport::{Phase, TransportError};
 
-/// How long it may take until a connection can be used, with every phase.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the resolver may take. The C library's waits 5 s for a nameserver that is gone before it asks the
+/// next one, and does so for every name.
+///
+/// Source: resolv.conf(5), option `timeout`.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long it may take from an address to a connection that can be used, with every phase.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an address is tried alone, before the next one is tried beside it.
 ///
 /// Source: RFC 8305, "Happy Eyeballs Version 2", section 8.
@@ -107,8 +112,9 @@ fn kind(address: &SocketAddr) -> &'static str {
 impl Dialer {
     /// A connection to the server.
     pub(super) async fn dial(&self) -> Result<Dialed, TransportError> {
+        let addresses = self.addresses().await?;
         self.in_time(async {
-            let stream = self.way().await?;
+            let stream = self.way(self.connect(addresses).await?).await?;
             let Some(tls) = &self.tls else {
                 let http2 = false;
                 return Ok(Dialed { stream, http2 });
@@ -124,8 +130,9 @@ impl Dialer {
     /// The certificate that the server shows, if that proves that it has its name. Nothing is sent but the
     /// handshake.
     pub(super) async fn certificate(&self) -> Result<CertificateDer<'static>, TransportError> {
+        let addresses = self.addresses().await?;
         let shown = self.in_time(async {
-            let stream = self.way().await?;
+            let stream = self.way(self.connect(addresses).await?).await?;
             let Some(tls) = &self.tls else {
                 return Ok(None);
             };
@@ -138,34 +145,69 @@ impl Dialer {
         shown.await?.ok_or_else(none)
     }
 
-    /// Does one step or several, within the time that a connection has.
+    /// DNS: the addresses of the server, or of the proxy; at least one.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, TransportError> {
+        let (place, port) = match &self.proxy {
+            Some(proxy) => (&proxy.place, proxy.port),
+            None => (&self.place, self.port),
+        };
+        self.within(LOOKUP_TIMEOUT, async {
+            self.progress.reach(Phase::Dns);
+            let addresses = match place.addresses(port).await {
+                Ok(addresses) if addresses.is_empty() => Err(ConnectError::NoAddress),
+                Ok(addresses) => Ok(addresses),
+                Err(error) => Err(error.into()),
+            };
+            addresses.map_err(|error| self.unconnected(error))
+        })
+        .await
+    }
+
+    /// TCP: to the first of these addresses that takes a connection.
+    pub(super) async fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<TcpStream, TransportError> {
+        self.progress.reach(Phase::Connect);
+        connect_to(addresses)
+            .await
+            .map_err(|error| self.unconnected(error))
+    }
+
+    /// What TLS, or plain HTTP, is spoken on: the connection itself, or the way that the proxy at its end opens.
+    pub(super) async fn way(&self, stream: TcpStream) -> Result<Box<dyn Stream>, TransportError> {
+        let Some(proxy) = &self.proxy else {
+            return Ok(Box::new(stream));
+        };
+        let host = self.authority.host();
+        let way = proxy.way_on(stream, host, self.port, &self.progress);
+        way.await.map_err(|error| self.failure(error))
+    }
+
+    /// Does one step or several, from an address on, within the time that a connection has.
     pub(super) async fn in_time<T>(
         &self,
         connecting: impl Future<Output = Result<T, TransportError>>,
     ) -> Result<T, TransportError> {
+        self.within(CONNECT_TIMEOUT, connecting).await
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        connecting: impl Future<Output = Result<T, TransportError>>,
+    ) -> Result<T, TransportError> {
         let dialing = Dialing(&self.progress);
-        let result = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
+        let result = tokio::time::timeout(limit, connecting).await;
         let phase = self.progress.now();
         drop(dialing);
         result.unwrap_or_else(|_| {
             Err(TransportError::Timeout {
                 host: self.shown.clone(),
                 phase: phase.unwrap_or(Phase::Connect),
-                after: CONNECT_TIMEOUT,
+                after: limit,
             })
         })
-    }
-
-    /// What TLS, or plain HTTP, is spoken on: straight to the server, or by way of the proxy.
-    async fn way(&self) -> Result<Box<dyn Stream>, TransportError> {
-        let Some(proxy) = &self.proxy else {
-            let stream = connect(&self.place, self.port, &self.progress).await;
-            return Ok(Box::new(stream.map_err(|error| self.failure(error))?));
-        };
-        let way = proxy
-            .way_to(self.authority.host(), self.port, &self.progress)
-            .await;
-        way.map_err(|error| self.failure(error))
     }
 
     /// The handshake, on a connection that is there.
@@ -186,6 +228,14 @@ impl Dialer {
         error: impl std::error::Error + Send + Sync + 'static,
     ) -> TransportError {
         TransportError::unconnected(&self.shown, error)
+    }
+
+    /// Why there is no TCP connection to the server, or to the proxy.
+    fn unconnected(&self, error: ConnectError) -> TransportError {
+        match &self.proxy {
+            Some(_) => self.failure(WayError::Connect(error)),
+            None => self.failure(error),
+        }
     }
 }
 
@@ -232,20 +282,8 @@ impl Progress {
     }
 }
 
-/// A TCP connection to a place: to the first of its addresses that takes one.
-pub(super) async fn connect(
-    place: &Place,
-    port: u16,
-    progress: &Progress,
-) -> Result<TcpStream, ConnectError> {
-    progress.reach(Phase::Dns);
-    let addresses = place.addresses(port).await?;
-    progress.reach(Phase::Connect);
-    connect_to(addresses).await
-}
-
 /// A TCP connection to the first of these addresses that takes one.
-pub(super) async fn connect_to(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
+async fn connect_to(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
     let attempt = async |address: SocketAddr| {
         let stream = TcpStream::connect(address).await;
         stream.map_err(|problem| Unreachable { address, problem })

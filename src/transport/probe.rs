@@ -9,12 +9,11 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use url::Url;
 
 use crate::transport::challenge::ask_without_token;
-use crate::transport::dial::{ConnectError, Dialer, Stream, connect_to};
+use crate::transport::dial::{Dialer, Stream};
 use crate::transport::dns::Place;
-use crate::transport::proxy::WayError;
 use crate::transport::route::Route;
 use crate::transport::server_certificate::ServerCertificate;
-use crate::transport::{Phase, TransportError, presented};
+use crate::transport::{TransportError, presented};
 
 /// The way to one server.
 #[derive(Clone, Copy, Debug)]
@@ -88,50 +87,18 @@ impl<'a> Probe<'a> {
         })
     }
 
-    /// DNS: the addresses of the server, or of the proxy.
+    /// DNS: the addresses of the server, or of the proxy; at least one.
     pub async fn addresses(self) -> Result<Vec<SocketAddr>, TransportError> {
-        let Self(dialer) = self;
-        let (place, port) = match &dialer.proxy {
-            Some(proxy) => (&proxy.place, proxy.port),
-            None => (&dialer.place, dialer.port),
-        };
-        let finding = async {
-            dialer.progress.reach(Phase::Dns);
-            let addresses = place.addresses(port).await;
-            match addresses {
-                Ok(addresses) if addresses.is_empty() => {
-                    Err(self.unconnected(ConnectError::NoAddress))
-                }
-                Ok(addresses) => Ok(addresses),
-                Err(error) => Err(self.unconnected(error.into())),
-            }
-        };
-        dialer.in_time(finding).await
+        self.0.addresses().await
     }
 
     /// TCP: to one of the addresses, and on by way of the proxy.
     pub async fn connect(self, addresses: Vec<SocketAddr>) -> Result<Connected, TransportError> {
         let Self(dialer) = self;
         let connecting = async {
-            dialer.progress.reach(Phase::Connect);
-            let first = addresses.first().copied();
-            let stream = connect_to(addresses)
-                .await
-                .map_err(|error| self.unconnected(error))?;
-            let address = stream.peer_addr().ok().or(first);
-            let address = address.ok_or_else(|| self.unconnected(ConnectError::NoAddress))?;
-            let stream: Box<dyn Stream> = match &dialer.proxy {
-                Some(proxy) => proxy
-                    .way_on(
-                        stream,
-                        dialer.authority.host(),
-                        dialer.port,
-                        &dialer.progress,
-                    )
-                    .await
-                    .map_err(|error| dialer.failure(error))?,
-                None => Box::new(stream),
-            };
+            let stream = dialer.connect(addresses).await?;
+            let address = stream.peer_addr().map_err(|error| dialer.failure(error))?;
+            let stream = dialer.way(stream).await?;
             Ok(Connected { address, stream })
         };
         dialer.in_time(connecting).await
@@ -172,14 +139,6 @@ impl<'a> Probe<'a> {
         let tls = self.0.tls.as_ref()?;
         let looking = async { Ok(presented::on(connected.stream, tls).await) };
         ServerCertificate::read(&self.0.in_time(looking).await.ok()??)
-    }
-
-    /// Why there is no connection to the server, or to the proxy.
-    fn unconnected(self, error: ConnectError) -> TransportError {
-        match &self.0.proxy {
-            Some(_) => self.0.failure(WayError::Connect(error)),
-            None => self.0.failure(error),
-        }
     }
 }
 

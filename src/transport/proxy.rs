@@ -1,5 +1,6 @@
 //! [`Proxies`] that the environment names, and the way through one of them.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,13 +15,17 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use crate::transport::Phase;
-use crate::transport::dial::{self, ConnectError, Progress, Stream, Tls, tls_name};
+use crate::transport::dial::{ConnectError, Progress, Stream, Tls, tls_name};
 use crate::transport::dns::Place;
 use crate::transport::trust::Trust;
 
-/// The proxies of the environment, and the hosts that are reached without. Clones share everything.
-#[derive(Clone, Debug)]
-pub(super) struct Proxies(Arc<Matcher>);
+/// The proxies of the environment, and the hosts that are reached without.
+#[derive(Debug)]
+pub(super) struct Proxies {
+    matcher: Matcher,
+    /// Hosts that are reached without at one port only.
+    bypassed_at: Vec<(u16, Matcher)>,
+}
 
 /// A proxy that a server is reached through.
 #[derive(Debug)]
@@ -54,13 +59,52 @@ impl Proxies {
     /// The proxies of the process's environment. They are looked at before the library does: it passes
     /// over one that it cannot read, and then goes out directly.
     pub(super) fn of_environment() -> Result<Self, ProxyError> {
-        check()?;
-        Ok(Self(Arc::new(Matcher::from_env())))
+        let (_, no) = NO_PROXY.value();
+        let no = no.into_string().unwrap_or_default();
+        Ok(Self::new(
+            &HTTPS_PROXY.url()?,
+            &HTTP_PROXY.url()?,
+            &ALL_PROXY.url()?,
+            &no,
+        ))
+    }
+
+    fn new(https: &str, http: &str, all: &str, no: &str) -> Self {
+        // The library knows neither `*.example` nor `example:443`, which others do.
+        let (mut everywhere, mut bypassed_at) = (Vec::new(), Vec::new());
+        for entry in no.split([',', ' ']).filter(|entry| !entry.is_empty()) {
+            let entry = match entry.strip_prefix("*.") {
+                Some(_) => &entry[1..],
+                None => entry,
+            };
+            match entry
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse()))
+            {
+                // An address of IPv6 without brackets has no port.
+                Some((host, Ok(port))) if !host.contains(':') || host.ends_with(']') => {
+                    let host = host.trim_matches(['[', ']']);
+                    let matcher = Matcher::builder().all("http://any").no(host).build();
+                    bypassed_at.push((port, matcher));
+                }
+                _ => everywhere.push(entry),
+            }
+        }
+        let builder = Matcher::builder().https(https).http(http).all(all);
+        Self {
+            matcher: builder.no(everywhere.join(",")).build(),
+            bypassed_at,
+        }
     }
 
     /// The proxy that the server at this URL is reached through.
     pub(super) fn to(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
-        let intercept = self.0.intercept(&url.as_str().parse().ok()?)?;
+        let (uri, port) = (url.as_str().parse().ok()?, url.port_or_known_default());
+        let mut at_port = self.bypassed_at.iter().filter(|(at, _)| Some(*at) == port);
+        if at_port.any(|(_, matcher)| matcher.intercept(&uri).is_none()) {
+            return None;
+        }
+        let intercept = self.matcher.intercept(&uri)?;
         let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
         let host = proxy.host()?;
         let tls = match proxy.scheme() {
@@ -80,19 +124,6 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// A connection to a server.
-    pub(super) async fn way_to(
-        &self,
-        host: &str,
-        port: u16,
-        progress: &Progress,
-    ) -> Result<Box<dyn Stream>, WayError> {
-        let stream = dial::connect(&self.place, self.port, progress)
-            .await
-            .map_err(WayError::Connect)?;
-        self.way_on(stream, host, port, progress).await
-    }
-
     /// A connection to a server, over one to this proxy.
     pub(super) async fn way_on(
         &self,
@@ -141,15 +172,34 @@ impl Proxy {
     }
 }
 
-/// The variables that the HTTP library reads.
-const VARIABLES: [&str; 6] = [
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
+/// A variable of the environment, in the spellings that are looked at, first to last.
+#[derive(Clone, Copy)]
+struct Variable([&'static str; 2]);
+
+const HTTPS_PROXY: Variable = Variable(["HTTPS_PROXY", "https_proxy"]);
+const HTTP_PROXY: Variable = Variable(["HTTP_PROXY", "http_proxy"]);
+const ALL_PROXY: Variable = Variable(["ALL_PROXY", "all_proxy"]);
+const NO_PROXY: Variable = Variable(["NO_PROXY", "no_proxy"]);
+
+impl Variable {
+    /// Its value, empty where it has none, and the spelling that it has.
+    fn value(self) -> (&'static str, OsString) {
+        let mut spellings = self.0.into_iter();
+        let found = spellings.find_map(|name| Some((name, std::env::var_os(name)?)));
+        found.unwrap_or_default()
+    }
+
+    /// Its value, where that is a proxy or nothing.
+    fn url(self) -> Result<String, ProxyError> {
+        let (variable, value) = self.value();
+        let value = value.into_string().map_err(|_| ProxyError { variable })?;
+        if value.is_empty() || is_proxy(&value) {
+            Ok(value)
+        } else {
+            Err(ProxyError { variable })
+        }
+    }
+}
 
 /// A proxy that cannot be one. Its URL is not shown: it may have a password in it.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -157,17 +207,6 @@ const VARIABLES: [&str; 6] = [
 pub struct ProxyError {
     /// The variable.
     variable: &'static str,
-}
-
-/// Checks the proxies in the process's environment.
-pub(super) fn check() -> Result<(), ProxyError> {
-    for variable in VARIABLES {
-        let value = std::env::var_os(variable).unwrap_or_default();
-        if !value.is_empty() && !value.to_str().is_some_and(is_proxy) {
-            return Err(ProxyError { variable });
-        }
-    }
-    Ok(())
 }
 
 /// `http://host:port`, `https://…`, or without a scheme, which means `http`.
@@ -209,6 +248,57 @@ mod tests {
             "http://u:^{}@p:3128",
         ] {
             assert!(!is_proxy(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_needs_no_proxy_is_reached_without() {
+        let trust = Trust::usual(None).unwrap();
+        for (no, url, proxied) in [
+            ("", "https://kv.vault.azure.net/", true),
+            ("vault.azure.net", "https://kv.vault.azure.net/", false),
+            (".vault.azure.net", "https://kv.vault.azure.net/", false),
+            ("*.vault.azure.net", "https://kv.vault.azure.net/", false),
+            (
+                "a.test, *.vault.azure.net",
+                "https://kv.vault.azure.net/",
+                false,
+            ),
+            (
+                "a.test *.vault.azure.net",
+                "https://kv.vault.azure.net/",
+                false,
+            ),
+            (
+                "kv.vault.azure.net:443",
+                "https://kv.vault.azure.net/",
+                false,
+            ),
+            (
+                "*.vault.azure.net:443",
+                "https://kv.vault.azure.net/",
+                false,
+            ),
+            (
+                "kv.vault.azure.net:8443",
+                "https://kv.vault.azure.net/",
+                true,
+            ),
+            (
+                "kv.vault.azure.net:443",
+                "https://other.vault.azure.net/",
+                true,
+            ),
+            ("*", "https://kv.vault.azure.net/", false),
+            ("10.0.0.0/8", "https://10.1.2.3/", false),
+            ("10.0.0.0/8", "https://11.1.2.3/", true),
+            ("fd00::/8", "https://[fd00::1]/", false),
+            ("[fd00::1]:443", "https://[fd00::1]/", false),
+            ("vault.azure.net", "https://evilvault.azure.net/", true),
+        ] {
+            let proxies = Proxies::new("http://p:3128", "", "", no);
+            let url = Url::parse(url).unwrap();
+            assert_eq!(proxies.to(&url, &trust).is_some(), proxied, "{no} {url}");
         }
     }
 }

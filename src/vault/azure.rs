@@ -1,12 +1,14 @@
 //! [`Vault`], one Key Vault asked as one identity, by way of Azure's SDK. The only user of the Key Vault
 //! crates.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
-use azure_core::http::Url;
+use azure_core::http::pager::Page;
+use azure_core::http::{ItemIterator, Url};
 use azure_security_keyvault_certificates::models::CertificateClientGetCertificateOptions;
 use azure_security_keyvault_certificates::{CertificateClient, CertificateClientOptions};
 use azure_security_keyvault_keys::models::KeyClientGetKeyOptions;
@@ -14,13 +16,14 @@ use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::future::try_join;
-use futures::{FutureExt as _, Stream, TryStreamExt as _};
+use futures::{FutureExt as _, TryStreamExt as _};
 use time::OffsetDateTime;
 
 use crate::credential::{Credential, TokenError};
 use crate::excerpt::one_line;
 use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
+use crate::phases::Phases;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 use crate::vault::attributes::Attributes;
 use crate::vault::refusal::{Operation, VaultRefusal};
@@ -29,6 +32,10 @@ use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, VaultObject, 
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
 const MAX_VERSIONS: usize = 5_000;
+
+/// The most pages of such a list, one after the other, that have nothing which the ones before had not. A
+/// list that leads back to itself has no end otherwise.
+const MAX_PAGES_WITHOUT_NEWS: u32 = 10;
 
 /// One vault as one identity.
 pub struct Vault {
@@ -142,9 +149,13 @@ impl Vault {
 
     /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
     /// find them.
-    pub async fn sign_in(&self) -> Result<(), VaultError> {
+    pub async fn sign_in(&self, phases: &Phases) -> Result<(), VaultError> {
+        let _sign_in = phases.sign_in.run();
         let scope = self.scope().await?;
-        let token = self.credential.token(&scope);
+        let token = async {
+            let _token = phases.token.run();
+            self.credential.token(&scope).await
+        };
         let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
             .await
             .map_err(|error| VaultError::Token(Box::new(error)))?;
@@ -344,19 +355,30 @@ fn listed(
     })
 }
 
-async fn collect<T>(
-    items: impl Stream<Item = azure_core::Result<T>>,
-    listed: impl Fn(T) -> Option<ListedVersion>,
+async fn collect<P: Page + Send>(
+    pager: ItemIterator<P>,
+    listed: impl Fn(P::Item) -> Option<ListedVersion>,
 ) -> Result<Vec<ListedVersion>, VaultError> {
-    let mut items = std::pin::pin!(items);
-    let mut versions = Vec::new();
-    while let Some(item) = items.try_next().await.map_err(|error| listing(&error))? {
-        versions.extend(listed(item));
-        if versions.len() == MAX_VERSIONS {
+    let mut pages = pager.into_pages();
+    let mut versions = HashMap::new();
+    let mut pages_without_news = 0;
+    while let Some(page) = pages.try_next().await.map_err(|error| listing(&error))? {
+        let known = versions.len();
+        let items = page.into_items().await.map_err(|error| listing(&error))?;
+        versions.extend(items.filter_map(&listed).map(|one| (one.id.clone(), one)));
+        if versions.len() >= MAX_VERSIONS {
             break;
         }
+        pages_without_news = if versions.len() > known {
+            0
+        } else {
+            pages_without_news + 1
+        };
+        if pages_without_news == MAX_PAGES_WITHOUT_NEWS {
+            return Err(unreadable("an end to a list of versions"));
+        }
     }
-    Ok(versions)
+    Ok(versions.into_values().collect())
 }
 
 /// The version in an object's id, `https://HOST/secrets/NAME/VERSION`.

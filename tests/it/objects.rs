@@ -441,6 +441,24 @@ async fn a_list_that_goes_on_at_another_host_gets_no_token() {
 }
 
 #[tokio::test]
+async fn a_list_that_leads_back_to_itself_is_given_up() {
+    let node = Node::start().await;
+    for n in 0..3 {
+        node.vault.set_secret("S", format!("value {n}"));
+    }
+    let next = Effect::NextLink {
+        url: format!("https://{VAULT}.vault.azure.net/secrets/S/versions?api-version=7.4"),
+    };
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT).object("secrets/S"), next);
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 2");
+    let words = ["[KV_UNEXPECTED_ANSWER] ", "an end to a list of versions"];
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
+    assert_eq!(node.azure.counters().vault(VAULT).requests, 11);
+}
+
+#[tokio::test]
 async fn a_vault_whose_scope_is_documented_is_not_asked_for_it() {
     let node = Node::start().await;
     node.vault.grant(OBJECT_ID, Permissions::all());

@@ -1,21 +1,36 @@
-//! Nothing secret is said, whatever happens and however much is logged.
+//! Nothing secret is said, whatever happens and however much is logged and counted.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::class::Class;
+use crate::support::http::{free_port, get_once_served};
+use crate::support::provider::command;
 use crate::support::{Node, VAULT};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
 const CANARY: &str = "canary-7f3a9c";
 
 #[tokio::test]
-async fn no_log_and_no_message_has_a_secret_or_a_token() {
-    let node = Node::start_with(&["--log-level", "trace", "--mount-timeout", "2s"]).await;
+async fn no_log_no_message_and_no_metric_has_a_secret_or_a_token() {
+    let port = free_port();
+    let number = port.to_string();
+    let node = Node::start_with(&[
+        "--log-level",
+        "trace",
+        "--mount-timeout",
+        "2s",
+        "--compat-metrics",
+        "--prometheus-port",
+        &number,
+    ])
+    .await;
     node.vault.set_secret("S", CANARY);
     let app = node
         .azure
@@ -70,6 +85,14 @@ async fn no_log_and_no_message_has_a_secret_or_a_token() {
     }
     said.push_str(&node.provider.log());
     assert!(said.contains("TRACE"), "the log is at trace level");
+    let page = get_once_served(port, "/metrics").await;
+    for metric in [
+        "grpc_request_count{",
+        "class_last_success_timestamp_seconds{",
+    ] {
+        assert!(page.contains(metric), "{page}");
+    }
+    said.push_str(&page);
     // A token's parts: what all tokens start with is no secret, but nothing should quote one at all.
     for secret in [
         CANARY,
@@ -137,4 +160,27 @@ async fn memory_forgets_values_and_is_dumped_by_nobody() {
     // What is left is in the buffers of the two connections that are open, for the next bytes.
     println!("{copies} of 120 copies are left");
     assert!(copies <= 12, "{copies} of 120 values are still in memory");
+}
+
+#[tokio::test]
+async fn memory_is_kept_out_of_swap_where_that_is_wanted() {
+    let node = Node::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = format!("unix://{}/s", folder.path().display());
+    let mut provider = command(&node.azure, folder.path());
+    provider.args(["--lock-memory", "--healthz-port=0", "--prometheus-port=0"]);
+    provider.args(["--endpoint", &endpoint]).kill_on_drop(true);
+    let mut provider = provider.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(provider.stderr.take().unwrap()).lines();
+    let said = lines.next_line().await.unwrap().unwrap_or_default();
+    if said.contains("serving") {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", provider.id().unwrap())).unwrap();
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        assert_ne!(locked.map(str::trim), Some("0 kB"));
+    } else {
+        // Not for everyone, and then it says what is missing.
+        assert!(said.contains("IPC_LOCK"), "{said}");
+        assert!(!provider.wait().await.unwrap().success());
+    }
 }
