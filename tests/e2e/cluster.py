@@ -11,8 +11,9 @@ import node
 import programs
 from node import Node, wait_until
 
-# As AKS names its issuers; nobody looks there, since the emulator does not check signatures.
-ISSUER = "https://centralus.oic.prod-aks.azure.com/42ddc44e-97dd-4c3b-bf8a-31c785e24c67/e2e/"
+# The issuer whose service accounts the emulator's identity bindings are for. Nobody looks there: the emulator does not
+# check signatures.
+ISSUER = "https://cluster.oic.azure-emulator.test/"
 
 
 class CommandFailed(Exception):

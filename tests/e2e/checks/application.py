@@ -38,7 +38,7 @@ def reproduce(world: World, value: bytes) -> None:
             " $([ -n \"$OPENAI_API_KEY\" ] && echo YES || echo NO)\"'")
     answer = cluster.quoted(says)
     expect(answer.strip() == "OPENAI_API_KEY is set: YES", "OPENAI_API_KEY is set: YES", answer)
-    environment = cluster.run_in("default", name, "printenv", "OPENAI_API_KEY").rstrip(b"\n")
+    environment = cluster.run_in("default", name, "sh", "-c", 'printf %s "$OPENAI_API_KEY"')
     expect(environment == value, "the variable to have the vault's bytes")
 
     logs = "kubectl logs -n kube-system -l app=csi-secrets-store-provider-azure --tail=50"

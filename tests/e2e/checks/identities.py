@@ -88,10 +88,11 @@ def binding(world: World) -> None:
     world.cluster.kubectl("wait", "--for=condition=Ready", "pod/bound", "-n", NAMESPACE, "--timeout=60s")
     found = world.read(NAMESPACE, "bound", "/mnt/secrets-store/password")
     expect(found == b"a shared password", "the bound pod to have the password", digest(found))
-    world.warning(NAMESPACE, "unbound", "[TOKEN_PROXY_REFUSED]")
+    refused = world.warning(NAMESPACE, "unbound", "[ENTRA_NO_FEDERATED_CREDENTIAL]")
+    expect("az aks identity-binding create" in refused, "the fix for a binding", refused)
     world.cluster.kubectl("delete", "pod", "unbound", "-n", NAMESPACE, "--grace-period=0", "--force")
     world.note("Identity binding: the service account with the binding has its secret, one without gets"
-               " `TOKEN_PROXY_REFUSED` (the token proxy is the emulator's).")
+               " `ENTRA_NO_FEDERATED_CREDENTIAL` with the command that binds it (the token proxy is the emulator's).")
 
 
 def service_principal(world: World) -> None:
