@@ -1,5 +1,7 @@
 """Microsoft's Go provider, to compare with, where its built program is given."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import images
@@ -19,8 +21,11 @@ class GoProvider:
 
     @classmethod
     def write_image(cls, binary: Path, folder: Path) -> list[Path]:
-        """Its program with a shell beside it."""
-        return images.write_all([images.busybox(IMAGE, [f"/bin/{cls.program}"], **{cls.program: binary})], folder)
+        """Its program with the libraries that it is linked to, and a shell beside it."""
+        image = images.busybox(IMAGE, [f"/bin/{cls.program}"], **{cls.program: binary})
+        linked = subprocess.run(["ldd", str(binary)], capture_output=True, text=True).stdout
+        image.files |= {library: Path(library) for library in re.findall(r"(/\S+) \(0x", linked)}
+        return images.write_all([image], folder)
 
     def install(self) -> None:
         """Starts it as azure.sock."""
