@@ -675,6 +675,14 @@ pub struct DoctorSettings {
         require_equals = true
     )]
     pub no_color: Option<String>,
+    /// Port of the metrics of the provider that serves here, to see what it has done for the class; 0 for none
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "PROVIDER_AZURE_RS_PROMETHEUS_PORT",
+        default_value_t = 8898
+    )]
+    pub prometheus_port: u16,
     /// What the kubelet would say about the pod.
     #[command(flatten)]
     pub pod: PodSettings,
