@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tracing::Level;
 
-use crate::excerpt::{causes, plain};
+use crate::excerpt::{causes, one_line, plain};
 use crate::metrics::spelling;
 use crate::mount::{Asked, MountedFile};
 use crate::object::ObjectVersion;
@@ -31,6 +31,8 @@ const MAX_VOLUMES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const MAX_OBJECTS: usize = 20;
 /// The most warnings that a mount leaves besides its line.
 const MAX_WARNINGS: usize = 10;
+/// The most characters of a failure's message, as in the answer.
+const MAX_MESSAGE: usize = 3000;
 /// The most characters of a name.
 const MAX_NAME: usize = 253;
 /// The most characters of an object's version, which has 32.
@@ -238,25 +240,28 @@ impl Entry<'_> {
     /// It failed.
     pub fn failed(mut self, explanation: &Explanation, error: &CallError) {
         let (reason, causes) = (explanation.reason, causes(error));
-        let last = self.count_failure();
-        let planned = self.notes.planned.get();
-        let objects = planned.map(|planned| planned.objects.as_str());
-        line!(
-            &self, FAILED_MOUNTS, Level::WARN, reason.code(), objects,
-            { reason = reason.as_str(), causes, },
-            "{explanation}"
+        let last = self.fail(
+            reason.code(),
+            Some((reason.as_str(), causes.as_str())),
+            &one_line(&explanation.to_string(), MAX_MESSAGE),
         );
         if last.failures == 0 {
             self.say(&self.warnings(&[]));
         }
     }
 
-    fn count_failure(&mut self) -> Last {
+    /// Writes a failure's line, and gives how the volume came out before.
+    fn fail(&mut self, code: Code, why: Option<(&str, &str)>, message: &str) -> Last {
         self.has_ended = true;
-        self.journal.put(self.volume, |last| Last {
+        let last = self.journal.put(self.volume, |last| Last {
             failures: last.failures.saturating_add(1),
             ..last
-        })
+        });
+        let planned = self.notes.planned.get();
+        let objects = planned.map(|planned| planned.objects.as_str());
+        let (reason, causes) = (why.map(|why| why.0), why.map(|why| why.1));
+        line!(&*self, FAILED_MOUNTS, Level::WARN, code, objects, { reason, causes, }, "{message}");
+        last
     }
 
     /// What there is to say besides: of the class, and of objects that are served though they are not meant
@@ -290,18 +295,8 @@ impl Entry<'_> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.count_failure();
-            let planned = self.notes.planned.get();
-            let objects = planned.map(|planned| planned.objects.as_str());
-            line!(
-                &*self,
-                FAILED_MOUNTS,
-                Level::WARN,
-                Code::Cancelled,
-                objects,
-                {},
-                "the caller went away before the mount ended"
-            );
+            let message = "the caller went away before the mount ended";
+            self.fail(Code::Cancelled, None, message);
         }
     }
 }
@@ -313,12 +308,12 @@ fn milliseconds(time: std::time::Duration) -> u64 {
 /// `secret/A=VERSION, key/B`, and how many more.
 fn listed<'a>(objects: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut list = String::new();
-    let mut last = None;
+    let mut before = None;
     let mut named = 0;
     let mut more = 0;
     for object in objects {
         // The files of one object follow each other.
-        if last.replace(object) == Some(object) {
+        if before.replace(object) == Some(object) {
             continue;
         }
         if named == MAX_OBJECTS {
