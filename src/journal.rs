@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::request::Pod;
 use crate::status::{CallError, Explanation, short};
 use crate::telemetry::FAILED_MOUNTS;
+use crate::traces::Trace;
 
 /// The most volumes of which it is known how they came out. The kubelet runs 110 pods by default.
 const MAX_VOLUMES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -60,6 +61,8 @@ struct Last {
 pub struct Notes {
     /// Where its time goes.
     pub phases: Arc<Phases>,
+    /// The mount as a span.
+    pub trace: Trace,
     planned: OnceLock<Planned>,
     warnings: OnceLock<Vec<String>>,
 }
@@ -87,6 +90,8 @@ impl Notes {
             ObjectVersion::Latest => (fetch.id.as_str(), ""),
             ObjectVersion::Exact(version) => (fetch.id.as_str(), version.as_str()),
         });
+        self.trace.record("identity", asked.identity);
+        self.trace.record("vault", asked.vault.as_str());
         _ = self.planned.set(Planned {
             identity: asked.identity,
             // Of a resource ID, the name at its end.
@@ -125,7 +130,10 @@ impl Journal {
     pub fn begin(&self) -> Entry<'_> {
         Entry {
             journal: self,
-            notes: Arc::default(),
+            notes: Arc::new(Notes {
+                trace: Trace::mount(),
+                ..Notes::default()
+            }),
             start: Instant::now(),
             volume: None,
             namespace: None,
@@ -196,11 +204,16 @@ impl Entry<'_> {
         self.namespace = name(&pod.namespace);
         self.pod = name(&pod.name);
         self.class = name(&pod.class);
+        let trace = &self.notes.trace;
+        trace.record("k8s.namespace.name", self.namespace.as_deref());
+        trace.record("k8s.pod.name", self.pod.as_deref());
+        trace.record("class", self.class.as_deref());
     }
 
     /// It came out.
     pub fn mounted(mut self, files: &[MountedFile]) {
         self.has_ended = true;
+        self.notes.trace.record("code", spelling(Code::Ok));
         let warnings = self.warnings(files);
         let versions = files
             .iter()
@@ -240,6 +253,7 @@ impl Entry<'_> {
     /// It failed.
     pub fn failed(mut self, explanation: &Explanation, error: &CallError) {
         let (reason, causes) = (explanation.reason, causes(error));
+        self.notes.trace.record("reason", reason.as_str());
         let last = self.fail(
             reason.code(),
             Some((reason.as_str(), causes.as_str())),
@@ -253,6 +267,8 @@ impl Entry<'_> {
     /// Writes a failure's line, and gives how the volume came out before.
     fn fail(&mut self, code: Code, why: Option<(&str, &str)>, message: &str) -> Last {
         self.has_ended = true;
+        self.notes.trace.record("code", spelling(code));
+        self.notes.trace.record("otel.status_code", "ERROR");
         let last = self.journal.put(self.volume, |last| Last {
             failures: last.failures.saturating_add(1),
             ..last

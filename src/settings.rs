@@ -153,6 +153,10 @@ pub struct ServeSettings {
     /// Logs.
     #[command(flatten)]
     pub logs: LogSettings,
+    /// Spans.
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub traces: TraceSettings,
 }
 
 impl ServeSettings {
@@ -621,6 +625,38 @@ pub struct LogSettings {
         value_parser = go_bool
     )]
     pub log_format_json: bool,
+}
+
+/// Flags of spans for OpenTelemetry. Further variables are read by its SDK: OTEL_EXPORTER_OTLP_HEADERS, _TIMEOUT,
+/// OTEL_TRACES_SAMPLER, OTEL_BSP_..., OTEL_RESOURCE_ATTRIBUTES.
+#[cfg(feature = "otlp")]
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceSettings {
+    /// Collector that gets a span for each mount and each part of it, by OTLP over gRPC without TLS, such as
+    /// http://127.0.0.1:4317; none where it is not said
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
+    /// The same, where it is another one than for metrics and logs
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")]
+    otlp_traces_endpoint: Option<String>,
+    /// What the collector gets to know the provider by
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "OTEL_SERVICE_NAME",
+        default_value = "provider-azure-rs"
+    )]
+    pub otel_service_name: String,
+}
+
+#[cfg(feature = "otlp")]
+impl TraceSettings {
+    /// The collector, if there is one.
+    pub fn endpoint(&self) -> Option<&str> {
+        let endpoint = self.otlp_traces_endpoint.as_deref();
+        endpoint.or(self.otlp_endpoint.as_deref())
+    }
 }
 
 /// Flags of `mount`.
