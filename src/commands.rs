@@ -5,6 +5,7 @@ mod driver_call;
 mod explain;
 mod manifest;
 mod mount;
+mod ping;
 mod serve;
 mod validate;
 
@@ -62,6 +63,7 @@ pub async fn run(settings: Settings) -> ExitCode {
             }
             Command::Validate(validate) => return validate::run(&validate),
             Command::Explain(explain) => explain::run(&explain).map_err(Into::into),
+            Command::Ping(ping) => ping::run(&ping).await.map_err(Into::into),
         };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -98,24 +98,16 @@ pub enum Command {
     Validate(ValidateSettings),
     /// Say what a reason code means and what to do
     Explain(ExplainSettings),
+    /// Call a provider by its socket, as the driver does, and say which version answers
+    Ping(PingSettings),
 }
 
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeSettings {
-    /// Socket that the driver calls; where it is not said, the provider's name in
-    /// /var/run/secrets-store-csi-providers
-    #[arg(long, value_name = "unix:///PATH", env = "PROVIDER_AZURE_RS_ENDPOINT", value_parser = socket_path)]
-    endpoint: Option<PathBuf>,
-    /// Name that classes have under spec.provider; azure takes over the Go provider's classes
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "PROVIDER_AZURE_RS_PROVIDER_NAME",
-        default_value = "azure-rs",
-        value_parser = provider_name
-    )]
-    pub provider_name: String,
+    /// Where the driver calls.
+    #[command(flatten)]
+    pub endpoint: EndpointSettings,
     /// User that may call besides the provider's own, by number; may be given several times. Where it is any
     /// other than root, the socket's mode is 0666, and each caller is asked who it is
     #[arg(
@@ -163,16 +155,36 @@ pub struct ServeSettings {
 }
 
 impl ServeSettings {
-    /// The socket's path.
-    pub fn endpoint(&self) -> PathBuf {
-        self.endpoint.clone().unwrap_or_else(|| {
-            PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
-        })
-    }
-
     /// Who may call.
     pub fn allowed_users(&self) -> AllowedUsers {
         AllowedUsers::new(self.allowed_uid.clone())
+    }
+}
+
+/// Flags that say which socket a provider has: of `serve`, and of who calls it.
+#[derive(Args, Clone, Debug)]
+pub struct EndpointSettings {
+    /// Socket that the driver calls; where it is not said, the provider's name in
+    /// /var/run/secrets-store-csi-providers
+    #[arg(long, value_name = "unix:///PATH", env = "PROVIDER_AZURE_RS_ENDPOINT", value_parser = socket_path)]
+    endpoint: Option<PathBuf>,
+    /// Name that classes have under spec.provider; azure takes over the Go provider's classes
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "PROVIDER_AZURE_RS_PROVIDER_NAME",
+        default_value = "azure-rs",
+        value_parser = provider_name
+    )]
+    provider_name: String,
+}
+
+impl EndpointSettings {
+    /// The socket's path.
+    pub fn socket(&self) -> PathBuf {
+        self.endpoint.clone().unwrap_or_else(|| {
+            PathBuf::from(format!("{PROVIDERS_FOLDER}/{}.sock", self.provider_name))
+        })
     }
 }
 
@@ -672,6 +684,14 @@ pub struct ExplainSettings {
     /// Print the page of the documentation
     #[arg(long, hide = true, conflicts_with = "codes")]
     pub page: bool,
+}
+
+/// Flags of `ping`.
+#[derive(Args, Clone, Debug)]
+pub struct PingSettings {
+    /// Whom to call.
+    #[command(flatten)]
+    pub endpoint: EndpointSettings,
 }
 
 /// Flags of `validate`.

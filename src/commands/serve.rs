@@ -92,7 +92,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     }
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let service = service(&settings.provider)?;
-    let path = settings.endpoint();
+    let path = settings.endpoint.socket();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
     let _healthz = settings.healthz.start(&path);

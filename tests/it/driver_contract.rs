@@ -82,3 +82,33 @@ async fn a_liveness_probe_is_answered_while_the_socket_is() {
         "{answer}"
     );
 }
+
+#[tokio::test]
+async fn a_ping_says_who_answers_and_fails_where_nobody_does() {
+    let node = Node::start().await;
+    let socket = node.provider.socket();
+    let ping = || async {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_provider-azure-rs"))
+            .arg("ping")
+            .env("PROVIDER_AZURE_RS_ENDPOINT", &socket)
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.success(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (well, said, _) = ping().await;
+    let version = env!("CARGO_PKG_VERSION");
+    let answers = format!("provider-azure-rs {version} answers v1alpha1\n");
+    assert!(well && said.ends_with(&answers), "{said}");
+    std::fs::remove_file(&socket).unwrap();
+    let (well, _, said) = ping().await;
+    assert!(
+        !well && said.contains("no provider answers there"),
+        "{said}"
+    );
+}

@@ -1,0 +1,143 @@
+{{- define "provider.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "provider.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "provider.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- /* Room for the longest suffix, "-dashboard". */ -}}
+{{- printf "%s-%s" .Release.Name (include "provider.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "provider.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "provider.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "provider.labels" -}}
+{{ include "provider.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "provider.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "provider.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "provider.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{- printf "%s@%s" .repository .digest -}}
+{{- else -}}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "provider.hasPolicy" -}}
+{{- if or .Values.policy.existingConfigMap (kindIs "slice" .Values.policy.rules) }}true{{ end -}}
+{{- end -}}
+
+{{- /* What cannot work is refused here, rather than on the nodes. */ -}}
+{{- define "provider.check" -}}
+{{- if and .Values.networkPolicy.enabled .Values.hostNetwork -}}
+{{- fail "networkPolicy.enabled has no effect with hostNetwork: set one of them to false" -}}
+{{- end -}}
+{{- if and .Values.policy.existingConfigMap (kindIs "slice" .Values.policy.rules) -}}
+{{- fail "policy.rules and policy.existingConfigMap: set one of them" -}}
+{{- end -}}
+{{- if and .Values.ca.existingConfigMap .Values.ca.bundle -}}
+{{- fail "ca.bundle and ca.existingConfigMap: set one of them" -}}
+{{- end -}}
+{{- if and (eq .Values.cloud.name "AzureStackCloud") (not .Values.cloud.environmentFile) -}}
+{{- fail "cloud.name AzureStackCloud needs its endpoints in cloud.environmentFile" -}}
+{{- end -}}
+{{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
+{{- fail "metrics.podMonitor and metrics.serviceMonitor scrape the same pods: enable one of them" -}}
+{{- end -}}
+{{- if and (eq (toString .Values.updateStrategy.maxSurge) "0") (eq (toString .Values.updateStrategy.maxUnavailable) "0") -}}
+{{- fail "updateStrategy.maxSurge and updateStrategy.maxUnavailable: one of them must be above 0" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The driver's default, and the provider's: what is run in the pod finds the socket without being told. */ -}}
+{{- define "provider.socketFolder" -}}
+/var/run/secrets-store-csi-providers
+{{- end -}}
+
+{{- /* The files that are read when the provider starts. */ -}}
+{{- define "provider.configData" -}}
+{{- with .Values.ca.bundle -}}
+ca.crt: {{ toJson . }}
+{{ end -}}
+{{- with .Values.cloud.environmentFile -}}
+cloud.json: {{ toJson . }}
+{{ end -}}
+{{- end -}}
+
+{{- define "provider.variable" -}}
+{{- $value := index . 1 -}}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+- name: {{ index . 0 }}
+  value: {{ (kindIs "float64" $value | ternary (printf "%.0f" $value) $value) | toString | quote }}
+{{- end -}}
+{{- end -}}
+
+{{- define "provider.env" -}}
+{{- $values := .Values -}}
+{{- $variables := list
+  (list "PROVIDER_AZURE_RS_PROVIDER_NAME" $values.providerName)
+  (list "PROVIDER_AZURE_RS_LOG_LEVEL" $values.log.level)
+  (list "PROVIDER_AZURE_RS_LOG_FORMAT_JSON" $values.log.json)
+  (list "PROVIDER_AZURE_RS_HEALTHZ_PORT" $values.healthz.port)
+  (list "PROVIDER_AZURE_RS_PROMETHEUS_PORT" $values.metrics.port)
+  (list "PROVIDER_AZURE_RS_ALLOWED_UID" (join "," $values.allowedUids))
+  (list "PROVIDER_AZURE_RS_MOUNT_TIMEOUT" $values.limits.mountTimeout)
+  (list "PROVIDER_AZURE_RS_DRAIN_TIMEOUT" $values.limits.drainTimeout)
+  (list "PROVIDER_AZURE_RS_MAX_CONCURRENT_REQUESTS" $values.limits.maxConcurrentRequests)
+  (list "PROVIDER_AZURE_RS_MAX_ANSWER_SIZE" $values.limits.maxAnswerSize)
+  (list "PROVIDER_AZURE_RS_CACHE_TTL" $values.cache.ttl)
+  (list "PROVIDER_AZURE_RS_CACHE_VERSION_TTL" $values.cache.versionTtl)
+  (list "PROVIDER_AZURE_RS_STALE_IF_ERROR" $values.cache.staleIfError)
+  (list "PROVIDER_AZURE_RS_CACHE_MAX_BYTES" $values.cache.maxBytes)
+  (list "PROVIDER_AZURE_RS_ROTATION_POLL_INTERVAL" $values.cache.rotationPollInterval)
+  (list "PROVIDER_AZURE_RS_OBJECT_VERSION_HISTORY" $values.files.objectVersionHistory)
+  (list "PROVIDER_AZURE_RS_CONSTRUCT_PEM_CHAIN" $values.files.constructPemChain)
+  (list "PROVIDER_AZURE_RS_WRITE_CERT_AND_KEY_IN_SEPARATE_FILES" $values.files.writeCertAndKeyInSeparateFiles)
+  (list "PROVIDER_AZURE_RS_CLOUD_NAME" $values.cloud.name)
+  (list "PROVIDER_AZURE_RS_TOKEN_PROXY_URL" $values.identityBinding.tokenProxyUrl)
+  (list "PROVIDER_AZURE_RS_SNI_NAME" $values.identityBinding.sniName)
+  (list "HTTPS_PROXY" $values.proxy.https)
+  (list "NO_PROXY" $values.proxy.noProxy)
+-}}
+{{- if include "provider.hasPolicy" . -}}
+{{- $variables = append $variables (list "PROVIDER_AZURE_RS_POLICY" "/etc/provider-azure-rs/policy/policy.yaml") -}}
+{{- end -}}
+{{- if $values.ca.existingConfigMap -}}
+{{- $variables = append $variables (list "PROVIDER_AZURE_RS_CA_FILE" "/etc/provider-azure-rs/ca/ca.crt") -}}
+{{- else if $values.ca.bundle -}}
+{{- $variables = append $variables (list "PROVIDER_AZURE_RS_CA_FILE" "/etc/provider-azure-rs/config/ca.crt") -}}
+{{- end -}}
+{{- if $values.cloud.environmentFile -}}
+{{- $variables = append $variables (list "AZURE_ENVIRONMENT_FILEPATH" "/etc/provider-azure-rs/config/cloud.json") -}}
+{{- $variables = append $variables (list "PROVIDER_AZURE_RS_CLOUD_ENV_DIR" "/etc/provider-azure-rs/config") -}}
+{{- end -}}
+{{- range $variables -}}
+{{- include "provider.variable" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Whoever reads a graph at night wants to know which node. */ -}}
+{{- define "provider.relabelings" -}}
+- sourceLabels: [__meta_kubernetes_pod_node_name]
+  targetLabel: node
+{{- end -}}
