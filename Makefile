@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures bench generate
+.PHONY: help demo test lint witness figures bench release-check generate
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
@@ -36,6 +36,9 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 	$(CARGO) build --profile measuring --package bench
 	@target="$${CARGO_TARGET_DIR:-target}"; \
 		"$$target/measuring/bench" load "$$target/release/provider-azure-rs" $(if $(PEER),--peer "$(PEER)") $(BENCH)
+
+release-check: ## Say whether this commit can be released as VERSION=1.2.3
+	.ci/release-check $(VERSION)
 
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
