@@ -45,3 +45,4 @@ generate: ## Make src/generated again from proto/, and what is generated in docs
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
+	@"$${CARGO_TARGET_DIR:-target}/debug/codegen" reference
