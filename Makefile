@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures bench release-check generate
+.PHONY: help demo test lint witness monitoring figures bench release-check docs-check docs pictures generate image image-check chart manifests
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
 	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
 
+monitoring: ## Check alerts, dashboard and runbooks; needs promtool and prometheus
+	$(CARGO) build --workspace
+	tests/monitoring/run
+
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs
 	$(CARGO) build --workspace
@@ -40,9 +44,32 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 release-check: ## Say whether this commit can be released as VERSION=1.2.3
 	.ci/release-check $(VERSION)
 
+pictures: ## Draw docs/pictures again: what the demo and doctor print
+	$(CARGO) build --workspace
+	docs/pictures/draw "$${CARGO_TARGET_DIR:-target}/debug"
+
+docs-check: ## Check the documentation: commands, manifests, links
+	$(CARGO) build --workspace
+	"$$(.ci/tool kubernetes-validate)" .ci/check-docs "$${CARGO_TARGET_DIR:-target}/debug"
+
+docs: ## Make the book of the documentation in target/book
+	"$$(.ci/tool mdbook)" build
+
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
 	@"$${CARGO_TARGET_DIR:-target}/debug/codegen" reference
+
+image: ## Build the container image into target/image: archives, digest, list of parts
+	image/build target/image
+
+image-check: image ## Check the image: a second build has the same digest, and the program works in its root
+	image/check target/image
+
+chart: ## Check the Helm chart: lint, schemas of Kubernetes, Pod Security, refusals, drift
+	.ci/chart
+
+manifests: ## Make what comes from the chart again: deploy/, and its README.md
+	.ci/chart write

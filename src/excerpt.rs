@@ -32,6 +32,20 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
+/// A foreign name by itself, for a field of the log or a label: without quotation marks around it, otherwise
+/// escaped as an [`Excerpt`] is, and cut after so many characters.
+pub fn plain(text: &str, max_chars: usize) -> String {
+    let mut name: String = text
+        .chars()
+        .take(max_chars)
+        .flat_map(char::escape_debug)
+        .collect();
+    if text.chars().nth(max_chars).is_some() {
+        name.push('…');
+    }
+    name
+}
+
 /// A service's own sentence on one line: runs of whitespace become one space, control characters go,
 /// and what is over `max_chars` is cut.
 pub fn one_line(text: &str, max_chars: usize) -> String {

@@ -1,15 +1,26 @@
-//! The health check that a liveness probe asks over HTTP: whether the gRPC service on the socket answers
-//! `Version`. It says nothing about Azure, which a restart would not mend.
+//! The kubelet's probes over HTTP. They are about this process and its socket and never about Azure, which a
+//! restart would not mend:
 //!
-//! Flags, path and answers are the Go provider's, so that its DaemonSet's probes work as they are.
+//! - the path of `--healthz-path` is the Go provider's: whether the gRPC service on the socket answers;
+//! - `/livez` is the same, but a provider that ends is not dead, although its socket takes no more callers;
+//! - `/readyz` is the same, but a provider that ends is not ready from the signal on.
+//!
+//! Each probe makes a connection of its own and calls `Version` on it. A connection that is kept would be
+//! answered for as long as it lasts, also when the socket's file is gone or nobody else gets in; what a probe
+//! should tell is what the driver would meet that comes now. One connection in ten seconds costs nothing.
+//!
+//! Flags, path and answers of the first are the Go provider's, so that its DaemonSet's probes work as they
+//! are.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::excerpt::causes;
@@ -20,43 +31,85 @@ use crate::service::CONTRACT;
 use crate::settings::HealthzSettings;
 use crate::socket;
 
+/// Whether the process and its socket are alive.
+const LIVE: &str = "/livez";
+/// Whether new mounts should come.
+const READY: &str = "/readyz";
+
 /// What a check needs to know.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Check {
     socket: PathBuf,
     timeout: Duration,
+    /// Cancelled from the signal on that ends the process.
+    stopping: CancellationToken,
 }
+
+/// What a probe reads.
+type Answer = (StatusCode, String);
 
 impl HealthzSettings {
-    /// Serves the health check of this socket for as long as the returned value lives; nothing where the
-    /// port is 0.
-    pub fn start(&self, socket: &Path) -> Option<AbortOnDropHandle<()>> {
-        let check = Check {
+    /// Serves the probes of this socket for as long as the returned value lives; nothing where the port is 0.
+    pub fn start(
+        &self,
+        socket: &Path,
+        stopping: CancellationToken,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let check = Arc::new(Check {
             socket: socket.to_owned(),
             timeout: self.healthz_timeout,
-        };
-        let app = Router::new()
-            .route(&self.healthz_path, get(answer))
-            .with_state(check);
-        port::serve(self.healthz_port, "the health check is", app)
+            stopping,
+        });
+        let mut app = Router::new().route(&self.healthz_path, get(healthz));
+        // Whoever gives the first one of their names has what the Go provider has there.
+        if self.healthz_path != LIVE {
+            app = app.route(LIVE, get(livez));
+        }
+        if self.healthz_path != READY {
+            app = app.route(READY, get(readyz));
+        }
+        port::serve(
+            self.healthz_port,
+            "the health check is",
+            app.with_state(check),
+        )
     }
 }
 
-async fn answer(State(check): State<Check>) -> (StatusCode, String) {
-    match tokio::time::timeout(check.timeout, check.version()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok".to_owned()),
-        Ok(Err(problem)) => (StatusCode::SERVICE_UNAVAILABLE, problem),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "the socket did not answer within {} ms",
-                check.timeout.as_millis()
-            ),
-        ),
+async fn healthz(State(check): State<Arc<Check>>) -> Answer {
+    check.answer().await
+}
+
+async fn livez(State(check): State<Arc<Check>>) -> Answer {
+    if check.stopping.is_cancelled() {
+        return (StatusCode::OK, "ok, stopping".to_owned());
     }
+    check.answer().await
+}
+
+async fn readyz(State(check): State<Arc<Check>>) -> Answer {
+    if check.stopping.is_cancelled() {
+        let why = "stopping; mounts under way may end".to_owned();
+        return (StatusCode::SERVICE_UNAVAILABLE, why);
+    }
+    check.answer().await
 }
 
 impl Check {
+    async fn answer(&self) -> Answer {
+        match tokio::time::timeout(self.timeout, self.version()).await {
+            Ok(Ok(())) => (StatusCode::OK, "ok".to_owned()),
+            Ok(Err(problem)) => (StatusCode::SERVICE_UNAVAILABLE, problem),
+            Err(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "the socket did not answer within {} ms",
+                    self.timeout.as_millis()
+                ),
+            ),
+        }
+    }
+
     async fn version(&self) -> Result<(), String> {
         let channel = socket::connect(&self.socket)
             .await

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::metrics::Traffic;
+use crate::phases::Stopwatch;
 
 /// The first wait where a server throttles and does not say for how long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -141,7 +142,17 @@ pub struct Limiter {
 
 /// One mount's place among those that ask a server: only one of its requests waits at a time.
 #[derive(Debug, Default)]
-pub struct Turn(tokio::sync::Mutex<()>);
+pub struct Turn {
+    next: tokio::sync::Mutex<()>,
+    held_back: Stopwatch,
+}
+
+impl Turn {
+    /// How long the mount's requests were held back in all, of which one waits at a time.
+    pub fn held_back(&self) -> &Stopwatch {
+        &self.held_back
+    }
+}
 
 /// A request may go, and is counted for as long as this lives.
 #[derive(Debug)]
@@ -216,7 +227,8 @@ impl Limiter {
     /// Waits until a request may go, or says at once that it cannot before the deadline.
     pub async fn enter(&self, turn: &Turn, deadline: Instant) -> Result<Permit<'_>, Overload> {
         let _waiting = self.traffic.wait();
-        let _turn = turn.0.lock().await;
+        let _turn = turn.next.lock().await;
+        let _held_back = turn.held_back.run();
         let mut start = self.reserve(deadline)?;
         loop {
             if start > Instant::now() {

@@ -4,11 +4,13 @@
 //! [`crate::transport`] and [`crate::limiter`] what is asked of Azure, and whoever keeps something its
 //! caches. They get handles whose counters are resolved already, so that counting costs an addition.
 //!
-//! How many series there are is known before the first mount. No label has the name of a vault, an object,
-//! a pod or a namespace: these are many, they are nobody's business who may only scrape, and the log has
-//! them.
+//! How many series there are at most is known before the first mount. No label has the name of a vault, an
+//! object or a pod: these are many, they are nobody's business who may only scrape, and the log has them.
+//! Only `classes` names namespaces and classes, as many as the operator wants.
 
 mod caches;
+mod classes;
+mod compat;
 mod endpoint;
 mod mounts;
 mod outages;
@@ -24,12 +26,16 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::caches::Caches;
+use crate::metrics::classes::Classes;
+use crate::metrics::compat::Compat;
 use crate::metrics::mounts::Mounts;
 use crate::metrics::process::Process;
 use crate::metrics::values::Values;
+use crate::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
-pub use mounts::Mounting;
+pub use compat::ObjectRequests;
+pub use mounts::{Mounting, spelling};
 pub use outages::OutageMetrics;
 pub use traffic::{AzureService, Traffic};
 pub use values::ValueMetrics;
@@ -52,18 +58,39 @@ struct Inner {
     caches: Caches,
     values: Values,
     outages: OutageMetrics,
+    compat: Option<Compat>,
 }
 
-/// Nothing has happened yet.
+/// What the operator decides about metrics. By default, nothing that has to be asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetricsSettings {
+    /// The most classes that have metrics of their own.
+    pub max_classes: usize,
+    /// Whether the Go provider's metrics are there too.
+    pub compat: bool,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(MetricsSettings::default())
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub fn new(settings: MetricsSettings) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process::starts_now()));
+        let compat = settings.compat.then(|| Compat::registered(&mut registry));
         let ours = registry.sub_registry_with_prefix(PREFIX);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         ours.register("build", "The program", Info::new(version));
-        let (mounts, traffic) = (Mounts::registered(ours), traffic::registered(ours));
         let (caches, values) = (Caches::registered(ours), Values::registered(ours));
+        let classes = Classes::registered(ours, settings.max_classes, &caches);
+        let (mounts, traffic) = (
+            Mounts::registered(ours, classes, compat.clone()),
+            traffic::registered(ours),
+        );
         let outages = OutageMetrics::registered(ours);
         Self(Arc::new(Inner {
             registry,
@@ -72,14 +99,13 @@ impl Default for Metrics {
             caches,
             values,
             outages,
+            compat,
         }))
     }
-}
 
-impl Metrics {
-    /// A mount begins.
-    pub fn mount(&self) -> Mounting<'_> {
-        self.0.mounts.begin()
+    /// A mount begins, which has these phases.
+    pub fn mount(&self, phases: Arc<Phases>) -> Mounting<'_> {
+        self.0.mounts.begin(phases)
     }
 
     /// Counts what is asked of a service.
@@ -105,6 +131,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::object::ObjectKind;
 
     /// What `docs/metrics.md` has in the first column of its tables.
     fn documented() -> BTreeSet<String> {
@@ -114,10 +141,16 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn the_documentation_has_the_metrics_that_are_served_and_no_others() {
-        let metrics = Metrics::default();
-        metrics.mount().succeeded();
+    #[tokio::test]
+    async fn the_documentation_has_the_metrics_that_are_served_and_no_others() {
+        let metrics = Metrics::new(MetricsSettings {
+            max_classes: 1,
+            compat: true,
+        });
+        metrics.mount(Arc::default()).succeeded(None);
+        let request = async { Ok(()) };
+        let requests = metrics.object_requests();
+        requests.count(ObjectKind::Secret, request).await.unwrap();
         let _caches = (metrics.cache(Cache::Servers, 1), metrics.values(1));
         let page = metrics.page().unwrap();
         let served: BTreeSet<_> = page

@@ -22,9 +22,11 @@ use crate::cloud::VaultName;
 use crate::excerpt::causes;
 use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
-use crate::metrics::OutageMetrics;
+use crate::limiter::Turn;
+use crate::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::mount::source::{FromVault, Source};
 use crate::object::{ObjectName, ObjectVersion};
+use crate::phases::Phases;
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::sensitive::Sensitive;
@@ -41,6 +43,7 @@ pub struct Provider {
     values: Option<Values>,
     memory: Option<Memory>,
     metrics: OutageMetrics,
+    requests: ObjectRequests,
 }
 
 /// One file of the answer.
@@ -152,13 +155,14 @@ impl Provider {
         vaults: Vaults,
         values: Option<Values>,
         memory: Option<Memory>,
-        metrics: OutageMetrics,
+        metrics: &Metrics,
     ) -> Self {
         Self {
             vaults,
             values,
             memory,
-            metrics,
+            metrics: metrics.outages().clone(),
+            requests: metrics.object_requests(),
         }
     }
 
@@ -168,6 +172,7 @@ impl Provider {
         &self,
         plan: &Plan,
         deadline: Instant,
+        phases: &Phases,
     ) -> Result<Vec<MountedFile>, Box<MountError>> {
         let start = Instant::now();
         let first_deadline = match plan.failover_vault {
@@ -181,7 +186,10 @@ impl Provider {
                 failure,
             })
         };
-        let failure = match self.mount_from(plan, &plan.vault, first_deadline).await {
+        let failure = match self
+            .mount_from(plan, &plan.vault, first_deadline, phases)
+            .await
+        {
             Ok(files) => return Ok(files),
             Err(failure) => failure,
         };
@@ -192,7 +200,7 @@ impl Provider {
         let vault = plan.vault.as_str();
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
-            match self.mount_from(plan, other, deadline).await {
+            match self.mount_from(plan, other, deadline, phases).await {
                 Ok(files) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
@@ -205,7 +213,7 @@ impl Provider {
                 }
             }
         }
-        if let Some((files, age)) = self.recollect(plan).await {
+        if let Some((files, age)) = self.recollect(plan, phases).await {
             self.metrics.memory.inc();
             let (seconds, causes) = (age.as_secs(), causes(&*error));
             tracing::warn!(vault, seconds, causes, "served what was there so long ago");
@@ -219,14 +227,16 @@ impl Provider {
         plan: &Plan,
         vault: &VaultName,
         deadline: Instant,
+        phases: &Phases,
     ) -> Result<Vec<MountedFile>, Failure> {
         let start = Instant::now();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
         // Pinned here, so that it is still waiting when it is asked for whom.
         let mut work = pin!(async {
-            vault.sign_in().await.map_err(Failure::Whole)?;
-            let source = Source::Vault(self.source_of(&vault, plan, deadline));
-            fetch_all(&source, plan).await
+            vault.sign_in(phases).await.map_err(Failure::Whole)?;
+            let turn = Arc::clone(&phases.turn);
+            let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
+            fetch_all(&source, plan, phases).await
         });
         match tokio::time::timeout_at(deadline, work.as_mut()).await {
             Ok(result) => result,
@@ -242,6 +252,7 @@ impl Provider {
         vault: &'a Arc<Vault>,
         plan: &Plan,
         deadline: Instant,
+        turn: Arc<Turn>,
     ) -> FromVault<'a> {
         FromVault {
             vault,
@@ -252,13 +263,18 @@ impl Provider {
             }),
             proof_end: plan.identity.proof_end(),
             deadline,
-            turn: Arc::default(),
+            turn,
+            requests: &self.requests,
         }
     }
 
     /// The files as they were when a vault was last in order, and the age of the oldest. Only for who has
     /// proved to be the principal that got them.
-    async fn recollect(&self, plan: &Plan) -> Option<(Vec<MountedFile>, Duration)> {
+    async fn recollect(
+        &self,
+        plan: &Plan,
+        phases: &Phases,
+    ) -> Option<(Vec<MountedFile>, Duration)> {
         let memory = self.memory.as_ref()?;
         for name in plan.vaults() {
             let vault = self.vaults.open(plan, name).ok()?;
@@ -268,7 +284,7 @@ impl Provider {
             let (host, identity) = &**vault.owner();
             let principal = Arc::new(Principal::of(identity));
             let source = Source::Memory(memory.of(principal, host.clone()));
-            if let Ok(files) = fetch_all(&source, plan).await
+            if let Ok(files) = fetch_all(&source, plan, phases).await
                 && let Source::Memory(recollection) = &source
             {
                 return Some((files, recollection.age()));
@@ -290,8 +306,13 @@ impl Failure {
 }
 
 /// Fetches side by side and puts the files in order.
-async fn fetch_all(source: &Source<'_>, plan: &Plan) -> Result<Vec<MountedFile>, Failure> {
-    let objects = Objects { source };
+async fn fetch_all(
+    source: &Source<'_>,
+    plan: &Plan,
+    phases: &Phases,
+) -> Result<Vec<MountedFile>, Failure> {
+    let _objects = phases.objects.run();
+    let objects = Objects { source, phases };
     let fetches = plan.fetches.iter().enumerate();
     let mut fetches: FuturesUnordered<_> = fetches
         .map(|(index, fetch)| objects.files_of(fetch).map(move |result| (index, result)))
@@ -324,6 +345,7 @@ async fn fetch_all(source: &Source<'_>, plan: &Plan) -> Result<Vec<MountedFile>,
 /// The objects of one mount, and the files that they become.
 struct Objects<'a> {
     source: &'a Source<'a>,
+    phases: &'a Phases,
 }
 
 impl Objects<'_> {
@@ -361,13 +383,7 @@ impl Objects<'_> {
         let object = self.source.object(fetch, version).await?;
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
-        if let Some(oddity) = object.attributes.oddity() {
-            tracing::warn!(
-                object = fetch.id,
-                version = object.version,
-                "the object {oddity}; it is served all the same, as the vault serves it"
-            );
-        }
+        let _render = self.phases.render.run();
         let mut content_type = None;
         let rendered = match object.contents {
             Contents::Secret {

@@ -21,6 +21,8 @@ const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
 const POD_NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
 const POD_UID: &str = "csi.storage.k8s.io/pod.uid";
 const SERVICE_ACCOUNT: &str = "csi.storage.k8s.io/serviceAccount.name";
+/// The only one of the driver's own attributes that has no prefix: it is the volume's.
+const CLASS: &str = "secretProviderClass";
 const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
 /// One `Mount` call.
@@ -40,7 +42,7 @@ pub struct Request {
 }
 
 /// The pod that a volume is for, as the kubelet names it (`podInfoOnMount`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pod {
     /// `metadata.name`
     pub name: String,
@@ -50,6 +52,8 @@ pub struct Pod {
     pub uid: String,
     /// `spec.serviceAccountName`; empty where the caller does not tell.
     pub service_account: String,
+    /// The name of the class that its volume has; empty where the caller does not tell.
+    pub class: String,
 }
 
 /// Why a call is not one that a driver makes. Every variant names the field and what was expected.
@@ -98,6 +102,7 @@ impl Request {
             namespace: required(&attributes, POD_NAMESPACE)?,
             uid: trimmed(&attributes, POD_UID),
             service_account: trimmed(&attributes, SERVICE_ACCOUNT),
+            class: trimmed(&attributes, CLASS),
         };
         // With `serviceAccountTokenInSecrets` (Kubernetes 1.35) the tokens come with the secrets.
         let in_attributes = attributes.remove(TOKENS);

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,20 +15,20 @@ use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 use crate::cloud::environment_file::EnvironmentFiles;
-use crate::excerpt::{Excerpt, causes, one_line};
+use crate::excerpt::one_line;
 use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
     File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
+use crate::journal::{Journal, Notes};
 use crate::metrics::Metrics;
 use crate::mount::{MountedFile, Provider};
 use crate::parameters::Parameters;
 use crate::plan::{Conventions, Plan};
 use crate::policy::file::PolicyFile;
-use crate::request::{Pod, Request};
+use crate::request::Request;
 use crate::socket::{Call, Seat};
 use crate::status::{CallError, Explanation};
-use crate::telemetry::FAILED_MOUNTS;
 
 /// The version of the contract between driver and provider.
 pub const CONTRACT: &str = "v1alpha1";
@@ -35,8 +36,6 @@ pub const CONTRACT: &str = "v1alpha1";
 pub const RUNTIME_NAME: &str = "provider-azure-rs";
 /// How long before the caller's deadline an answer is due, so that it still arrives.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
-/// The most warnings about a class that are logged at each of its mounts.
-const MAX_WARNINGS: usize = 10;
 /// The most characters of an error's message. It travels in a header, and callers limit those.
 const MAX_MESSAGE: usize = 3000;
 
@@ -55,6 +54,8 @@ pub struct Service {
     pub closing: CancellationToken,
     /// Where mounts are counted.
     pub metrics: Metrics,
+    /// What is known of how mounts came out.
+    pub journal: Arc<Journal>,
     /// Most time for one mount.
     pub mount_timeout: Duration,
     /// Most bytes of all files of one mount.
@@ -66,17 +67,17 @@ impl Service {
         self,
         request: Request,
         deadline: Instant,
+        notes: Arc<Notes>,
     ) -> Result<Vec<MountedFile>, CallError> {
         let parameters = Parameters::parse(&request)?;
-        for warning in parameters.warnings.iter().take(MAX_WARNINGS) {
-            tracing::warn!(pod = pod_name(&request.pod), %warning, "the class may not mean what it says");
-        }
+        notes.warn(parameters.warnings.iter().map(ToString::to_string));
         let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
         let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
+        notes.plan(&plan);
         if let Some(policy) = &self.policy {
             policy.check(&request.pod, &plan, &self.environment_files.default)?;
         }
-        let files = self.provider.mount(&plan, deadline).await?;
+        let files = self.provider.mount(&plan, deadline, &notes.phases).await?;
         let bytes = files.iter().map(|file| file.contents.len()).sum();
         if bytes > self.max_answer_size {
             return Err(CallError::TooLarge { bytes });
@@ -95,18 +96,16 @@ impl Service {
     }
 }
 
-/// `namespace/name`, for the log.
-fn pod_name(pod: &Pod) -> String {
-    format!("{}/{}", Excerpt(&pod.namespace), Excerpt(&pod.name)).replace('"', "")
-}
-
 #[tonic::async_trait]
 impl CsiDriverProvider for Service {
     async fn version(
         &self,
         request: tonic::Request<VersionRequest>,
     ) -> Result<Response<VersionResponse>, Status> {
+        let start = std::time::Instant::now();
         let _call = counted(&request);
+        self.metrics
+            .called("/v1alpha1.CSIDriverProvider/Version", start);
         Ok(Response::new(VersionResponse {
             version: CONTRACT.to_owned(),
             runtime_name: RUNTIME_NAME.to_owned(),
@@ -118,41 +117,34 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
-        let mounting = self.metrics.mount();
-        let start = Instant::now();
+        let mut entry = self.journal.begin();
+        let notes = Arc::clone(entry.notes());
+        let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
         let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
-        let (pod, result) = match request {
+        let result = match request {
             Ok(request) => {
-                let pod = pod_name(&request.pod);
-                let result = tokio::select! {
-                    result = contain(self.clone().carry_out(request, deadline)) => result,
+                entry.is_of(&request.pod, &message.target_path);
+                mounting.is_of(&request.pod.namespace, &request.pod.class);
+                tokio::select! {
+                    result = contain(self.clone().carry_out(request, deadline, notes)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
-                };
-                (pod, result)
+                }
             }
-            Err(error) => ("unknown".to_owned(), Err(error.into())),
+            Err(error) => Err(error.into()),
         };
-        let milliseconds = start.elapsed().as_millis();
         match result {
             Ok(files) => {
-                mounting.succeeded();
-                tracing::info!(pod, objects = files.len(), milliseconds, "mounted");
+                mounting.succeeded(earliest_expiry(&files));
+                entry.mounted(&files);
                 Ok(Response::new(answer(files)))
             }
             Err(error) => {
                 let explanation = Explanation::of(&error);
                 mounting.failed(explanation.reason);
-                tracing::warn!(
-                    target: FAILED_MOUNTS,
-                    pod,
-                    reason = explanation.reason.as_str(),
-                    milliseconds,
-                    causes = causes(&error),
-                    "{explanation}"
-                );
+                entry.failed(&explanation, &error);
                 let message = one_line(&explanation.to_string(), MAX_MESSAGE);
                 Err(Status::new(explanation.reason.code(), message))
             }
@@ -173,6 +165,14 @@ async fn contain<T: Send + 'static>(
     AbortOnDropHandle::new(tokio::spawn(mount))
         .await
         .unwrap_or(Err(CallError::Panicked))
+}
+
+/// When the first of the objects expires, if one does.
+fn earliest_expiry(files: &[MountedFile]) -> Option<OffsetDateTime> {
+    files
+        .iter()
+        .filter_map(|file| file.attributes.expires)
+        .min()
 }
 
 fn answer(files: Vec<MountedFile>) -> MountResponse {

@@ -21,6 +21,7 @@ use crate::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFile
 use crate::cloud::{Cloud, CloudChoice, CloudError};
 use crate::credential::token_proxy::TokenProxySettings;
 use crate::file_mode::FileMode;
+use crate::metrics::MetricsSettings;
 use crate::parameters;
 use crate::plan::{Conventions, HistoryCount};
 use crate::socket::AllowedUsers;
@@ -191,11 +192,11 @@ impl EndpointSettings {
 /// Where the driver looks for providers, by default.
 const PROVIDERS_FOLDER: &str = "/var/run/secrets-store-csi-providers";
 
-/// Flags of the health check that a liveness probe asks over HTTP.
+/// Flags of the health checks that the kubelet's probes ask over HTTP.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Health")]
 pub struct HealthzSettings {
-    /// Port of the health check; 0 for none
+    /// Port of the health check, and of /livez and /readyz; 0 for none
     #[arg(
         long,
         value_name = "PORT",
@@ -235,6 +236,39 @@ pub struct PrometheusSettings {
         default_value_t = 8898
     )]
     pub prometheus_port: u16,
+    /// Most classes that have metrics of their own, with their namespaces and names as labels; 0 for none
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PROVIDER_AZURE_RS_MAX_CLASS_METRICS",
+        default_value = "500",
+        value_parser = class_count
+    )]
+    pub max_class_metrics: usize,
+    /// Serve the Go provider's metrics too: keyvault_request and grpc_request, without the names of objects and
+    /// the text of errors
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_COMPAT_METRICS",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool
+    )]
+    pub compat_metrics: bool,
+}
+
+impl PrometheusSettings {
+    /// What the metrics need of it.
+    pub fn metrics(&self) -> MetricsSettings {
+        MetricsSettings {
+            max_classes: self.max_class_metrics,
+            compat: self.compat_metrics,
+        }
+    }
 }
 
 /// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
@@ -751,6 +785,11 @@ fn request_count(text: &str) -> Result<usize, String> {
     count.ok_or_else(|| "expected a number from 1 to 10000".to_owned())
 }
 
+fn class_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count <= 10_000);
+    count.ok_or_else(|| "expected a number from 0 to 10000".to_owned())
+}
+
 fn go_bool(text: &str) -> Result<bool, String> {
     parameters::go_bool(text).ok_or_else(|| "expected true or false".to_owned())
 }
@@ -856,11 +895,15 @@ mod tests {
     fn serving_is_the_default() {
         let settings = parse(&["--endpoint", "unix:///tmp/a.sock", "--mount-timeout=90s"]).unwrap();
         assert!(settings.command.is_none());
-        assert_eq!(settings.serve.endpoint(), PathBuf::from("/tmp/a.sock"));
+        assert_eq!(
+            settings.serve.endpoint.socket(),
+            PathBuf::from("/tmp/a.sock")
+        );
         let named = parse(&["--provider-name", "azure"])
             .unwrap()
             .serve
-            .endpoint();
+            .endpoint
+            .socket();
         assert_eq!(
             named,
             PathBuf::from("/var/run/secrets-store-csi-providers/azure.sock")
@@ -935,6 +978,8 @@ mod tests {
             ["--healthz-port", "70000"],
             ["--healthz-path", "healthz"],
             ["--prometheus-port", "many"],
+            ["--max-class-metrics", "-1"],
+            ["--max-class-metrics", "1000000"],
             ["--token-proxy-url", "http://proxy"],
             ["--token-proxy-url", "https://user@proxy"],
             ["--token-proxy-url", "https://proxy/?query"],

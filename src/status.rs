@@ -31,6 +31,7 @@ use crate::transport::Phase;
 use crate::vault::WaitingFor;
 
 pub use self::reason::Reason;
+pub use self::vault::short;
 
 /// Why a call got no files.
 #[derive(Debug, Error)]

@@ -26,6 +26,7 @@ use crate::commands::manifest::{Class, ManifestError};
 use crate::commands::serve::{self, ServiceSetupError};
 use crate::excerpt::causes;
 use crate::generated::v1alpha1::MountRequest;
+use crate::metrics::Metrics;
 use crate::mount::Asked;
 use crate::parameters::Parameters;
 use crate::plan::Plan;
@@ -70,7 +71,7 @@ async fn examine(settings: &DoctorSettings) -> Result<Outcome, DoctorError> {
     let class = Class::read(&settings.class, settings.class_name.as_deref())?;
     // Nothing is written, so there is no target.
     let call = driver_call::request(&class, &settings.pod, Path::new("/"), PERMISSION)?;
-    let service = serve::service(&settings.provider)?;
+    let service = serve::service(&settings.provider, Metrics::default())?;
     let colours = settings.output == OutputForm::Text
         && settings.no_color.is_none()
         && io::stdout().is_terminal();

@@ -20,6 +20,7 @@ use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
 use crate::commands::serve::{self, ServiceSetupError};
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
+use crate::metrics::Metrics;
 use crate::private_folder::PrivateFolder;
 use crate::settings::MountSettings;
 use crate::socket::{self, AllowedUsers, Socket, SocketError};
@@ -116,7 +117,7 @@ async fn call_own_provider(
     let folder = PrivateFolder::within(&std::env::temp_dir(), "provider-azure-rs-")
         .map_err(MountCommandError::TemporaryFolder)?;
     let path = folder.path().join("azure-rs.sock");
-    let service = serve::service(&settings.provider)?;
+    let service = serve::service(&settings.provider, Metrics::default())?;
     let socket = Socket::bind(&path, AllowedUsers::default())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = serve::serve(

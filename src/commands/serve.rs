@@ -91,18 +91,26 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         memory_lock::lock()?;
     }
     let stop = stop_signal().map_err(ServeError::Signals)?;
-    let service = service(&settings.provider)?;
+    let metrics = Metrics::new(settings.prometheus.metrics());
+    let service = service(&settings.provider, metrics)?;
     let path = settings.endpoint.socket();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
-    let _healthz = settings.healthz.start(&path);
+    let stopping = CancellationToken::new();
+    let _healthz = settings.healthz.start(&path, stopping.clone());
     let _metrics = settings.prometheus.start(service.metrics.clone());
+    let stop = async {
+        stop.await;
+        stopping.cancel();
+    };
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
-/// The driver's service, ready to be served.
-pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError> {
-    let metrics = Metrics::default();
+/// The driver's service, ready to be served, which counts here.
+pub fn service(
+    settings: &ProviderSettings,
+    metrics: Metrics,
+) -> Result<Service, ServiceSetupError> {
     let transport = Transport::new(&settings.transport(), &metrics)?;
     let token_proxy = TokenProxy::new(
         settings.identity_binding.token_proxy(),
@@ -115,17 +123,13 @@ pub fn service(settings: &ProviderSettings) -> Result<Service, ServiceSetupError
     let values = values.map(|settings| Values::new(settings, &metrics));
     let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(
-            vaults,
-            values,
-            memory,
-            metrics.outages().clone(),
-        )),
+        provider: Arc::new(Provider::new(vaults, values, memory, &metrics)),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         policy: policy(settings)?,
         closing: CancellationToken::new(),
         metrics,
+        journal: Arc::default(),
         mount_timeout: settings.mount_timeout,
         max_answer_size: settings.max_answer_size,
     })
@@ -225,7 +229,7 @@ mod tests {
 
     fn usual() -> Service {
         let settings = Settings::try_parse_from(["provider-azure-rs"]).unwrap();
-        service(&settings.serve.provider).unwrap()
+        service(&settings.serve.provider, Metrics::default()).unwrap()
     }
 
     /// What HTTP/2 begins with: the preface and an empty frame of settings.

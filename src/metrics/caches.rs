@@ -20,6 +20,8 @@ pub enum Cache {
     Servers,
     /// What vaults gave.
     Values,
+    /// Classes that have metrics of their own.
+    Classes,
 }
 
 impl Cache {
@@ -30,6 +32,7 @@ impl Cache {
             Self::Challenges => "challenges",
             Self::Servers => "servers",
             Self::Values => "values",
+            Self::Classes => "classes",
         }
     }
 }

@@ -1,14 +1,19 @@
 //! [`Mounting`], one mount being counted: [`crate::service`] begins it and says how it ends.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use time::OffsetDateTime;
 use tonic::Code;
 
 use crate::metrics::Labels;
+use crate::metrics::classes::{ClassName, Classes};
+use crate::metrics::compat::Compat;
+use crate::phases::{MountPhase, Phases};
 use crate::status::Reason;
 
 /// What a mount's time is compared with, in seconds: from one whose connections and tokens are there to the
@@ -17,18 +22,39 @@ const BUCKETS: [f64; 13] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
+/// What the Go provider's metrics call a mount.
+const METHOD: &str = "/v1alpha1.CSIDriverProvider/Mount";
+
 /// All mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
     ended: Family<Labels<2>, Counter>,
     duration: Histogram,
+    phases: [Histogram; MountPhase::ALL.len()],
+    classes: Option<Classes>,
+    compat: Option<Compat>,
 }
 
 impl Mounts {
-    pub(super) fn registered(registry: &mut Registry) -> Self {
+    pub(super) fn registered(
+        registry: &mut Registry,
+        classes: Option<Classes>,
+        compat: Option<Compat>,
+    ) -> Self {
+        let phases =
+            Family::<Labels<1>, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
+        registry.register(
+            "mount_phase_duration_seconds",
+            "Time that mounts spent in each of their phases",
+            phases.clone(),
+        );
         let mounts = Self {
             ended: Family::default(),
             duration: Histogram::new(BUCKETS),
+            phases: MountPhase::ALL
+                .map(|phase| phases.get_or_create_owned(&[("phase", phase.as_str())])),
+            classes,
+            compat,
         };
         registry.register(
             "mounts",
@@ -43,10 +69,12 @@ impl Mounts {
         mounts
     }
 
-    pub(super) fn begin(&self) -> Mounting<'_> {
+    pub(super) fn begin(&self, phases: Arc<Phases>) -> Mounting<'_> {
         Mounting {
             mounts: self,
             start: Instant::now(),
+            phases,
+            class: None,
             // Unless somebody says otherwise before this is dropped: the caller goes away.
             outcome: (Code::Cancelled, ""),
         }
@@ -59,18 +87,33 @@ impl Mounts {
 pub struct Mounting<'a> {
     mounts: &'a Mounts,
     start: Instant,
+    phases: Arc<Phases>,
+    class: Option<ClassName>,
     outcome: (Code, &'static str),
 }
 
 impl Mounting<'_> {
-    /// The files are there.
-    pub fn succeeded(mut self) {
+    /// It is a mount of this class, as its labels have it.
+    pub fn is_of(&mut self, namespace: &str, class: &str) {
+        if self.mounts.classes.is_some() {
+            self.class = ClassName::new(namespace, class);
+        }
+    }
+
+    /// The files are there, and the first of them expires then.
+    pub fn succeeded(mut self, earliest_expiry: Option<OffsetDateTime>) {
         self.outcome = (Code::Ok, "");
+        if let (Some(classes), Some(class)) = (&self.mounts.classes, self.class.take()) {
+            classes.succeeded(class, earliest_expiry);
+        }
     }
 
     /// There are none.
     pub fn failed(mut self, reason: Reason) {
         self.outcome = (reason.code(), reason.as_str());
+        if let (Some(classes), Some(class)) = (&self.mounts.classes, self.class.take()) {
+            classes.failed(class);
+        }
     }
 }
 
@@ -82,11 +125,19 @@ impl Drop for Mounting<'_> {
         self.mounts
             .duration
             .observe(self.start.elapsed().as_secs_f64());
+        if let Some(compat) = &self.mounts.compat {
+            compat.called(METHOD, code, reason, self.start);
+        }
+        for (phase, histogram) in MountPhase::ALL.iter().zip(&self.mounts.phases) {
+            if let Some(took) = self.phases.of(*phase) {
+                histogram.observe(took.as_secs_f64());
+            }
+        }
     }
 }
 
 /// A code as Go spells it, and so `kubectl describe pod` and the driver's own metrics.
-fn spelling(code: Code) -> &'static str {
+pub fn spelling(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "Canceled",
@@ -110,22 +161,29 @@ fn spelling(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use crate::metrics::Metrics;
+    use crate::phases::Phases;
     use crate::status::Reason;
 
     #[test]
     fn a_mount_counts_once_however_it_ends() {
         let metrics = Metrics::default();
-        metrics.mount().succeeded();
-        metrics.mount().succeeded();
-        metrics.mount().failed(Reason::KvThrottled);
-        drop(metrics.mount());
+        let phases = Arc::<Phases>::default();
+        drop(phases.token.run());
+        metrics.mount(Arc::clone(&phases)).succeeded(None);
+        metrics.mount(Arc::default()).succeeded(None);
+        metrics.mount(Arc::default()).failed(Reason::KvThrottled);
+        drop(metrics.mount(phases));
         let page = metrics.page().unwrap();
         for series in [
             "mounts_total{code=\"OK\",reason=\"\"} 2\n",
             "mounts_total{code=\"ResourceExhausted\",reason=\"KV_THROTTLED\"} 1\n",
             "mounts_total{code=\"Canceled\",reason=\"\"} 1\n",
             "mount_duration_seconds_count 4\n",
+            "mount_phase_duration_seconds_count{phase=\"token\"} 2\n",
+            "mount_phase_duration_seconds_count{phase=\"render\"} 0\n",
         ] {
             assert!(page.contains(series), "{series}{page}");
         }

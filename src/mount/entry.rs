@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{MountedFile, ObjectProblem, Objects, Provider, Source};
+use crate::phases::Phases;
 use crate::plan::{Fetch, Plan};
 use crate::vault::VaultError;
 use crate::vault::azure::Vault;
@@ -23,7 +24,11 @@ impl Provider {
         fetch: &Fetch,
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let source = Source::Vault(self.source_of(vault, plan, deadline));
-        Objects { source: &source }.files_of(fetch).await
+        let source = Source::Vault(self.source_of(vault, plan, deadline, Arc::default()));
+        let objects = Objects {
+            source: &source,
+            phases: &Phases::default(),
+        };
+        objects.files_of(fetch).await
     }
 }

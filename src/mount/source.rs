@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::limiter::Turn;
+use crate::metrics::ObjectRequests;
 use crate::object::ObjectVersion;
 use crate::plan::Fetch;
 use crate::retry::retry;
@@ -33,6 +34,7 @@ pub(super) struct FromVault<'a> {
     pub(super) proof_end: Option<OffsetDateTime>,
     pub(super) deadline: Instant,
     pub(super) turn: Arc<Turn>,
+    pub(super) requests: &'a ObjectRequests,
 }
 
 impl Source<'_> {
@@ -61,7 +63,8 @@ impl Source<'_> {
             Self::Vault(from) => {
                 let list = || Box::pin(from.vault.versions(fetch.kind, &fetch.name));
                 let limiter = from.vault.limiter();
-                let listed = retry(limiter, &from.turn, from.deadline, list).await?;
+                let listed = retry(limiter, &from.turn, from.deadline, list);
+                let listed = from.requests.count(fetch.kind, listed).await?;
                 if let Some((memory, principal)) = &from.memory {
                     memory.keep_versions(principal, from.host(), fetch, &listed);
                 }
@@ -85,7 +88,8 @@ impl FromVault<'_> {
     ) -> Result<Arc<VaultObject>, VaultError> {
         let Some(values) = self.values else {
             let get = || Box::pin(self.vault.get(fetch.kind, &fetch.name, version));
-            let object = retry(self.vault.limiter(), &self.turn, self.deadline, get).await?;
+            let object = retry(self.vault.limiter(), &self.turn, self.deadline, get);
+            let object = self.requests.count(fetch.kind, object).await?;
             return Ok(Arc::new(object));
         };
         let key = ValueKey {
@@ -98,9 +102,11 @@ impl FromVault<'_> {
         let ask = || {
             let (vault, turn) = (Arc::clone(self.vault), Arc::clone(&self.turn));
             let (wanted, deadline) = (key.clone(), self.deadline);
+            let requests = self.requests.clone();
             async move {
                 let get = || Box::pin(vault.get(wanted.kind, &wanted.name, &wanted.version));
-                retry(vault.limiter(), &turn, deadline, get).await
+                let object = retry(vault.limiter(), &turn, deadline, get);
+                requests.count(wanted.kind, object).await
             }
         };
         Box::pin(values.get(&key, self.proof_end, ask)).await

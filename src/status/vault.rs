@@ -296,7 +296,7 @@ fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
 }
 
 /// The first part of an ID is enough to tell it from others.
-pub(super) fn short(id: &str) -> String {
+pub fn short(id: &str) -> String {
     match id.char_indices().nth(8) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),

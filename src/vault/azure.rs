@@ -23,6 +23,7 @@ use crate::credential::{Credential, TokenError};
 use crate::excerpt::one_line;
 use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
+use crate::phases::Phases;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 use crate::vault::attributes::Attributes;
 use crate::vault::refusal::{Operation, VaultRefusal};
@@ -148,9 +149,13 @@ impl Vault {
 
     /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
     /// find them.
-    pub async fn sign_in(&self) -> Result<(), VaultError> {
+    pub async fn sign_in(&self, phases: &Phases) -> Result<(), VaultError> {
+        let _sign_in = phases.sign_in.run();
         let scope = self.scope().await?;
-        let token = self.credential.token(&scope);
+        let token = async {
+            let _token = phases.token.run();
+            self.credential.token(&scope).await
+        };
         let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
             .await
             .map_err(|error| VaultError::Token(Box::new(error)))?;

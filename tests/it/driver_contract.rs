@@ -1,15 +1,22 @@
 //! What the driver relies on besides `Mount`: `Version`, the health service, the socket.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
+use azure_emulator::{Effect, Target};
 use provider_azure_rs::generated::v1alpha1::VersionRequest;
+use rustix::process::Signal;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::support::Node;
+use crate::support::class::Class;
 use crate::support::http::{free_port, get, get_once_served};
 use crate::support::provider::connect;
+use crate::support::{Node, VAULT};
+
+/// What the kubelet may ask.
+const PROBES: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 #[tokio::test]
 async fn the_version_is_the_contracts_and_ours() {
@@ -60,15 +67,17 @@ async fn the_socket_is_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn a_liveness_probe_is_answered_while_the_socket_is() {
+async fn probes_are_answered_while_the_socket_is() {
     let port = free_port();
     let number = port.to_string();
     let node = Node::start_with(&["--healthz-port", &number, "--healthz-path", "/healthz"]).await;
-    let answer = get_once_served(port, "/healthz").await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"),
-        "{answer}"
-    );
+    for path in PROBES {
+        let answer = get_once_served(port, path).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok"),
+            "{path}: {answer}"
+        );
+    }
     assert!(
         get(port, "/other")
             .await
@@ -76,11 +85,81 @@ async fn a_liveness_probe_is_answered_while_the_socket_is() {
             .starts_with("HTTP/1.1 404")
     );
     std::fs::remove_file(node.provider.socket()).unwrap();
-    let answer = get(port, "/healthz").await.unwrap();
+    for path in PROBES {
+        let answer = get(port, path).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("nobody answers on the socket"),
+            "{path}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn probes_say_nothing_about_azure() {
+    let port = free_port();
+    let node = Node::start_with(&["--healthz-port", &port.to_string()]).await;
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::error(503));
+    node.mount(&Class::of_secret("S")).await.unwrap_err();
+    for path in PROBES {
+        let answer = get_once_served(port, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_ends_is_alive_and_not_ready() {
+    let port = free_port();
+    let node = Node::start_with(&["--healthz-port", &port.to_string()]).await;
+    get_once_served(port, "/readyz").await;
+    node.vault.set_secret("S", "v");
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let mount = tokio::spawn({
+        let (mut client, request) = (node.provider.client(), Class::of_secret("S").request());
+        async move { client.mount(request).await }
+    });
+    while node.azure.counters().vault(VAULT).requests == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    node.provider.signal(Signal::TERM);
+    while !get(port, "/readyz")
+        .await
+        .unwrap()
+        .starts_with("HTTP/1.1 503")
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let answer = get(port, "/readyz").await.unwrap();
     assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.contains("nobody answers on the socket"),
+        answer.ends_with("stopping; mounts under way may end"),
         "{answer}"
     );
+    let answer = get(port, "/livez").await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok, stopping"),
+        "{answer}"
+    );
+    mount.abort();
+}
+
+#[tokio::test]
+async fn a_probe_by_the_name_of_another_is_the_go_providers() {
+    for path in ["/livez", "/readyz"] {
+        let port = free_port();
+        let flags = [
+            format!("--healthz-port={port}"),
+            format!("--healthz-path={path}"),
+        ];
+        let node = Node::start_with(&flags.each_ref().map(String::as_str)).await;
+        for path in ["/livez", "/readyz"] {
+            let answer = get_once_served(port, path).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{path}: {answer}");
+        }
+        drop(node);
+    }
 }
 
 #[tokio::test]

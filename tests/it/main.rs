@@ -17,6 +17,7 @@ mod identities;
 mod identity_binding;
 mod lifecycle;
 mod limits;
+mod logs;
 mod metrics;
 mod mount_command;
 mod objects;

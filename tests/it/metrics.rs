@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use azure_emulator::{
-    DEFAULT_TENANT, Effect, Emulator, IDENTITY_BINDING_AUDIENCE, Permissions, Settings,
+    DEFAULT_TENANT, Effect, Emulator, IDENTITY_BINDING_AUDIENCE, NewSecret, Permissions, Settings,
     TOKEN_EXCHANGE_AUDIENCE, Target,
 };
+use provider_azure_rs::generated::v1alpha1::VersionRequest;
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -241,8 +242,14 @@ async fn a_vault_that_asks_for_a_long_pause_and_callers_that_leave_are_counted()
 }
 
 #[tokio::test]
-async fn no_name_and_no_secret_is_on_the_page() {
-    let scraped = Scraped::start().await;
+async fn no_name_and_no_secret_is_on_the_page_but_those_of_classes() {
+    for flags in [&[][..], &["--max-class-metrics", "0"]] {
+        names_on_the_page(flags).await;
+    }
+}
+
+async fn names_on_the_page(flags: &[&str]) {
+    let scraped = Scraped::start_with(flags).await;
     let node = &scraped.node;
     node.vault.set_secret("object-canary", "value-canary");
     let class = Class::of_secret("object-canary")
@@ -255,6 +262,10 @@ async fn no_name_and_no_secret_is_on_the_page() {
     let page = scraped.page().await;
     assert!(page.contains("KV_OBJECT_NOT_FOUND"), "{page}");
     assert!(page.contains("code=\"OK\""), "{page}");
+    let labels = "{namespace=\"namespace-canary\",class=\"class-canary\"}";
+    let named = page.matches(labels).count();
+    assert_eq!(named, usize::from(flags.is_empty()), "{page}");
+    let page = page.replace(labels, "");
     for unwanted in [
         "canary",
         VAULT,
@@ -265,6 +276,121 @@ async fn no_name_and_no_secret_is_on_the_page() {
     ] {
         assert!(!page.contains(unwanted), "{unwanted}: {page}");
     }
+}
+
+#[tokio::test]
+async fn a_class_has_its_times_and_a_mount_its_phases() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    node.vault.set_secret("lasting", "v");
+    for (name, expiry) in [("first", 2_000_000_000), ("second", 2_100_000_000)] {
+        let secret = NewSecret::new("v").expires(expiry);
+        node.vault.set_secret_with(name, secret);
+    }
+    let class = Class::of_secret("lasting")
+        .object("objectName: second\nobjectType: secret")
+        .object("objectName: first\nobjectType: secret");
+    node.mount(&class).await.unwrap();
+    let labels = "{namespace=\"chat\",class=\"azure-kv-openai-secret\"}";
+    let expiry = format!("class_earliest_expiry_timestamp_seconds{labels}");
+    let success = format!("class_last_success_timestamp_seconds{labels}");
+    let failure = format!("class_last_failure_timestamp_seconds{labels}");
+    let series = scraped.series().await;
+    series.expect(&[
+        (&expiry, 2_000_000_000),
+        (&failure, 0),
+        ("cache_entries{cache=\"classes\"}", 1),
+        ("cache_capacity{cache=\"classes\"}", 500),
+    ]);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let ago = now - series.value(&success);
+    assert!((-1.0..60.0).contains(&ago), "{ago}");
+    let mut phases = 0.0;
+    for phase in ["connect", "token", "limiter", "vault", "render"] {
+        let series_of = |what| format!("mount_phase_duration_seconds_{what}{{phase=\"{phase}\"}}");
+        series.expect(&[(&series_of("count"), 1)]);
+        phases += series.value(&series_of("sum"));
+    }
+    let whole = series.value("mount_duration_seconds_sum");
+    assert!(phases > whole / 2.0, "{phases} of {whole}");
+
+    // A failure leaves what is known of what is mounted.
+    let gone = class.object("objectName: gone\nobjectType: secret");
+    _ = node.mount(&gone).await;
+    // One that is refused before anything is sent has no phases.
+    _ = node.mount(&gone.with("objects", "no list")).await;
+    let series = scraped.series().await;
+    series.expect(&[
+        (&expiry, 2_000_000_000),
+        ("mount_phase_duration_seconds_count{phase=\"token\"}", 2),
+        ("mount_duration_seconds_count", 3),
+    ]);
+    assert!(series.value(&failure) >= series.value(&success));
+    // Nothing that is mounted now expires.
+    node.mount(&Class::of_secret("lasting")).await.unwrap();
+    scraped.series().await.expect(&[(&expiry, 0)]);
+}
+
+#[tokio::test]
+async fn the_go_providers_metrics_are_there_when_asked_for() {
+    let scraped = Scraped::start_with(&["--compat-metrics"]).await;
+    let node = &scraped.node;
+    node.vault.set_secret("object-canary", "value-canary");
+    let class = Class::of_secret("object-canary");
+    let history = class.clone().object(
+        "objectName: object-canary\nobjectType: secret\nobjectVersionHistory: 2\nobjectAlias: H",
+    );
+    node.mount(&class).await.unwrap();
+    node.mount(&history).await.unwrap();
+    _ = node.mount(&Class::of("key", "gone-canary")).await;
+    let request = VersionRequest {
+        version: "v1alpha1".into(),
+    };
+    node.provider.client().version(request).await.unwrap();
+    let common = "os_type=\"linux\",otel_scope_name=\"csi-secrets-store-provider-azure\",provider=\"azure\",\
+                  service_name=\"csi-secrets-store-provider-azure\"";
+    let keyvault = |what: &str, error: &str, kind: &str| {
+        format!(
+            "keyvault_request_{what}{{error=\"{error}\",object_name=\"\",object_type=\"{kind}\",{common}}}"
+        )
+    };
+    let grpc = |code: &str, message: &str, method: &str| {
+        let method = format!("/v1alpha1.CSIDriverProvider/{method}");
+        format!(
+            "grpc_request_count{{grpc_code=\"{code}\",grpc_message=\"{message}\",grpc_method=\"{method}\",{common}}}"
+        )
+    };
+    let series = scraped.series().await;
+    series.expect(&[
+        // The list of versions is one more, as in the Go provider.
+        (&keyvault("count", "", "secret"), 4),
+        (&keyvault("count", "404", "key"), 1),
+        (&grpc("OK", "", "Mount"), 2),
+        (&grpc("NotFound", "KV_OBJECT_NOT_FOUND", "Mount"), 1),
+        (&grpc("OK", "", "Version"), 1),
+    ]);
+    assert!(series.value(&keyvault("sum", "", "secret")) > 0.0);
+    let page = scraped.page().await;
+    assert!(!page.contains("canary"), "{page}");
+    for bound in [
+        "0.1", "0.2", "0.3", "0.4", "0.5", "1.0", "1.5", "2.0", "2.5", "3.0", "5.0", "10.0",
+        "15.0", "30.0",
+    ] {
+        let bucket = format!("grpc_request_bucket{{le=\"{bound}\",");
+        assert!(page.contains(&bucket), "{bound}: {page}");
+    }
+
+    let without = Scraped::start().await;
+    without
+        .node
+        .mount(&Class::of_secret("S"))
+        .await
+        .unwrap_err();
+    let page = without.page().await;
+    assert!(
+        !page.contains("keyvault_request") && !page.contains("grpc_request"),
+        "{page}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Nothing secret is said, whatever happens and however much is logged.
+//! Nothing secret is said, whatever happens and however much is logged and counted.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +10,7 @@ use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::class::Class;
+use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
 use crate::support::{Node, VAULT};
 
@@ -17,8 +18,19 @@ const AUDIENCE: &str = "api://AzureADTokenExchange";
 const CANARY: &str = "canary-7f3a9c";
 
 #[tokio::test]
-async fn no_log_and_no_message_has_a_secret_or_a_token() {
-    let node = Node::start_with(&["--log-level", "trace", "--mount-timeout", "2s"]).await;
+async fn no_log_no_message_and_no_metric_has_a_secret_or_a_token() {
+    let port = free_port();
+    let number = port.to_string();
+    let node = Node::start_with(&[
+        "--log-level",
+        "trace",
+        "--mount-timeout",
+        "2s",
+        "--compat-metrics",
+        "--prometheus-port",
+        &number,
+    ])
+    .await;
     node.vault.set_secret("S", CANARY);
     let app = node
         .azure
@@ -73,6 +85,14 @@ async fn no_log_and_no_message_has_a_secret_or_a_token() {
     }
     said.push_str(&node.provider.log());
     assert!(said.contains("TRACE"), "the log is at trace level");
+    let page = get_once_served(port, "/metrics").await;
+    for metric in [
+        "grpc_request_count{",
+        "class_last_success_timestamp_seconds{",
+    ] {
+        assert!(page.contains(metric), "{page}");
+    }
+    said.push_str(&page);
     // A token's parts: what all tokens start with is no secret, but nothing should quote one at all.
     for secret in [
         CANARY,
