@@ -3,7 +3,8 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test traces lint witness monitoring figures bench release-check pictures generate image image-check chart manifests
+.PHONY: help demo test traces lint witness docs docs-check monitoring chart manifests image image-check
+.PHONY: figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,11 +53,19 @@ pictures: ## Draw docs/pictures again: what the demo and doctor print
 	$(CARGO) build --workspace
 	docs/pictures/draw "$${CARGO_TARGET_DIR:-target}/debug"
 
+docs-check: ## Check the documentation: commands, manifests, links
+	$(CARGO) build --workspace
+	"$$(.ci/tool kubernetes-validate)" .ci/check-docs "$${CARGO_TARGET_DIR:-target}/debug"
+
+docs: ## Make the book of the documentation in target/book
+	"$$(.ci/tool mdbook)" build
+
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
+	@"$${CARGO_TARGET_DIR:-target}/debug/codegen" reference
 
 image: ## Build the container image into target/image: archives, digest, list of parts
 	image/build target/image
