@@ -162,6 +162,19 @@ pub fn secret(
         .collect()
 }
 
+/// A PFX file as PEM, with a bound on the work that lets millions of them be tried.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn pfx_in_blocks(
+    bytes: &[u8],
+    blocks: u64,
+    construct_pem_chain: bool,
+) -> Result<Sensitive, PfxError> {
+    bundle::from_pfx(
+        &pfx::Pfx::read_in_blocks(bytes, blocks)?,
+        construct_pem_chain,
+    )
+}
+
 /// Writes a certificate, given in DER, as PEM.
 pub fn certificate(der: &[u8]) -> Sensitive {
     pem::document(pem::CERTIFICATE, der)

@@ -144,8 +144,17 @@ pub fn read(path: &Path) -> Result<Cloud, EnvironmentFileError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(malformed(format!("at most {MAX_BYTES} bytes")));
     }
+    parse(path, &bytes)
+}
+
+/// Takes the two endpoints from a file's bytes.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Cloud, EnvironmentFileError> {
+    let malformed = |expected: String| EnvironmentFileError::Malformed {
+        path: shown(path),
+        expected,
+    };
     // go-autorest skips the mark that editors on Windows put first.
-    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let environment: Environment = serde_json::from_slice(json).map_err(|error| {
         malformed(format!(
             "a JSON map of endpoints; it stops being one at line {} column {}",

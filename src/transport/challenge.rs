@@ -145,6 +145,12 @@ impl Known {
     }
 }
 
+/// The scope that a challenge asks the vault at this host for, where it is one of that vault's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn scope_in(header: &str, host: &str) -> Option<String> {
+    Known::read(header, host).map(|known| known.scope)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -182,6 +182,16 @@ fn is_proxy(text: &str) -> bool {
     is_read && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
+/// Whether requests go out by the proxy that a variable names; nothing where it is refused.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn leads_out(variable: &str, trust: &Trust) -> Option<bool> {
+    let vault = Url::parse("https://kv1.vault.azure.net").ok()?;
+    is_proxy(variable).then(|| {
+        let matcher = Matcher::builder().https(variable.to_owned()).build();
+        Proxies(Arc::new(matcher)).to(&vault, trust).is_some()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
