@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness figures bench generate
+.PHONY: help demo test lint fuzz witness figures bench generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +18,14 @@ test: ## Run all tests: pure modules, and the real binary on a real socket again
 
 lint: ## Check formatting, lints and the documentation's links, with warnings denied
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# TARGET is one of src/foreign_bytes.rs; fuzz/run says what else can be chosen.
+fuzz: ## Try what others write, mutated: SECONDS_EACH=10 for each target, or TARGET=NAME alone
+	fuzz/run $(TARGET)
 
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace

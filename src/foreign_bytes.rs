@@ -52,10 +52,12 @@ struct Secrets {
 }
 
 impl Secrets {
-    /// Whether the word stands in the input once, where `is_secret` says that it is a secret's.
+    /// Whether the word stands in the input once, where `is_secret` says that it is a secret's. An escape might
+    /// spell it elsewhere.
     fn of(input: &[u8], is_secret: bool) -> Self {
+        let is_spelled_out = !has(input, "\\u") && !has(input, "\\x");
         Self {
-            marked: is_secret && count(input, CANARY.as_bytes()) == 1,
+            marked: is_secret && is_spelled_out && count(input, CANARY.as_bytes()) == 1,
         }
     }
 
@@ -92,6 +94,15 @@ fn count(text: &[u8], word: &[u8]) -> usize {
 
 fn has(text: &[u8], word: &str) -> bool {
     count(text, word.as_bytes()) > 0
+}
+
+/// Whether the word is in a JSON map, and in no key of it: those are quoted. What is no map is not quoted at all.
+fn is_hidden_in_map(json: &str) -> bool {
+    let in_keys = match serde_json::from_str(json) {
+        Ok(serde_json::Value::Object(map)) => map.keys().any(|key| key.contains(CANARY)),
+        Ok(_) | Err(_) => false,
+    };
+    json.contains(CANARY) && !in_keys
 }
 
 /// The parts of an input between lines of `%%`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use prost::Message as _;
 
-use super::{Secrets, has, parts};
+use super::{Secrets, is_hidden_in_map, parts};
 use crate::assertion::{self, Claims};
 use crate::cloud::Cloud;
 use crate::excerpt::causes;
@@ -28,8 +28,7 @@ pub fn mount_request(input: &[u8]) {
     };
     let again = MountRequest::decode(message.encode_to_vec().as_slice());
     assert_eq!(again.as_ref(), Ok(&message));
-    let is_secret = has(message.secrets.as_bytes(), super::CANARY);
-    let secrets = Secrets::of(input, is_secret);
+    let secrets = Secrets::of(input, is_hidden_in_map(&message.secrets));
     secrets.keep_out_of_text(&format!("{message:?}"));
     up_to_the_plan(
         [&message.attributes, &message.secrets, &message.permission],
@@ -46,19 +45,18 @@ pub fn class(input: &[u8]) {
     let attributes = texts.next().unwrap_or_default();
     let secrets = texts.next().unwrap_or_default();
     let permission = texts.next().unwrap_or("420");
-    let in_tokens = attributes
-        .split("serviceAccount.tokens\"")
-        .nth(1)
-        .is_some_and(|rest| {
-            rest.split(',')
-                .next()
-                .is_some_and(|token| token.contains(super::CANARY))
-        });
-    let is_secret = in_tokens || secrets.contains(super::CANARY);
+    let is_secret = is_hidden_in_map(secrets)
+        || tokens_in(attributes).is_some_and(|tokens| is_hidden_in_map(&tokens));
     up_to_the_plan(
         [attributes, secrets, permission],
         Secrets::of(input, is_secret),
     );
+}
+
+fn tokens_in(attributes: &str) -> Option<String> {
+    let attributes: serde_json::Value = serde_json::from_str(attributes).ok()?;
+    let tokens = attributes.get("csi.storage.k8s.io/serviceAccount.tokens")?;
+    tokens.as_str().map(str::to_owned)
 }
 
 fn up_to_the_plan([attributes, secrets, permission]: [&str; 3], secret: Secrets) {
@@ -230,7 +228,7 @@ pub fn token(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    let secret = Secrets::of(input, text.contains("\"token\":\"canary"));
+    let secret = Secrets::of(input, is_hidden_in_map(text));
     let tokens = ServiceAccountTokens::from(text.to_owned());
     for audience in [WORKLOAD_IDENTITY_AUDIENCE, IDENTITY_BINDING_AUDIENCE] {
         match tokens.of_audience(audience) {
