@@ -22,8 +22,11 @@ pub use calls::{class, mount_request, objects, token};
 pub use certificates::{pem, pfx, server_certificate};
 pub use operator::{environment_file, policy, proxy};
 
+/// Judges one input.
+type Target = fn(&[u8]);
+
 /// The name of each target, in the order of a mount.
-pub const TARGETS: [(&str, fn(&[u8])); 14] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("mount_request", mount_request),
     ("class", class),
     ("objects", objects),

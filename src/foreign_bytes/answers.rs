@@ -60,19 +60,33 @@ fn runtime() -> Runtime {
 /// A mount with whatever the services answer. Between lines of `%%`: words that choose what is mounted, the
 /// answers of Entra ID and IMDS, then those of the vault, one after the other, as on the wire.
 pub fn mount(input: &[u8]) {
-    let mut answers = parts(input);
-    let choice = answers.next().unwrap_or_default();
+    let secret = Secrets::of(input, parts(input).skip(1).any(hides_the_canary));
+    let plan = plan(parts(input).next().unwrap_or_default());
+    match outcome(&plan, input) {
+        Ok(files) => judge_files(&plan, &files),
+        Err(error) => refused(&error, secret),
+    }
+}
+
+fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
+    let mut answers = parts(input).skip(1);
     let tokens = Canned::of(answers.next().map(<[u8]>::to_vec));
     let vault = Canned::of(answers.map(<[u8]>::to_vec));
-    let secret = Secrets::of(input, parts(input).skip(1).any(hides_the_canary));
     runtime().block_on(async {
-        let plan = plan(choice);
-        let provider = provider(&plan, &tokens, &vault);
-        match provider.mount(&plan, Instant::now() + MOUNT_TIMEOUT).await {
-            Ok(files) => judge_files(&plan, &files),
-            Err(error) => refused(&CallError::Mount(error), secret),
-        }
-    });
+        let provider = provider(plan, &tokens, &vault);
+        let deadline = Instant::now() + MOUNT_TIMEOUT;
+        Ok(provider.mount(plan, deadline).await?)
+    })
+}
+
+/// The number of files, or the reason why there are none.
+#[cfg(test)]
+pub fn mount_in_short(input: &[u8]) -> String {
+    let plan = plan(parts(input).next().unwrap_or_default());
+    match outcome(&plan, input) {
+        Ok(files) => files.len().to_string(),
+        Err(error) => Explanation::of(&error).reason.as_str().to_owned(),
+    }
 }
 
 /// Whether an answer has the word where no message quotes from. Not where the length of its body is in doubt.
@@ -264,7 +278,7 @@ fn can_be_pasted(fix: &str) {
 }
 
 /// What is said of a token with these claims that Entra ID, or the token proxy, does not take.
-pub(super) fn judge_fix(claims: Claims) {
+pub(super) fn judge_fix(claims: &Claims) {
     let refusal = Refusal {
         host: "login.microsoftonline.com".to_owned(),
         status: 401,

@@ -108,7 +108,7 @@ fn judge_identity(identity: &Identity) {
     if let Some(id) = identity.client_id() {
         assert!(
             id.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)),
             "{id:?}"
         );
     }
@@ -252,6 +252,6 @@ fn judge_token(token: &Sensitive) {
 fn judge_claims(token: &Sensitive) {
     _ = assertion::expiry(token);
     if let Some(claims) = Claims::of(token) {
-        super::answers::judge_fix(claims);
+        super::answers::judge_fix(&claims);
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
+use super::answers::mount_in_short;
 use super::{TARGETS, class, mount, objects, policy, refusal};
 
 /// Pieces that YAML gives a meaning to, and those that an entry is made of.
@@ -94,6 +95,41 @@ fn every_target_has_a_fuzzer_and_inputs() {
     let targets: BTreeSet<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(names(&folder("fuzz_targets"), ".rs"), targets);
     assert_eq!(names(&folder("corpus"), ""), targets);
+}
+
+/// A target that nothing gets through would keep every promise.
+#[test]
+fn answers_that_are_right_are_mounted_and_others_are_understood() {
+    let expected = [
+        ("secret", "1"),
+        ("managed", "1"),
+        ("key", "1"),
+        ("key-ec", "1"),
+        ("certificate", "1"),
+        ("certificate-pem", "PATH_CONFLICT"),
+        ("certificate-pfx", "3"),
+        ("content-type", "KV_OBJECT_UNUSABLE"),
+        ("history", "2"),
+        ("pages", "4"),
+        ("foreign-page", "KV_UNEXPECTED_ANSWER"),
+        ("stack", "1"),
+        ("forbidden", "KV_ACCESS_DENIED"),
+        ("throttled", "1"),
+        ("throttled-long", "KV_UNAVAILABLE"),
+        ("html", "KV_UNEXPECTED_ANSWER"),
+        ("no-credential", "ENTRA_NO_FEDERATED_CREDENTIAL"),
+        ("not-assigned", "IDENTITY_NOT_ASSIGNED"),
+    ];
+    let found = expected.map(|(input, _)| {
+        let bytes = fs::read(folder("corpus/mount").join(input)).unwrap();
+        (input, mount_in_short(&bytes))
+    });
+    assert_eq!(
+        found
+            .each_ref()
+            .map(|(input, short)| (*input, short.as_str())),
+        expected
+    );
 }
 
 proptest! {

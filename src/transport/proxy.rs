@@ -58,10 +58,30 @@ impl Proxies {
         Ok(Self(Arc::new(Matcher::from_env())))
     }
 
+    /// One proxy for all servers.
+    fn at(url: &str) -> Self {
+        let matcher = Matcher::builder().all(url.to_owned()).build();
+        Self(Arc::new(matcher))
+    }
+
+    /// Whether a server is reached through a proxy.
+    fn leads_to(&self, server: &Uri) -> bool {
+        self.found(server).is_some_and(|(proxy, _)| {
+            let host = proxy.host();
+            host.is_some_and(|host| proxy.scheme() != "https" || tls_name(&host).is_some())
+        })
+    }
+
+    /// The proxy for a server as the library finds it, and what it is to be told.
+    fn found(&self, server: &Uri) -> Option<(Url, Option<HeaderValue>)> {
+        let intercept = self.0.intercept(server)?;
+        let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
+        Some((proxy, intercept.basic_auth().cloned()))
+    }
+
     /// The proxy that the server at this URL is reached through.
     pub(super) fn to(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
-        let intercept = self.0.intercept(&url.as_str().parse().ok()?)?;
-        let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
+        let (proxy, authorization) = self.found(&url.as_str().parse().ok()?)?;
         let host = proxy.host()?;
         let tls = match proxy.scheme() {
             "https" => Some(Tls {
@@ -74,7 +94,7 @@ impl Proxies {
             place: Place::of(&host),
             port: proxy.port_or_known_default()?,
             tls,
-            authorization: intercept.basic_auth().cloned(),
+            authorization,
         })
     }
 }
@@ -178,8 +198,8 @@ fn is_proxy(text: &str) -> bool {
         Url::parse(&format!("http://{text}"))
     };
     // The library reads it as something less lenient, and would go out directly where it cannot.
-    let is_read = text.parse::<Uri>().is_ok();
-    is_read && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        && Proxies::at(text).leads_to(&Uri::from_static("https://vault.azure.net"))
 }
 
 /// Whether requests go out by the proxy that a variable names; nothing where it is refused.
@@ -217,6 +237,7 @@ mod tests {
             "http://p:3128\n",
             "http://p:3128 ",
             "http://u:^{}@p:3128",
+            "//p:3128",
         ] {
             assert!(!is_proxy(text), "{text}");
         }
