@@ -3,7 +3,8 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness monitoring figures bench release-check docs-check docs pictures generate image image-check chart manifests
+.PHONY: help demo test traces lint witness docs docs-check monitoring chart manifests image image-check
+.PHONY: figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,9 +17,13 @@ demo: ## Mount the example's class from an emulated Azure, rotate its secret, an
 test: ## Run all tests: pure modules, and the real binary on a real socket against the emulator
 	$(CARGO) test --workspace
 
+traces: ## Test the feature otlp: the spans that a collector gets
+	$(CARGO) test --package provider-azure-rs --features otlp --test it traces::
+
 lint: ## Check formatting, lints and the documentation's links, with warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package provider-azure-rs --all-targets --features otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 
 witness: ## Check the emulator with Microsoft's own Python clients

@@ -54,5 +54,6 @@ pub mod settings;
 mod socket;
 mod status;
 mod telemetry;
+mod traces;
 mod transport;
 mod vault;

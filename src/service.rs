@@ -120,6 +120,8 @@ impl CsiDriverProvider for Service {
         let mut entry = self.journal.begin();
         let notes = Arc::clone(entry.notes());
         let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
+        #[cfg(feature = "otlp")]
+        mounting.is_traced_as(notes.trace.id());
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
@@ -128,8 +130,10 @@ impl CsiDriverProvider for Service {
             Ok(request) => {
                 entry.is_of(&request.pod, &message.target_path);
                 mounting.is_of(&request.pod.namespace, &request.pod.class);
+                let trace = notes.trace.clone();
+                let mount = self.clone().carry_out(request, deadline, notes);
                 tokio::select! {
-                    result = contain(self.clone().carry_out(request, deadline, notes)) => result,
+                    result = contain(trace.around(mount)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
                 }
             }

@@ -34,6 +34,12 @@ pub enum DriverCallError {
     },
 }
 
+/// The namespace of the pod, and so of its class.
+pub(super) fn namespace<'a>(class: &'a Class, pod: &'a PodSettings) -> &'a str {
+    let said = pod.namespace.as_deref().or(class.namespace.as_deref());
+    said.unwrap_or("default")
+}
+
 /// What the driver would send.
 pub(super) fn request(
     class: &Class,
@@ -42,13 +48,9 @@ pub(super) fn request(
     permission: u16,
 ) -> Result<MountRequest, DriverCallError> {
     let mut attributes = json!(class.parameters);
-    let namespace = pod
-        .namespace
-        .as_deref()
-        .or(class.namespace.as_deref())
-        .unwrap_or("default");
     attributes["csi.storage.k8s.io/pod.name"] = json!(pod.pod_name);
-    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace);
+    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace(class, pod));
+    attributes["secretProviderClass"] = json!(class.name);
     attributes["csi.storage.k8s.io/serviceAccount.name"] = json!(pod.service_account);
     attributes["csi.storage.k8s.io/ephemeral"] = json!("true");
     if let Some(path) = &pod.token_file {

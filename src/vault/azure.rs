@@ -24,6 +24,7 @@ use crate::excerpt::one_line;
 use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::phases::Phases;
+use crate::traces::Trace;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 use crate::vault::attributes::Attributes;
 use crate::vault::refusal::{Operation, VaultRefusal};
@@ -152,10 +153,10 @@ impl Vault {
     pub async fn sign_in(&self, phases: &Phases) -> Result<(), VaultError> {
         let _sign_in = phases.sign_in.run();
         let scope = self.scope().await?;
-        let token = async {
+        let token = Trace::token().around(async {
             let _token = phases.token.run();
             self.credential.token(&scope).await
-        };
+        });
         let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
             .await
             .map_err(|error| VaultError::Token(Box::new(error)))?;
