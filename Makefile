@@ -65,6 +65,7 @@ docs-check: ## Check the documentation: commands, manifests, links
 
 docs: ## Make the book of the documentation in target/book
 	"$$(.ci/tool mdbook)" build
+	.ci/book-links target/book
 
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen

@@ -110,7 +110,7 @@ fn answers_that_are_right_are_mounted_and_others_are_understood() {
         ("certificate-pfx", "3"),
         ("content-type", "KV_OBJECT_UNUSABLE"),
         ("history", "2"),
-        ("pages", "4"),
+        ("pages", "2"),
         ("foreign-page", "KV_UNEXPECTED_ANSWER"),
         ("stack", "1"),
         ("forbidden", "KV_ACCESS_DENIED"),
