@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test traces lint witness docs docs-check monitoring chart manifests image image-check
+.PHONY: help demo test traces lint fuzz witness docs docs-check monitoring chart manifests image image-check
 .PHONY: figures bench release-check pictures generate
 
 help: ## List the targets
@@ -22,9 +22,15 @@ traces: ## Test the feature otlp: the spans that a collector gets
 
 lint: ## Check formatting, lints and the documentation's links, with warnings denied
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package provider-azure-rs --all-targets --features otlp -- -D warnings
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# TARGET is one of src/foreign_bytes.rs; fuzz/run says what else can be chosen.
+fuzz: ## Try what others write, mutated: SECONDS_EACH=10 for each target, or TARGET=NAME alone
+	fuzz/run $(TARGET)
 
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace

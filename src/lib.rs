@@ -25,8 +25,8 @@ mod core_dumps;
 mod credential;
 mod excerpt;
 mod file_mode;
-#[cfg(test)]
-mod foreign_bytes;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod foreign_bytes;
 pub mod generated;
 mod healthz;
 mod identity;

@@ -205,7 +205,7 @@ fn answer(files: Vec<MountedFile>) -> MountResponse {
 /// The header `grpc-timeout`: up to eight digits and a unit.
 ///
 /// Source: "gRPC over HTTP2", section "Requests".
-fn grpc_timeout(text: &str) -> Option<Duration> {
+pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let (value, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if value.is_empty() || value.len() > 8 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -382,11 +382,12 @@ async fn collect<P: Page + Send>(
     Ok(versions.into_values().collect())
 }
 
-/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`.
+/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages
+/// as it is.
 fn version_of(id: Option<String>) -> Option<String> {
     let url = Url::parse(&id?).ok()?;
     let version = url.path_segments()?.nth(2)?;
-    (!version.is_empty()).then(|| version.to_owned())
+    ObjectName::new(version).map(|version| version.as_str().to_owned())
 }
 
 fn unreadable(missing: &'static str) -> VaultError {

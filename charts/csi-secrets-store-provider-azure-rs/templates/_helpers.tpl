@@ -2,15 +2,10 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- /* The same in every cluster, whatever the release is called: alerts, runbooks and people look for it. Room for the
+longest suffix, "-dashboard". */ -}}
 {{- define "provider.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if contains (include "provider.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- /* Room for the longest suffix, "-dashboard". */ -}}
-{{- printf "%s-%s" .Release.Name (include "provider.name" .) | trunc 52 | trimSuffix "-" -}}
-{{- end -}}
+{{- default .Chart.Name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "provider.selectorLabels" -}}
@@ -100,6 +95,9 @@ cloud.json: {{ toJson . }}
   (list "PROVIDER_AZURE_RS_LOG_FORMAT_JSON" $values.log.json)
   (list "PROVIDER_AZURE_RS_HEALTHZ_PORT" $values.healthz.port)
   (list "PROVIDER_AZURE_RS_PROMETHEUS_PORT" $values.metrics.port)
+  (list "PROVIDER_AZURE_RS_MAX_CLASS_METRICS" $values.metrics.maxClasses)
+  (list "PROVIDER_AZURE_RS_COMPAT_METRICS" $values.metrics.compat)
+  (list "PROVIDER_AZURE_RS_LOCK_MEMORY" $values.lockMemory)
   (list "PROVIDER_AZURE_RS_ALLOWED_UID" (join "," $values.allowedUids))
   (list "PROVIDER_AZURE_RS_MOUNT_TIMEOUT" $values.limits.mountTimeout)
   (list "PROVIDER_AZURE_RS_DRAIN_TIMEOUT" $values.limits.drainTimeout)
@@ -140,4 +138,18 @@ cloud.json: {{ toJson . }}
 {{- define "provider.relabelings" -}}
 - sourceLabels: [__meta_kubernetes_pod_node_name]
   targetLabel: node
+{{- end -}}
+
+{{- /* A file of alerts or panels, which find what is scraped by its name. */ -}}
+{{- define "provider.file" -}}
+{{- $context := index . 0 -}}
+{{- $context.Files.Get (index . 1) | replace (printf ".*%s.*" $context.Chart.Name) (printf ".*%s.*" (include "provider.fullname" $context)) -}}
+{{- end -}}
+
+{{- define "provider.securityContext" -}}
+{{- $context := deepCopy .Values.securityContext -}}
+{{- if .Values.lockMemory -}}
+{{- $_ := mergeOverwrite $context (dict "capabilities" (dict "add" (list "IPC_LOCK"))) -}}
+{{- end -}}
+{{- toYaml $context -}}
 {{- end -}}
