@@ -101,7 +101,7 @@ fn has(text: &[u8], word: &str) -> bool {
 
 /// Whether the word is in a JSON map, and in no key of it: those are quoted. What is no map is not quoted at all.
 fn is_hidden_in_map(json: &str) -> bool {
-    let in_keys = match serde_json::from_str(json) {
+    let in_keys = match serde_json::from_str(json.trim()) {
         Ok(serde_json::Value::Object(map)) => map.keys().any(|key| key.contains(CANARY)),
         Ok(_) | Err(_) => false,
     };

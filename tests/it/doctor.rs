@@ -690,6 +690,27 @@ async fn a_class_may_come_on_standard_input() {
 }
 
 #[tokio::test]
+async fn the_pods_token_may_come_behind_the_class() {
+    let node = Node::start().await;
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_service_account("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    node.vault.set_secret("S", CANARY);
+    let token = node
+        .azure
+        .service_account_token("chat", "chat", AUDIENCE, HOUR);
+    let folder = tempfile::tempdir().unwrap();
+    let request = format!("kind: TokenRequest\nstatus:\n  token: {token}\n");
+    let manifest = format!("{}---\n{request}", workload().manifest());
+    let said = output(&node, folder.path(), &manifest, &[]).await;
+    assert!(said.status.success(), "{said:?}");
+    assert!(!format!("{said:?}").contains(&token));
+}
+
+#[tokio::test]
 async fn a_class_that_cannot_work_is_said_before_anything_is_sent() {
     let node = Node::start().await;
     let run = doctor(&node, &Class::of_secret("S").with("tenantId", "a/b"), &[]).await;

@@ -33,7 +33,8 @@ Every flag of every command, with its environment variable. Made from the code b
 
 A flag goes before its variable; a variable that is empty counts as one that is not set. Durations are written as `90s`,
 `2m` or `1m30s`. A switch is on by `--flag` or `--flag=true` and off by `--flag=false`. The Go provider's command line
-works too, with one hyphen or two ([what it means here](../migration.md#flags)).
+works too, with one hyphen or two ([what it means here](../migration.md#flags)). Flags of the cargo feature `otlp` are
+on [a page of their own](../traces.md).
 ";
 
 /// The flags of all commands. Those of `serve` come first, and other commands name the ones that they share with it.
