@@ -4,7 +4,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test traces lint fuzz witness docs docs-check monitoring chart manifests image image-check
-.PHONY: figures bench release-check pictures generate
+.PHONY: e2e figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,16 @@ witness: ## Check the emulator with Microsoft's own Python clients
 monitoring: ## Check alerts, dashboard and runbooks; needs promtool and prometheus
 	$(CARGO) build --workspace
 	tests/monitoring/run
+
+# CHECKS='1 2 5' runs some of the checks, KEEP=1 leaves the cluster up, GO_PROVIDER=BINARY compares with another provider,
+# REPORT=FILE writes the report of all checks elsewhere.
+e2e: EMULATOR_PROFILE ?= measuring
+e2e: image ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
+	$(CARGO) build --profile $(EMULATOR_PROFILE) --package azure-emulator
+	@target="$${CARGO_TARGET_DIR:-target}/$(patsubst dev,debug,$(EMULATOR_PROFILE))"; \
+		exec python3 tests/e2e --emulator "$$target/azure-emulator" --image target/image/*.docker.tar \
+		$(if $(KEEP),--keep) $(if $(GO_PROVIDER),--go-provider "$(GO_PROVIDER)") \
+		$(if $(CHECKS),$(CHECKS),--report "$(or $(REPORT),docs/validation.md)")
 
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs

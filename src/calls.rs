@@ -80,7 +80,7 @@ fn too_large() -> Status {
 }
 
 fn late() -> Status {
-    Status::deadline_exceeded(
+    Status::failed_precondition(
         "[TIMEOUT] the call's message did not arrive in time. Fix: see whether the node is overloaded; the driver sends \
          it at once",
     )

@@ -214,7 +214,7 @@ mod tests {
         let page = metrics.page().unwrap();
         for series in [
             "mounts_total{code=\"OK\",reason=\"\"} 2\n",
-            "mounts_total{code=\"ResourceExhausted\",reason=\"KV_THROTTLED\"} 1\n",
+            "mounts_total{code=\"FailedPrecondition\",reason=\"KV_THROTTLED\"} 1\n",
             "mounts_total{code=\"Canceled\",reason=\"\"} 1\n",
             "mount_duration_seconds_count 4\n",
             "mount_phase_duration_seconds_count{phase=\"token\"} 2\n",

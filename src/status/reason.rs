@@ -74,7 +74,7 @@ reasons! {
             has the command. With the driver's Helm chart: \
             tokenRequests[0].audience=api://AzureADTokenExchange.";
         /// The files are larger than the driver takes.
-        AnswerTooLarge = "ANSWER_TOO_LARGE", ResourceExhausted,
+        AnswerTooLarge = "ANSWER_TOO_LARGE", FailedPrecondition,
             "Split the class over several volumes, or raise the driver's --max-call-recv-msg-size and then \
             --max-answer-size here.";
     }
@@ -92,11 +92,11 @@ reasons! {
             pod has no hostNetwork where the network plugin keeps pods away from it, a NetworkPolicy, a node \
             outside Azure. Workload identity needs no IMDS.";
         /// IMDS answers and gives no token.
-        ImdsFailed = "IMDS_FAILED", Aborted,
+        ImdsFailed = "IMDS_FAILED", FailedPrecondition,
             "It is updated from time to time, and the kubelet tries again. If it lasts, look at what answers \
             for 169.254.169.254 on the node.";
         /// IMDS is asked for as many tokens as it allows.
-        ImdsThrottled = "IMDS_THROTTLED", ResourceExhausted,
+        ImdsThrottled = "IMDS_THROTTLED", FailedPrecondition,
             "20 in a second and 5 at once for the machine, whoever asks. This provider stays below; look for \
             what else on the node asks for tokens.";
     }
@@ -126,11 +126,11 @@ reasons! {
         EntraRefused = "ENTRA_REFUSED", Unauthenticated,
             "Look the AADSTS code of the message up at https://login.microsoftonline.com/error.";
         /// Entra ID asks for fewer requests.
-        EntraThrottled = "ENTRA_THROTTLED", ResourceExhausted,
+        EntraThrottled = "ENTRA_THROTTLED", FailedPrecondition,
             "The kubelet tries again by itself. Each identity is asked for once per hour or so; many pods \
             that are restarted all the time ask more often.";
         /// Entra ID answers with errors of its own making.
-        EntraUnavailable = "ENTRA_UNAVAILABLE", Aborted,
+        EntraUnavailable = "ENTRA_UNAVAILABLE", FailedPrecondition,
             "The kubelet tries again by itself; see https://azure.status.microsoft.";
         /// Entra ID cannot be reached.
         EntraUnreachable = "ENTRA_UNREACHABLE", FailedPrecondition,
@@ -147,7 +147,7 @@ reasons! {
             "Bind the identity to the cluster (az aks identity-binding create), and let the service account \
             use it by a ClusterRole.";
         /// The AKS token proxy answers and gives no token.
-        TokenProxyFailed = "TOKEN_PROXY_FAILED", Aborted,
+        TokenProxyFailed = "TOKEN_PROXY_FAILED", FailedPrecondition,
             "The kubelet tries again by itself; if it lasts, look at the API server.";
     }
     "Key Vault" {
@@ -180,12 +180,12 @@ reasons! {
         KvTokenRejected = "KV_TOKEN_REJECTED", Unauthenticated,
             "Set tenantID to the vault's tenant: az keyvault show --name VAULT --query properties.tenantId.";
         /// The vault asks for fewer requests, and the mount has no time to wait.
-        KvThrottled = "KV_THROTTLED", ResourceExhausted,
+        KvThrottled = "KV_THROTTLED", FailedPrecondition,
             "4,000 requests in 10 s per vault and region, over all nodes. The kubelet tries again by itself. \
             If it lasts: set --cache-ttl, rotate less often (the driver's --rotation-poll-interval), spread \
             objects over vaults.";
         /// The vault answers with errors of its own making.
-        KvUnavailable = "KV_UNAVAILABLE", Aborted,
+        KvUnavailable = "KV_UNAVAILABLE", FailedPrecondition,
             "The kubelet tries again by itself; see https://azure.status.microsoft.";
         /// The vault's host has no address.
         KvHostNotFound = "KV_HOST_NOT_FOUND", FailedPrecondition,
@@ -206,7 +206,7 @@ reasons! {
             "If a proxy or firewall inspects TLS, give its CA with --ca-file or SSL_CERT_FILE; else check the \
             node's clock and what answers for that host.";
         /// Time ran out.
-        Timeout = "TIMEOUT", DeadlineExceeded,
+        Timeout = "TIMEOUT", FailedPrecondition,
             "The message names who was being waited for, and the phase: DNS, TCP, the proxy, TLS or the \
             answer.";
         /// The provider is stopping.

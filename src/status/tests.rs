@@ -135,21 +135,21 @@ fn every_refusal_of_the_vault_has_its_reason_and_code() {
             "Throttled",
             "",
             Reason::KvThrottled,
-            Code::ResourceExhausted,
+            Code::FailedPrecondition,
         ),
         (
             500,
             "InternalServerError",
             "",
             Reason::KvUnavailable,
-            Code::Aborted,
+            Code::FailedPrecondition,
         ),
         (
             503,
             "ServiceUnavailable",
             "",
             Reason::KvUnavailable,
-            Code::Aborted,
+            Code::FailedPrecondition,
         ),
         (
             302,
@@ -413,4 +413,21 @@ fn a_forged_claim_does_not_become_a_command() {
         text.contains("--subject system:serviceaccount:n:a") && !text.contains("reboot"),
         "{text}"
     );
+}
+
+/// The kubelet takes these codes for work that may still be under way, and keeps the volume's folder; driver v1.6.0 then
+/// takes that for a volume that has just been mounted, and the pod starts without its files (docs/decisions/0004).
+#[test]
+fn no_failure_looks_to_the_kubelet_as_if_it_were_under_way() {
+    for reason in Reason::GROUPS.iter().flat_map(|(_, reasons)| *reasons) {
+        let under_way = matches!(
+            reason.code(),
+            Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Unavailable
+                | Code::ResourceExhausted
+                | Code::Aborted
+        );
+        assert_eq!(under_way, *reason == Reason::ShuttingDown, "{reason:?}");
+    }
 }

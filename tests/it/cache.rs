@@ -171,7 +171,7 @@ async fn failures_are_not_kept() {
         .faults()
         .always(Target::vault(VAULT), Effect::error(503));
     let words = ["[KV_UNAVAILABLE] "];
-    expect_status(node.mount(&class).await, Code::Aborted, &words);
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
     node.azure.faults().remove(fault);
     assert_eq!(value(&node, &class).await, "v");
 }

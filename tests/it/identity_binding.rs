@@ -321,12 +321,12 @@ async fn the_token_proxys_own_words_are_told_from_entra_ids() {
         ),
         (
             Effect::html(502, "<html>"),
-            Code::Aborted,
+            Code::FailedPrecondition,
             ["[TOKEN_PROXY_FAILED] ", "HTML page"],
         ),
         (
             Effect::error(503),
-            Code::Aborted,
+            Code::FailedPrecondition,
             ["[ENTRA_UNAVAILABLE] ", "AADSTS"],
         ),
     ] {

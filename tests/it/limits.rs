@@ -161,11 +161,11 @@ async fn who_cannot_wait_for_a_throttled_vault_is_told_at_once_and_does_not_ask(
         "--cache-ttl",
     ];
     let result = node.mount(&class).await;
-    expect_status(result, Code::ResourceExhausted, &words);
+    expect_status(result, Code::FailedPrecondition, &words);
     let requests = node.azure.counters().vault(VAULT).requests;
     for _ in 0..5 {
         let result = node.mount(&class).await;
-        expect_status(result, Code::ResourceExhausted, &words);
+        expect_status(result, Code::FailedPrecondition, &words);
     }
     assert_eq!(node.azure.counters().vault(VAULT).requests, requests);
     assert!(start.elapsed() < Duration::from_secs(5));
@@ -237,7 +237,7 @@ async fn a_vault_that_throttles_again_and_again_holds_up_nothing_else() {
         .always(Target::vault(VAULT), Effect::throttle());
     let throttled = async {
         let result = node.mount(&class).await;
-        expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+        expect_status(result, Code::FailedPrecondition, &["[KV_THROTTLED] "]);
     };
     let meanwhile = async {
         for _ in 0..20 {

@@ -211,11 +211,11 @@ async fn a_vault_that_asks_for_a_long_pause_and_callers_that_leave_are_counted()
         .always(Target::vault(VAULT), Effect::throttle_for(100));
     for _ in 0..2 {
         let result = node.mount(&Class::of_secret("S")).await;
-        expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+        expect_status(result, Code::FailedPrecondition, &["[KV_THROTTLED] "]);
     }
     scraped.series().await.expect(&[
         (
-            "mounts_total{code=\"ResourceExhausted\",reason=\"KV_THROTTLED\"}",
+            "mounts_total{code=\"FailedPrecondition\",reason=\"KV_THROTTLED\"}",
             2,
         ),
         ("requests_total{service=\"vault\",status=\"429\"}", 1),

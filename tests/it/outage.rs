@@ -41,7 +41,7 @@ async fn without_the_flag_an_outage_is_an_error() {
     assert_eq!(value(&node, &class).await, "v");
     vault_has(&node, Effect::error(503));
     let words = ["[KV_UNAVAILABLE] "];
-    expect_status(node.mount(&class).await, Code::Aborted, &words);
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn nothing_older_than_allowed_is_served() {
     tokio::time::sleep(Duration::from_millis(600)).await;
     vault_has(&node, Effect::error(503));
     let words = ["[KV_UNAVAILABLE] "];
-    expect_status(node.mount(&class).await, Code::Aborted, &words);
+    expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
 }
 
 #[tokio::test]
@@ -140,14 +140,14 @@ async fn a_new_pod_of_the_same_application_is_served_and_no_other() {
     assert_eq!(value(&node, &pod("app", "app", 2 * HOUR)).await, "v");
     let words = ["[KV_UNAVAILABLE] "];
     let other = node.mount(&pod("other", "other", HOUR)).await;
-    expect_status(other, Code::Aborted, &words);
+    expect_status(other, Code::FailedPrecondition, &words);
     // The right application's name with the wrong token gets no further than Entra ID.
     let words = ["[ENTRA_NO_FEDERATED_CREDENTIAL] "];
     let claiming = node.mount(&pod("app", "other", HOUR)).await;
     expect_status(claiming, Code::Unauthenticated, &words);
     // Nor does the node's identity get what the application has left.
     let managed = node.mount(&Class::of_secret("S")).await;
-    expect_status(managed, Code::Aborted, &["[KV_UNAVAILABLE] "]);
+    expect_status(managed, Code::FailedPrecondition, &["[KV_UNAVAILABLE] "]);
 }
 
 fn second_vault(node: &Node) -> Vault {
@@ -209,7 +209,7 @@ async fn when_both_vaults_fail_the_first_ones_failure_is_told() {
         .always(Target::any_vault(), Effect::error(503));
     let words = ["[KV_UNAVAILABLE] Key Vault \"ai-chat-kv-1763873634\""];
     let result = node.mount(&with_failover()).await;
-    expect_status(result, Code::Aborted, &words);
+    expect_status(result, Code::FailedPrecondition, &words);
     let class = Class::of_secret("S").with("failoverKeyvaultName", "kv.evil.com/");
     let words = ["[INVALID_PARAMETER] failoverKeyvaultName: expected "];
     expect_status(node.mount(&class).await, Code::InvalidArgument, &words);

@@ -190,7 +190,7 @@ async fn an_answer_that_the_driver_would_not_take_is_refused() {
     ];
     expect_status(
         node.mount(&class).await,
-        tonic::Code::ResourceExhausted,
+        tonic::Code::FailedPrecondition,
         &words,
     );
 }

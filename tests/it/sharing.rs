@@ -124,7 +124,7 @@ async fn a_failing_token_service_is_asked_once_for_everyone_who_waits() {
         .always(Target::imds(), Effect::error(500));
     for round in 1..=3 {
         for result in join_all((0..40).map(|_| node.mount(&class))).await {
-            expect_status(result, Code::Aborted, &["[IMDS_FAILED] "]);
+            expect_status(result, Code::FailedPrecondition, &["[IMDS_FAILED] "]);
         }
         // The request and two more, each a step later.
         assert_eq!(node.azure.counters().imds().requests, 3 * round);

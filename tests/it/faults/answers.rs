@@ -15,11 +15,19 @@ async fn an_ill_vault_is_named() {
     node.vault.set_secret("S", "v");
     let class = Class::of_secret("S");
     for (effect, code, words) in [
-        (Effect::error(500), Code::Aborted, "[KV_UNAVAILABLE] "),
-        (Effect::error(503), Code::Aborted, "[KV_UNAVAILABLE] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[KV_UNAVAILABLE] ",
+        ),
+        (
+            Effect::error(503),
+            Code::FailedPrecondition,
+            "[KV_UNAVAILABLE] ",
+        ),
         (
             Effect::BadGateway,
-            Code::Aborted,
+            Code::FailedPrecondition,
             "an HTML page, so a proxy or firewall may have answered",
         ),
         (Effect::Drop, Code::FailedPrecondition, "[KV_UNREACHABLE] "),
@@ -71,11 +79,19 @@ async fn an_ill_imds_is_named() {
     let node = Node::start().await;
     node.vault.set_secret("S", "v");
     for (effect, code, words) in [
-        (Effect::error(500), Code::Aborted, "[IMDS_FAILED] "),
-        (Effect::BadGateway, Code::Aborted, "[IMDS_FAILED] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[IMDS_FAILED] ",
+        ),
+        (
+            Effect::BadGateway,
+            Code::FailedPrecondition,
+            "[IMDS_FAILED] ",
+        ),
         (
             Effect::throttle(),
-            Code::ResourceExhausted,
+            Code::FailedPrecondition,
             "[IMDS_THROTTLED] ",
         ),
         (
@@ -83,8 +99,8 @@ async fn an_ill_imds_is_named() {
             Code::FailedPrecondition,
             "[IMDS_UNREACHABLE] ",
         ),
-        (Effect::Empty, Code::Aborted, "no token"),
-        (Effect::WrongJson, Code::Aborted, "no token"),
+        (Effect::Empty, Code::FailedPrecondition, "no token"),
+        (Effect::WrongJson, Code::FailedPrecondition, "no token"),
     ] {
         let shown = format!("{effect:?}");
         let fault = node.azure.faults().always(Target::imds(), effect);
@@ -106,12 +122,24 @@ async fn an_ill_entra_is_named() {
     node.vault.set_secret("S", "v");
     let class = workload::class(&node);
     for (effect, code, words) in [
-        (Effect::error(500), Code::Aborted, "[ENTRA_UNAVAILABLE] "),
-        (Effect::error(503), Code::Aborted, "[ENTRA_UNAVAILABLE] "),
-        (Effect::BadGateway, Code::Aborted, "[ENTRA_UNAVAILABLE] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
+        (
+            Effect::error(503),
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
+        (
+            Effect::BadGateway,
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
         (
             Effect::throttle(),
-            Code::ResourceExhausted,
+            Code::FailedPrecondition,
             "[ENTRA_THROTTLED] ",
         ),
         (
@@ -124,9 +152,9 @@ async fn an_ill_entra_is_named() {
             Code::FailedPrecondition,
             "[ENTRA_UNREACHABLE] ",
         ),
-        (Effect::Truncate, Code::Aborted, "no token"),
-        (Effect::Empty, Code::Aborted, "no token"),
-        (Effect::WrongJson, Code::Aborted, "no token"),
+        (Effect::Truncate, Code::FailedPrecondition, "no token"),
+        (Effect::Empty, Code::FailedPrecondition, "no token"),
+        (Effect::WrongJson, Code::FailedPrecondition, "no token"),
         (
             Effect::Oversize { bytes: 3_000_000 },
             Code::FailedPrecondition,
@@ -192,7 +220,7 @@ async fn throttling_is_answered_without_making_it_worse() {
     let result = node.mount(&Class::of_secret("S")).await;
     expect_status(
         result,
-        Code::ResourceExhausted,
+        Code::FailedPrecondition,
         &[
             "[KV_THROTTLED] ",
             "4,000 requests in 10 s",
@@ -205,7 +233,7 @@ async fn throttling_is_answered_without_making_it_worse() {
         .faults()
         .always(Target::vault(VAULT), Effect::throttle());
     let result = node.mount(&Class::of_secret("S")).await;
-    expect_status(result, Code::ResourceExhausted, &["[KV_THROTTLED] "]);
+    expect_status(result, Code::FailedPrecondition, &["[KV_THROTTLED] "]);
     assert!(node.azure.counters().vault(VAULT).all_gets() - before <= 4);
 }
 

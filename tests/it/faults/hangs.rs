@@ -24,7 +24,7 @@ async fn a_hanging_vault_is_given_up_by_the_callers_deadline() {
     let result = node.mount(&Class::of_secret("S")).await;
     let words =
         ["[TIMEOUT] no answer within 1.0 s; waiting for Key Vault \"ai-chat-kv-1763873634\""];
-    expect_status(result, Code::DeadlineExceeded, &words);
+    expect_status(result, Code::FailedPrecondition, &words);
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
@@ -35,7 +35,7 @@ async fn a_hanging_imds_is_named() {
     let result = node.mount(&Class::of_secret("S")).await;
     expect_status(
         result,
-        Code::DeadlineExceeded,
+        Code::FailedPrecondition,
         &["[TIMEOUT] ", "waiting for a token from IMDS"],
     );
 }
@@ -49,7 +49,7 @@ async fn a_hanging_entra_is_named_and_holds_nobody_else() {
     let words = ["[TIMEOUT] ", "waiting for a token from Entra ID", "Fix: "];
     let others = Class::of_secret("S");
     let ((), other) = tokio::join!(
-        expect_within(SOON, node.mount(&class), Code::DeadlineExceeded, &words),
+        expect_within(SOON, node.mount(&class), Code::FailedPrecondition, &words),
         node.mount(&others)
     );
     other.unwrap();
@@ -78,7 +78,7 @@ async fn a_slow_body_is_waited_for_until_the_time_is_up() {
         "[TIMEOUT] no answer within 2.0 s; waiting for Key Vault",
         "Fix: ",
     ];
-    expect_within(SOON, node.mount(&class), Code::DeadlineExceeded, &words).await;
+    expect_within(SOON, node.mount(&class), Code::FailedPrecondition, &words).await;
     node.azure.faults().clear();
     node.mount(&class).await.unwrap();
 }

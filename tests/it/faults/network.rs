@@ -109,7 +109,7 @@ async fn a_way_on_which_packets_are_lost_is_given_up() {
     ];
     let limit = Duration::from_secs(20);
     let mount = provider.mount(Class::of_secret("S").request());
-    expect_within(limit, mount, Code::DeadlineExceeded, &words).await;
+    expect_within(limit, mount, Code::FailedPrecondition, &words).await;
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn the_phase_that_took_too_long_is_named() {
     for (answer, code, words) in [
         (
             "",
-            Code::DeadlineExceeded,
+            Code::FailedPrecondition,
             [
                 "[TIMEOUT] no answer within 1.0 s; waiting for Key Vault",
                 "to be reached through the proxy",
@@ -198,7 +198,7 @@ async fn the_phase_that_took_too_long_is_named() {
         ),
         (
             "HTTP/1.1 200 OK\r\n\r\n",
-            Code::DeadlineExceeded,
+            Code::FailedPrecondition,
             [
                 "[TIMEOUT] no answer within 1.0 s; waiting for Key Vault",
                 "to complete the TLS handshake",
@@ -235,6 +235,6 @@ async fn a_connection_that_takes_too_long_is_given_up_before_the_mount_is() {
         "[TIMEOUT] ",
         "took longer than 5 s to complete the TLS handshake",
     ];
-    expect_status(result, Code::DeadlineExceeded, &words);
+    expect_status(result, Code::FailedPrecondition, &words);
     assert!(start.elapsed() < Duration::from_secs(9));
 }

@@ -1,0 +1,128 @@
+"""`make e2e`: this provider behind the real kubelet, API server and Secrets Store CSI Driver.
+
+The program runs twice. Outside, it looks at the machine, gets the programs and watches the time. Inside, as the first
+process of namespaces of its own, it brings a cluster up and checks; when it ends, nothing of the cluster is left.
+"""
+
+import argparse
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# Nothing is written into the tree.
+sys.dont_write_bytecode = True
+
+import machine  # noqa: E402
+import node  # noqa: E402
+import programs  # noqa: E402
+import screen  # noqa: E402
+import story  # noqa: E402
+
+WORK = programs.CACHE / "work"
+# What the programs and the pods of the last run have logged.
+LOGS = programs.CACHE / "logs"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests/e2e", description=__doc__.splitlines()[0])
+    parser.add_argument("checks", nargs="*", type=int, metavar="CHECK", help="numbers of checks; all by default")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="where the report is written")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster up until Ctrl-C")
+    parser.add_argument("--go-provider", type=Path, metavar="BINARY", help="a Go provider to compare with")
+    parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS", help="most time for the whole")
+    parser.add_argument("--can-run", action="store_true", help="only say whether this machine can, and why not")
+    parser.add_argument("--emulator", type=Path, metavar="BINARY", help="the built azure-emulator")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="the image as `make image` writes it for docker")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def outside(given: argparse.Namespace) -> int:
+    """Gets what is needed, runs the inside, and removes what that left."""
+    if reasons := machine.shortcomings() + programs.shortcomings():
+        print("no cluster can run here:", *reasons, sep="\n  ")
+        return 1
+    if given.can_run:
+        return 0
+    programs.CACHE.mkdir(parents=True, exist_ok=True)
+    with (programs.CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another one is running on this machine")
+            return 1
+        programs.install()
+        shutil.rmtree(WORK, ignore_errors=True)
+        WORK.mkdir()
+        try:
+            return watched(machine.apart([sys.executable, *sys.argv, "--inside"]), given)
+        finally:
+            with screen.timed("cleaned up"):
+                clean_up()
+
+
+def watched(command: list[str], given: argparse.Namespace) -> int:
+    """Runs a command that ends in time, whatever happens to us."""
+    inside = subprocess.Popen(command)
+    node.wait_until("there is a first process inside", lambda: note_first_process(inside.pid), 10)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return inside.wait(None if given.keep else given.deadline)
+    except subprocess.TimeoutExpired:
+        screen.say(f"FAIL  not done after {given.deadline} s")
+        return 1
+    except KeyboardInterrupt:
+        screen.say("interrupted")
+        return 130
+    finally:
+        # Ends every process inside, since the first one ends.
+        inside.kill()
+        inside.wait()
+
+
+def note_first_process(outer: int) -> bool:
+    """Writes down which process's namespaces are the cluster's, for `nsenter`."""
+    children = Path(f"/proc/{outer}/task/{outer}/children").read_text().split()
+    if children:
+        (WORK / "first-process").write_text(children[0])
+    return bool(children)
+
+
+def clean_up() -> None:
+    """Mounts and networks have ended with their namespaces; folders and control groups have not."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    for name in ("logs", "var-log"):
+        if (WORK / name).exists():
+            shutil.copytree(WORK / name, LOGS / name, symlinks=True)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            machine.remove_cgroups()
+            shutil.rmtree(WORK)
+            return
+        except OSError:
+            # Processes that were killed are still going.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def main() -> int:
+    given = arguments()
+    if not given.inside:
+        return outside(given)
+    return story.tell(given, WORK)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except programs.Missing as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
