@@ -19,7 +19,7 @@ pub(super) struct Class {
     pub(super) namespace: Option<String>,
     pub(super) provider: String,
     pub(super) parameters: BTreeMap<String, String>,
-    /// Of a TokenRequest beside it.
+    /// Of a `TokenRequest` beside it.
     pub(super) token: Option<Sensitive>,
 }
 

@@ -357,16 +357,16 @@ fn listed(
 }
 
 async fn collect<P: Page + Send>(
-    pager: ItemIterator<P>,
+    items: ItemIterator<P>,
     listed: impl Fn(P::Item) -> Option<ListedVersion>,
 ) -> Result<Vec<ListedVersion>, VaultError> {
-    let mut pages = pager.into_pages();
+    let mut pages = items.into_pages();
     let mut versions = HashMap::new();
     let mut pages_without_news = 0;
     while let Some(page) = pages.try_next().await.map_err(|error| listing(&error))? {
         let known = versions.len();
-        let items = page.into_items().await.map_err(|error| listing(&error))?;
-        versions.extend(items.filter_map(&listed).map(|one| (one.id.clone(), one)));
+        let page = page.into_items().await.map_err(|error| listing(&error))?;
+        versions.extend(page.filter_map(&listed).map(|one| (one.id.clone(), one)));
         if versions.len() >= MAX_VERSIONS {
             break;
         }

@@ -1,6 +1,7 @@
 //! The provider that serves here: what it says of itself and of the class, on its own metrics page. What works for doctor
 //! may have failed for the provider a moment ago, or have been answered from memory in an outage.
 
+use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -106,13 +107,14 @@ impl Page {
             self.version, self.succeeded, self.failed
         );
         if self.stale + self.failover > 0.0 {
-            summary += &format!(
+            _ = write!(
+                summary,
                 "; in outages {} came from memory and {} from a failover vault",
                 self.stale, self.failover
             );
         }
         if let Some(then) = self.last_success {
-            summary += &format!("; this class last came out {} ago", ago(then));
+            _ = write!(summary, "; this class last came out {} ago", ago(then));
         }
         let fails = self.last_failure > self.last_success;
         let warning = self.last_failure.filter(|_| fails).map(|then| {
