@@ -3,7 +3,8 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint witness monitoring e2e figures bench release-check pictures generate image image-check chart manifests
+.PHONY: help demo test traces lint fuzz witness docs docs-check monitoring chart manifests image image-check
+.PHONY: e2e figures bench release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,10 +17,20 @@ demo: ## Mount the example's class from an emulated Azure, rotate its secret, an
 test: ## Run all tests: pure modules, and the real binary on a real socket against the emulator
 	$(CARGO) test --workspace
 
+traces: ## Test the feature otlp: the spans that a collector gets
+	$(CARGO) test --package provider-azure-rs --features otlp --test it traces::
+
 lint: ## Check formatting, lints and the documentation's links, with warnings denied
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package provider-azure-rs --all-targets --features otlp -- -D warnings
+	$(CARGO) clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# TARGET is one of src/foreign_bytes.rs; fuzz/run says what else can be chosen.
+fuzz: ## Try what others write, mutated: SECONDS_EACH=10 for each target, or TARGET=NAME alone
+	fuzz/run $(TARGET)
 
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
@@ -58,11 +69,20 @@ pictures: ## Draw docs/pictures again: what the demo and doctor print
 	$(CARGO) build --workspace
 	docs/pictures/draw "$${CARGO_TARGET_DIR:-target}/debug"
 
+docs-check: ## Check the documentation: commands, manifests, links
+	$(CARGO) build --workspace
+	"$$(.ci/tool kubernetes-validate)" .ci/check-docs "$${CARGO_TARGET_DIR:-target}/debug"
+
+docs: ## Make the book of the documentation in target/book
+	"$$(.ci/tool mdbook)" build
+	.ci/book-links target/book
+
 generate: ## Make src/generated again from proto/, and what is generated in docs/ from the code
 	$(CARGO) run --package codegen
 	$(CARGO) build --workspace
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" validate --print-schema > docs/secretproviderclass.schema.json
 	@"$${CARGO_TARGET_DIR:-target}/debug/provider-azure-rs" explain --page > docs/errors.md
+	@"$${CARGO_TARGET_DIR:-target}/debug/codegen" reference
 
 image: ## Build the container image into target/image: archives, digest, list of parts
 	image/build target/image

@@ -17,8 +17,9 @@ use tracing::level_filters::LevelFilter;
 use crate::core_dumps;
 use crate::excerpt::causes;
 use crate::open_files;
-use crate::settings::{Command, Settings};
+use crate::settings::{Command, ServeSettings, Settings};
 use crate::telemetry::{self, FAILED_MOUNTS, targets};
+use crate::traces::Exporter;
 
 /// The names under which this provider serves classes.
 const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];
@@ -33,23 +34,36 @@ fn set_limits() {
     }
 }
 
+/// Serves, with the logs and spans that the settings want.
+async fn serve_with(serve: ServeSettings, ignored: &[String]) -> Result<(), Box<dyn Error>> {
+    // Sends what is left at the end.
+    #[cfg(feature = "otlp")]
+    let spans = Exporter::new(&serve.traces)?;
+    #[cfg(not(feature = "otlp"))]
+    let spans = Exporter;
+    telemetry::start(
+        targets(serve.logs.log_level),
+        serve.logs.log_format_json,
+        &spans,
+    );
+    if !ignored.is_empty() {
+        let flags = ignored.join(" ");
+        tracing::warn!(flags, "these flags of the Go provider mean nothing here");
+    }
+    set_limits();
+    serve::run(serve).await?;
+    Ok(())
+}
+
 /// Runs the command that the settings name. A failure is said on standard error, in one line.
 pub async fn run(settings: Settings) -> ExitCode {
     let result: Result<(), Box<dyn Error>> =
         match settings.command.unwrap_or(Command::Serve(settings.serve)) {
-            Command::Serve(serve) => {
-                telemetry::start(targets(serve.logs.log_level), serve.logs.log_format_json);
-                if !settings.ignored.is_empty() {
-                    let flags = settings.ignored.join(" ");
-                    tracing::warn!(flags, "these flags of the Go provider mean nothing here");
-                }
-                set_limits();
-                serve::run(serve).await.map_err(Into::into)
-            }
+            Command::Serve(serve) => serve_with(serve, &settings.ignored).await,
             Command::Mount(mount) => {
                 // The failure itself is said below, once.
                 let targets = targets(mount.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
-                telemetry::start(targets, false);
+                telemetry::start(targets, false, &Exporter::none());
                 set_limits();
                 mount::run(mount).await.map_err(Into::into)
             }
@@ -57,7 +71,7 @@ pub async fn run(settings: Settings) -> ExitCode {
                 // What goes wrong is in the report.
                 let targets =
                     targets(doctor.log_level).with_target(FAILED_MOUNTS, LevelFilter::OFF);
-                telemetry::start(targets, false);
+                telemetry::start(targets, false, &Exporter::none());
                 set_limits();
                 return doctor::run(&doctor).await;
             }

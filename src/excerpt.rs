@@ -46,12 +46,12 @@ pub fn plain(text: &str, max_chars: usize) -> String {
     name
 }
 
-/// A service's own sentence on one line: runs of whitespace become one space, control characters go,
-/// and what is over `max_chars` is cut.
+/// A service's own sentence on one line: runs of whitespace become one space, and so does what a terminal would
+/// act on; what is over `max_chars` is cut.
 pub fn one_line(text: &str, max_chars: usize) -> String {
     let mut line = String::new();
     for (index, word) in text
-        .split(|c: char| c.is_whitespace() || c.is_control())
+        .split(|c: char| c.is_whitespace() || c.is_control() || turns_text(c))
         .filter(|w| !w.is_empty())
         .enumerate()
     {
@@ -65,6 +65,11 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
         line.push('…');
     }
     line
+}
+
+/// The characters that change the order in which text is shown (Unicode's `Bidi_Control`).
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The causes of an error on one line, outermost first. What repeats the one before it is left out.
@@ -111,5 +116,6 @@ mod tests {
             "AADSTS1: a Trace ID: 1"
         );
         assert_eq!(one_line("äöüß", 2), "äö…");
+        assert_eq!(one_line("a\u{202e}\u{1b}[31mb\u{2028}c", 9), "a [31mb c");
     }
 }

@@ -1,144 +1,129 @@
-//! Property tests over every parser of foreign bytes, with inputs that are nearly right: no panic, no
-//! hang, and a message that is one bounded line. (Those of certificates are in `rendering`.)
+//! What must hold for any bytes that somebody else writes: the driver, a pod's author, Azure or what answers in
+//! its place, the operator. Each [target](TARGETS) takes bytes, goes the way that the provider goes with them,
+//! and panics where a promise is broken.
 //!
-//! `PROPTEST_CASES=1000000 cargo test --release foreign_bytes` runs them for longer.
+//! A fuzzer calls them (`fuzz/`, by the feature `fuzzing`), and so do this module's tests: with the inputs that
+//! fuzzers found (`fuzz/corpus/`), and with texts that are nearly right. No part of a released binary.
 
-use proptest::prelude::*;
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "to panic is how a promise is said to be broken"
+)]
 
-use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
-use crate::object::yaml;
-use crate::parameters::Parameters;
-use crate::plan::{Conventions, HistoryCount, Plan};
-use crate::request::Request;
-use crate::transport::Refusal;
-use crate::vault::refusal::{Operation, VaultRefusal};
+mod answers;
+mod calls;
+mod certificates;
+mod operator;
+#[cfg(test)]
+pub mod tests;
 
-/// Pieces that YAML gives a meaning to, and those that an entry is made of.
-pub fn yaml_text() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        Just("array:\n"),
-        Just("  - |\n"),
-        Just("    "),
-        Just("objectName: "),
-        Just("objectType: secret\n"),
-        Just("objectAlias: "),
-        Just("- "),
-        Just("["),
-        Just("]"),
-        Just("{"),
-        Just("}"),
-        Just(": "),
-        Just(","),
-        Just("\n"),
-        Just("\t"),
-        Just("\r\n"),
-        Just("&a "),
-        Just("*a"),
-        Just("!!binary "),
-        Just("<<: *a\n"),
-        Just("|"),
-        Just(">-\n"),
-        Just("\""),
-        Just("'"),
-        Just("#"),
-        Just("---\n"),
-        Just("...\n"),
-        Just("~"),
-        Just("null"),
-        Just("a"),
-        Just("../"),
-        Just("\\0"),
-        Just("\u{feff}"),
-        Just("\u{85}"),
-        Just("%YAML 1.1\n"),
-        Just("? "),
-        Just("0x1F"),
-        Just("1e999"),
-    ];
-    prop_oneof![
-        prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat()),
-        any::<String>(),
-    ]
+pub use answers::{challenge, header, mount, refusal};
+pub use calls::{class, mount_request, objects, token};
+pub use certificates::{pem, pfx, server_certificate};
+pub use operator::{environment_file, policy, proxy};
+
+/// Judges one input.
+type Target = fn(&[u8]);
+
+/// The name of each target, in the order of a mount.
+pub const TARGETS: [(&str, Target); 14] = [
+    ("mount_request", mount_request),
+    ("class", class),
+    ("objects", objects),
+    ("token", token),
+    ("mount", mount),
+    ("refusal", refusal),
+    ("challenge", challenge),
+    ("header", header),
+    ("pem", pem),
+    ("pfx", pfx),
+    ("server_certificate", server_certificate),
+    ("policy", policy),
+    ("environment_file", environment_file),
+    ("proxy", proxy),
+];
+
+/// The word that marks a secret. Where it stands once in an input, and there in a secret, nobody may read it.
+const CANARY: &str = "canary";
+/// The most bytes of a message. What the caller gets is cut after 3000 characters; this is before that.
+const MAX_MESSAGE: usize = 6000;
+
+/// What an input has in it that no message may have.
+#[derive(Clone, Copy)]
+struct Secrets {
+    marked: bool,
 }
 
-fn one_short_line(text: &str) {
-    assert!(text.len() < 4000 && !text.contains('\n'), "{text:?}");
+impl Secrets {
+    /// Whether the word stands in the input once, where `is_secret` says that it is a secret's. An escape might
+    /// spell it elsewhere.
+    fn of(input: &[u8], is_secret: bool) -> Self {
+        let is_spelled_out = !has(input, "\\u") && !has(input, "\\x");
+        Self {
+            marked: is_secret && is_spelled_out && count(input, CANARY.as_bytes()) == 1,
+        }
+    }
+
+    const NONE: Self = Self { marked: false };
+
+    /// A message is one line, bounded, without anything that a terminal would act on, and has no secret in it.
+    fn keep_out_of(self, message: &str) {
+        assert!(
+            message.len() <= MAX_MESSAGE,
+            "a message of {} bytes",
+            message.len()
+        );
+        let acted_on = |c: char| {
+            c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        assert!(!message.contains(acted_on), "{message:?}");
+        self.keep_out_of_text(message);
+    }
+
+    /// The same of what only developers read.
+    fn keep_out_of_text(self, text: &str) {
+        assert!(
+            !(self.marked && text.contains(CANARY)),
+            "a secret is in {text:?}"
+        );
+    }
 }
 
-proptest! {
-    #[test]
-    fn objects(text in yaml_text()) {
-        if let Err(error) = yaml::entries(&text) {
-            one_short_line(&error.to_string());
-        }
-    }
+fn count(text: &[u8], word: &[u8]) -> usize {
+    text.windows(word.len())
+        .filter(|window| *window == word)
+        .count()
+}
 
-    #[test]
-    fn calls(attributes in any::<String>(), secrets in any::<String>(), permission in any::<String>()) {
-        if let Err(error) = Request::parse(&attributes, &secrets, &permission) {
-            one_short_line(&error.to_string());
-        }
-    }
+fn has(text: &[u8], word: &str) -> bool {
+    count(text, word.as_bytes()) > 0
+}
 
-    #[test]
-    fn classes(
-        parameters in prop::collection::hash_map(prop::sample::select(&crate::parameters::NAMES[..]), ".{0,40}", 0..8),
-        objects in yaml_text(),
-        tokens in any::<String>(),
-        secrets in prop::collection::hash_map("(?i)clientid|clientsecret|x", ".{0,10}", 0..4),
-    ) {
-        let mut attributes = serde_json::json!({
-            "csi.storage.k8s.io/pod.name": "p",
-            "csi.storage.k8s.io/pod.namespace": "n",
-            "csi.storage.k8s.io/serviceAccount.tokens": tokens,
-            "keyvaultName": "kv1",
-            "tenantId": "t",
-            "useVMManagedIdentity": "true",
-            "objects": objects,
-        });
-        for (name, value) in parameters {
-            attributes[name] = value.into();
-        }
-        let secrets = serde_json::json!(secrets).to_string();
-        let request = match Request::parse(&attributes.to_string(), &secrets, "420") {
-            Ok(request) => request,
-            Err(error) => {
-                one_short_line(&error.to_string());
-                return Ok(());
-            }
-        };
-        let parameters = match Parameters::parse(&request) {
-            Ok(parameters) => parameters,
-            Err(error) => {
-                one_short_line(&error.to_string());
-                return Ok(());
-            }
-        };
-        parameters.warnings.iter().for_each(|warning| one_short_line(&warning.to_string()));
-        let conventions =
-            Conventions { history: HistoryCount::Go, construct_pem_chain: true, separate_files: true };
-        match Plan::new(parameters, crate::cloud::Cloud::public(), conventions, request.default_mode) {
-            Ok(plan) => for fetch in &plan.fetches {
-                let path = fetch.path.as_str();
-                prop_assert!(!path.starts_with('/') && !path.contains("..") && !path.contains('\0'));
-            },
-            Err(error) => one_short_line(&error.to_string()),
-        }
-    }
+/// Whether the word is in a JSON map, and in no key of it: those are quoted. What is no map is not quoted at all.
+fn is_hidden_in_map(json: &str) -> bool {
+    let in_keys = match serde_json::from_str(json.trim()) {
+        Ok(serde_json::Value::Object(map)) => map.keys().any(|key| key.contains(CANARY)),
+        Ok(_) | Err(_) => false,
+    };
+    json.contains(CANARY) && !in_keys
+}
 
-    #[test]
-    fn refusals(status in 300u16..600, body in prop_oneof![
-        any::<Vec<u8>>(),
-        ".*".prop_map(|text| serde_json::json!({
-            "error": {"code": text, "message": text, "innererror": {"code": text}},
-        }).to_string().into_bytes()),
-        ".*".prop_map(|text| serde_json::json!({
-            "error": text, "error_description": format!("AADSTS{text}"), "error_codes": [],
-        }).to_string().into_bytes()),
-    ]) {
-        let refusal = Refusal { host: "h".into(), status, retry_after: None, body: body.into() };
-        one_short_line(&EntraRefusal::read(&refusal).to_string());
-        one_short_line(&ImdsRefusal::read(&refusal).to_string());
-        one_short_line(&VaultRefusal::read(&refusal, Operation::Get).to_string());
+/// The parts of an input between lines of `%%`.
+fn parts(input: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const LINE: &[u8] = b"\n%%\n";
+    let mut rest = Some(input);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text.windows(LINE.len()).position(|window| window == LINE);
+        rest = end.map(|end| &text[end + LINE.len()..]);
+        Some(&text[..end.unwrap_or(text.len())])
+    })
+}
+
+/// The first such part, which chooses, and what follows it.
+fn choice_and_rest(input: &[u8]) -> (u8, &[u8]) {
+    match input.split_first() {
+        Some((choice, rest)) => (*choice, rest),
+        None => (0, input),
     }
 }

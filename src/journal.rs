@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::Code;
 use tracing::Level;
 
-use crate::excerpt::{causes, plain};
+use crate::excerpt::{causes, one_line, plain};
 use crate::metrics::spelling;
 use crate::mount::{Asked, MountedFile};
 use crate::object::ObjectVersion;
@@ -24,6 +24,7 @@ use crate::plan::Plan;
 use crate::request::Pod;
 use crate::status::{CallError, Explanation, short};
 use crate::telemetry::FAILED_MOUNTS;
+use crate::traces::Trace;
 
 /// The most volumes of which it is known how they came out. The kubelet runs 110 pods by default.
 const MAX_VOLUMES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
@@ -31,6 +32,8 @@ const MAX_VOLUMES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const MAX_OBJECTS: usize = 20;
 /// The most warnings that a mount leaves besides its line.
 const MAX_WARNINGS: usize = 10;
+/// The most characters of a failure's message, as in the answer.
+const MAX_MESSAGE: usize = 3000;
 /// The most characters of a name.
 const MAX_NAME: usize = 253;
 /// The most characters of an object's version, which has 32.
@@ -58,6 +61,8 @@ struct Last {
 pub struct Notes {
     /// Where its time goes.
     pub phases: Arc<Phases>,
+    /// The mount as a span.
+    pub trace: Trace,
     planned: OnceLock<Planned>,
     warnings: OnceLock<Vec<String>>,
 }
@@ -85,6 +90,8 @@ impl Notes {
             ObjectVersion::Latest => (fetch.id.as_str(), ""),
             ObjectVersion::Exact(version) => (fetch.id.as_str(), version.as_str()),
         });
+        self.trace.record("identity", asked.identity);
+        self.trace.record("vault", asked.vault.as_str());
         _ = self.planned.set(Planned {
             identity: asked.identity,
             // Of a resource ID, the name at its end.
@@ -123,7 +130,10 @@ impl Journal {
     pub fn begin(&self) -> Entry<'_> {
         Entry {
             journal: self,
-            notes: Arc::default(),
+            notes: Arc::new(Notes {
+                trace: Trace::mount(),
+                ..Notes::default()
+            }),
             start: Instant::now(),
             volume: None,
             namespace: None,
@@ -194,11 +204,16 @@ impl Entry<'_> {
         self.namespace = name(&pod.namespace);
         self.pod = name(&pod.name);
         self.class = name(&pod.class);
+        let trace = &self.notes.trace;
+        trace.record("k8s.namespace.name", self.namespace.as_deref());
+        trace.record("k8s.pod.name", self.pod.as_deref());
+        trace.record("class", self.class.as_deref());
     }
 
     /// It came out.
     pub fn mounted(mut self, files: &[MountedFile]) {
         self.has_ended = true;
+        self.notes.trace.record("code", spelling(Code::Ok));
         let warnings = self.warnings(files);
         let versions = files
             .iter()
@@ -238,25 +253,31 @@ impl Entry<'_> {
     /// It failed.
     pub fn failed(mut self, explanation: &Explanation, error: &CallError) {
         let (reason, causes) = (explanation.reason, causes(error));
-        let last = self.count_failure();
-        let planned = self.notes.planned.get();
-        let objects = planned.map(|planned| planned.objects.as_str());
-        line!(
-            &self, FAILED_MOUNTS, Level::WARN, reason.code(), objects,
-            { reason = reason.as_str(), causes, },
-            "{explanation}"
+        self.notes.trace.record("reason", reason.as_str());
+        let last = self.fail(
+            reason.code(),
+            Some((reason.as_str(), causes.as_str())),
+            &one_line(&explanation.to_string(), MAX_MESSAGE),
         );
         if last.failures == 0 {
             self.say(&self.warnings(&[]));
         }
     }
 
-    fn count_failure(&mut self) -> Last {
+    /// Writes a failure's line, and gives how the volume came out before.
+    fn fail(&mut self, code: Code, why: Option<(&str, &str)>, message: &str) -> Last {
         self.has_ended = true;
-        self.journal.put(self.volume, |last| Last {
+        self.notes.trace.record("code", spelling(code));
+        self.notes.trace.record("otel.status_code", "ERROR");
+        let last = self.journal.put(self.volume, |last| Last {
             failures: last.failures.saturating_add(1),
             ..last
-        })
+        });
+        let planned = self.notes.planned.get();
+        let objects = planned.map(|planned| planned.objects.as_str());
+        let (reason, causes) = (why.map(|why| why.0), why.map(|why| why.1));
+        line!(&*self, FAILED_MOUNTS, Level::WARN, code, objects, { reason, causes, }, "{message}");
+        last
     }
 
     /// What there is to say besides: of the class, and of objects that are served though they are not meant
@@ -290,18 +311,8 @@ impl Entry<'_> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.count_failure();
-            let planned = self.notes.planned.get();
-            let objects = planned.map(|planned| planned.objects.as_str());
-            line!(
-                &*self,
-                FAILED_MOUNTS,
-                Level::WARN,
-                Code::Cancelled,
-                objects,
-                {},
-                "the caller went away before the mount ended"
-            );
+            let message = "the caller went away before the mount ended";
+            self.fail(Code::Cancelled, None, message);
         }
     }
 }
@@ -313,12 +324,12 @@ fn milliseconds(time: std::time::Duration) -> u64 {
 /// `secret/A=VERSION, key/B`, and how many more.
 fn listed<'a>(objects: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut list = String::new();
-    let mut last = None;
+    let mut before = None;
     let mut named = 0;
     let mut more = 0;
     for object in objects {
         // The files of one object follow each other.
-        if last.replace(object) == Some(object) {
+        if before.replace(object) == Some(object) {
             continue;
         }
         if named == MAX_OBJECTS {

@@ -25,8 +25,8 @@ mod core_dumps;
 mod credential;
 mod excerpt;
 mod file_mode;
-#[cfg(test)]
-mod foreign_bytes;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod foreign_bytes;
 pub mod generated;
 mod healthz;
 mod identity;
@@ -54,5 +54,6 @@ pub mod settings;
 mod socket;
 mod status;
 mod telemetry;
+mod traces;
 mod transport;
 mod vault;

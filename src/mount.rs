@@ -30,6 +30,7 @@ use crate::phases::Phases;
 use crate::plan::{Fetch, Plan};
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
 use crate::sensitive::Sensitive;
+use crate::traces::Trace;
 use crate::vault::attributes::Attributes;
 use crate::vault::azure::Vault;
 use crate::vault::memory::{Memory, Principal};
@@ -233,10 +234,12 @@ impl Provider {
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
         // Pinned here, so that it is still waiting when it is asked for whom.
         let mut work = pin!(async {
-            vault.sign_in(phases).await.map_err(Failure::Whole)?;
+            let sign_in = Trace::sign_in().around(vault.sign_in(phases));
+            sign_in.await.map_err(Failure::Whole)?;
             let turn = Arc::clone(&phases.turn);
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
-            fetch_all(&source, plan, phases).await
+            let objects = fetch_all(&source, plan, phases);
+            Trace::objects().around(objects).await
         });
         match tokio::time::timeout_at(deadline, work.as_mut()).await {
             Ok(result) => result,

@@ -26,6 +26,7 @@ mod public_key;
 pub use self::encoding::{Encoding, EncodingError};
 pub use self::pfx::PfxError;
 pub use self::public_key::{JsonWebKey, PublicKeyError, render as public_key};
+use crate::excerpt::Excerpt;
 use crate::sensitive::Sensitive;
 
 /// What a secret's value is.
@@ -107,8 +108,8 @@ pub struct Rendered {
 pub enum RenderError {
     /// A certificate's secret with a content type that Key Vault does not give.
     #[error(
-        "the certificate's content type is {found:?}: expected application/x-pem-file or \
-         application/x-pkcs12"
+        "the certificate's content type is {}: expected application/x-pem-file or application/x-pkcs12",
+        Excerpt(found)
     )]
     ContentType {
         /// The secret's `contentType`, empty when there is none.
@@ -160,6 +161,19 @@ pub fn secret(
             Ok(Rendered { suffix, contents })
         })
         .collect()
+}
+
+/// A PFX file as PEM, with a bound on the work that lets millions of them be tried.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn pfx_in_blocks(
+    bytes: &[u8],
+    blocks: u64,
+    construct_pem_chain: bool,
+) -> Result<Sensitive, PfxError> {
+    bundle::from_pfx(
+        &pfx::Pfx::read_in_blocks(bytes, blocks)?,
+        construct_pem_chain,
+    )
 }
 
 /// Writes a certificate, given in DER, as PEM.

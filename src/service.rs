@@ -120,6 +120,8 @@ impl CsiDriverProvider for Service {
         let mut entry = self.journal.begin();
         let notes = Arc::clone(entry.notes());
         let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
+        #[cfg(feature = "otlp")]
+        mounting.is_traced_as(notes.trace.id());
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
@@ -128,8 +130,10 @@ impl CsiDriverProvider for Service {
             Ok(request) => {
                 entry.is_of(&request.pod, &message.target_path);
                 mounting.is_of(&request.pod.namespace, &request.pod.class);
+                let trace = notes.trace.clone();
+                let mount = self.clone().carry_out(request, deadline, notes);
                 tokio::select! {
-                    result = contain(self.clone().carry_out(request, deadline, notes)) => result,
+                    result = contain(trace.around(mount)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
                 }
             }
@@ -201,7 +205,7 @@ fn answer(files: Vec<MountedFile>) -> MountResponse {
 /// The header `grpc-timeout`: up to eight digits and a unit.
 ///
 /// Source: "gRPC over HTTP2", section "Requests".
-fn grpc_timeout(text: &str) -> Option<Duration> {
+pub fn grpc_timeout(text: &str) -> Option<Duration> {
     let (value, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if value.is_empty() || value.len() > 8 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

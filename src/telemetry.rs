@@ -1,9 +1,12 @@
-//! Logs: one line per event on standard error, as text or JSON.
+//! Logs: one line per event on standard error, as text or JSON. Spans go to [`crate::traces`].
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::traces::{self, Exporter};
 
 /// The target of the line that a failed mount writes. Whoever shows the failure by itself turns it off.
 pub const FAILED_MOUNTS: &str = "provider_azure_rs::failed_mounts";
@@ -20,10 +23,15 @@ pub fn targets(level: Level) -> Targets {
     }
 }
 
-/// Starts logging what these targets let through.
-pub fn start(targets: Targets, json: bool) {
+/// Starts logging what these targets let through, and exporting spans.
+pub fn start(targets: Targets, json: bool, spans: &Exporter) {
+    let targets = targets.with_target(traces::TARGET, LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry();
+    #[cfg(feature = "otlp")]
+    let registry = registry.with(spans.layer());
+    #[cfg(not(feature = "otlp"))]
+    let Exporter = spans;
     if json {
         registry
             .with(lines.json().flatten_event(true).with_filter(targets))

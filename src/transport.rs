@@ -13,6 +13,8 @@
 //! and read the service's own words from it.
 
 mod address_kind;
+#[cfg(any(test, feature = "fuzzing"))]
+mod canned;
 mod challenge;
 mod connections;
 mod dial;
@@ -47,12 +49,18 @@ use crate::transport::origin::Origin;
 use crate::transport::proxy::{Proxies, ProxyError};
 
 pub use address_kind::AddressKind;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use canned::Canned;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use challenge::scope_in;
 pub use failure::{Phase, Refusal, TransportError};
 pub use peer::Peer;
 pub use probe::{Greeting, Handshake, Probe};
 pub use route::{Route, TokenHolder, client_options};
 pub use server_certificate::ServerCertificate;
 pub use trust::{Trust, TrustError};
+#[cfg(any(test, feature = "fuzzing"))]
+pub use {proxy::leads_out, route::retry_after};
 
 /// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has
 /// tens of kilobytes.
@@ -193,6 +201,44 @@ impl Transport {
 }
 
 /// The way to the server at a URL.
+#[cfg(any(test, feature = "fuzzing"))]
+impl Transport {
+    /// A transport that reaches nobody but who answers in the place of IMDS, and of Entra ID and the vault at
+    /// these URLs.
+    pub fn to_canned(
+        &self,
+        tokens: (&str, &Canned),
+        vault: (&str, &Canned),
+    ) -> Result<Self, TransportSetupError> {
+        let shared = &self.0;
+        let origin = |url: &str, service, canned: &Canned| {
+            let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
+            let dialer = Dialer {
+                canned: Some(canned.clone()),
+                ..dialer(&parsed, &shared.tls, None)?
+            };
+            let traffic = shared.metrics.traffic(service);
+            Ok::<_, TransportSetupError>(Arc::new(Origin::new(dialer, traffic, FOR_TOKENS)))
+        };
+        let mut servers = LruCache::new(MAX_SERVERS);
+        for (service, (url, canned)) in
+            [(AzureService::Entra, tokens), (AzureService::Vault, vault)]
+        {
+            servers.put(url.to_owned(), origin(url, service, canned)?);
+        }
+        Ok(Self(Arc::new(Shared {
+            trust: shared.trust.clone(),
+            tls: Arc::clone(&shared.tls),
+            proxies: Proxies::new("", "", "", ""),
+            imds: Arc::new(Route::to(origin(IMDS, AzureService::Imds, tokens.1)?)),
+            servers: Mutex::new(servers),
+            servers_metrics: shared.metrics.cache(Cache::Servers, MAX_SERVERS.get()),
+            challenges: Challenges::new(&shared.metrics),
+            metrics: shared.metrics.clone(),
+        })))
+    }
+}
+
 fn dialer(
     url: &Url,
     tls: &Arc<ClientConfig>,
@@ -216,6 +262,8 @@ fn dialer(
         tls,
         proxy: proxies.and_then(|(proxies, trust)| proxies.to(url, trust)),
         progress: Progress::default(),
+        #[cfg(any(test, feature = "fuzzing"))]
+        canned: None,
     })
 }
 

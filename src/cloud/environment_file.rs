@@ -144,8 +144,17 @@ pub fn read(path: &Path) -> Result<Cloud, EnvironmentFileError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(malformed(format!("at most {MAX_BYTES} bytes")));
     }
+    parse(path, &bytes)
+}
+
+/// Takes the two endpoints from a file's bytes.
+pub fn parse(path: &Path, bytes: &[u8]) -> Result<Cloud, EnvironmentFileError> {
+    let malformed = |expected: String| EnvironmentFileError::Malformed {
+        path: shown(path),
+        expected,
+    };
     // go-autorest skips the mark that editors on Windows put first.
-    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let json = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let environment: Environment = serde_json::from_slice(json).map_err(|error| {
         malformed(format!(
             "a JSON map of endpoints; it stops being one at line {} column {}",
@@ -174,22 +183,24 @@ pub fn read(path: &Path) -> Result<Cloud, EnvironmentFileError> {
 
 fn authority(text: &str) -> Option<String> {
     let url = Url::parse(text.trim()).ok()?;
-    let plain = url.scheme() == "https"
-        && url.path().trim_matches('/').is_empty()
-        && url.query().is_none()
-        && url.username().is_empty();
-    plain.then(|| url.as_str().trim_end_matches('/').to_owned())
+    let origin = url.origin().ascii_serialization();
+    // Nothing else: no path, no query, no fragment, nobody's name and no password.
+    let rest = url.as_str().strip_prefix(&origin)?;
+    let plain = url.scheme() == "https" && rest.trim_matches('/').is_empty();
+    plain.then_some(origin)
 }
 
 fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    // A name whose last label is a number is taken for an address, and some of those with `xn--` are no names.
+    let is_host = |domain: &str| Url::parse(&format!("https://kv.{domain}")).is_ok();
     text.len() <= 200
         && text.split('.').count() >= 2
-        && text.split('.').all(|label| {
-            !label.is_empty()
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
+        && text.split('.').all(is_label)
+        && is_host(text)
 }
 
 #[cfg(test)]
@@ -283,6 +294,9 @@ mod tests {
                 .replacen("adfs", "canary", 1),
             STACK.replace("\"vault.local.example\"", "\"canary/x\""),
             STACK.replace("\"vault.local.example\"", "\"\""),
+            STACK.replace("https://login", "https://:canary@login"),
+            STACK.replace("local.example/\",", "local.example/#canary\","),
+            STACK.replace("\"vault.local.example\"", "\"canary.1\""),
             " ".repeat(70_000),
         ] {
             fs::write(&file, contents).unwrap();

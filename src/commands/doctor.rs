@@ -7,6 +7,7 @@
 mod identity;
 mod objects;
 mod report;
+mod running;
 mod step;
 mod token;
 mod way;
@@ -91,6 +92,14 @@ async fn examine(settings: &DoctorSettings) -> Result<Outcome, DoctorError> {
             Subject::Answer,
         ]),
     }
+    let namespace = driver_call::namespace(&class, &settings.pod);
+    running::examine(
+        &mut report,
+        settings.prometheus_port,
+        namespace,
+        &class.name,
+    )
+    .await;
     report.end();
     Ok(report.outcome())
 }

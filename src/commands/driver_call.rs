@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::commands::manifest::Class;
 use crate::generated::v1alpha1::MountRequest;
 use crate::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::sensitive::Sensitive;
 use crate::settings::PodSettings;
 
 /// Why there is no call for a pod.
@@ -34,6 +35,12 @@ pub enum DriverCallError {
     },
 }
 
+/// The namespace of the pod, and so of its class.
+pub(super) fn namespace<'a>(class: &'a Class, pod: &'a PodSettings) -> &'a str {
+    let said = pod.namespace.as_deref().or(class.namespace.as_deref());
+    said.unwrap_or("default")
+}
+
 /// What the driver would send.
 pub(super) fn request(
     class: &Class,
@@ -42,21 +49,24 @@ pub(super) fn request(
     permission: u16,
 ) -> Result<MountRequest, DriverCallError> {
     let mut attributes = json!(class.parameters);
-    let namespace = pod
-        .namespace
-        .as_deref()
-        .or(class.namespace.as_deref())
-        .unwrap_or("default");
     attributes["csi.storage.k8s.io/pod.name"] = json!(pod.pod_name);
-    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace);
+    attributes["csi.storage.k8s.io/pod.namespace"] = json!(namespace(class, pod));
+    attributes["secretProviderClass"] = json!(class.name);
     attributes["csi.storage.k8s.io/serviceAccount.name"] = json!(pod.service_account);
     attributes["csi.storage.k8s.io/ephemeral"] = json!("true");
-    if let Some(path) = &pod.token_file {
-        let token = std::fs::read_to_string(path).map_err(|source| DriverCallError::TokenFile {
-            path: path.clone(),
-            source,
-        })?;
-        // Whichever of the two the class's identity needs, the file has it.
+    let token = match &pod.token_file {
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|source| {
+            let path = path.clone();
+            DriverCallError::TokenFile { path, source }
+        })?),
+        None => class
+            .token
+            .as_ref()
+            .and_then(Sensitive::expose_str)
+            .map(str::to_owned),
+    };
+    if let Some(token) = token {
+        // Whichever of the two the class's identity needs, this is it.
         let token = json!({ "token": token.trim() });
         let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
         attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());

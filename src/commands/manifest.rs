@@ -1,4 +1,5 @@
-//! [`Class`], a SecretProviderClass as its manifest has it: what `mount` and `doctor` call a provider with.
+//! [`Class`], a SecretProviderClass as its manifest has it: what `mount` and `doctor` call a provider with. A pod's token
+//! may come in the same manifest, as `kubectl create token --output yaml` prints it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,6 +10,7 @@ use thiserror::Error;
 
 use crate::commands::PROVIDERS;
 use crate::excerpt::one_line;
+use crate::sensitive::Sensitive;
 
 /// What matters of a SecretProviderClass.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Class {
     pub(super) namespace: Option<String>,
     pub(super) provider: String,
     pub(super) parameters: BTreeMap<String, String>,
+    /// Of a `TokenRequest` beside it.
+    pub(super) token: Option<Sensitive>,
 }
 
 /// Why a manifest has no class that can be mounted.
@@ -67,6 +71,7 @@ struct Document {
     #[serde(default)]
     metadata: Metadata,
     spec: Option<Spec>,
+    status: Option<Status>,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,6 +87,11 @@ struct Spec {
     provider: String,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    token: Option<String>,
 }
 
 impl Class {
@@ -100,12 +110,16 @@ impl Class {
         let documents: Vec<Document> = serde_saphyr::from_multiple_with_options(&text, options)
             .map_err(|error| ManifestError::Malformed {
                 path: path.to_owned(),
-                problem: one_line(&error.to_string(), 300),
+                problem: one_line(&problem(&error), 300),
             })?;
-        let mut classes: Vec<_> = documents
-            .into_iter()
-            .filter(|document| document.kind == "SecretProviderClass")
-            .collect();
+        let (mut classes, mut token) = (Vec::new(), None);
+        for document in documents {
+            match document.kind.as_str() {
+                "SecretProviderClass" => classes.push(document),
+                "TokenRequest" => token = document.status.and_then(|status| status.token),
+                _ => {}
+            }
+        }
         let names: Vec<_> = classes
             .iter()
             .map(|class| class.metadata.name.clone())
@@ -138,6 +152,63 @@ impl Class {
             namespace: class.metadata.namespace,
             provider: spec.provider,
             parameters: spec.parameters,
+            token: token.map(Sensitive::from),
         })
+    }
+}
+
+/// What the parser says, without what it found: that may be a token by itself.
+fn problem(error: &serde_saphyr::Error) -> String {
+    let problem = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    match error.location() {
+        Some(at) => format!("{problem} (line {}, column {})", at.line(), at.column()),
+        None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: &str =
+        "kind: SecretProviderClass\nmetadata: {name: a}\nspec: {provider: azure-rs}\n";
+
+    fn read(text: &str) -> Result<Class, ManifestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("class.yaml");
+        std::fs::write(&path, text).unwrap();
+        Class::read(&path, None)
+    }
+
+    #[test]
+    fn a_token_may_come_with_a_class() {
+        assert!(read(CLASS).unwrap().token.is_none());
+        let request = "kind: TokenRequest\nspec: {audiences: [a]}\nstatus: {token: eyJhbGciOi}\n";
+        for text in [
+            format!("{CLASS}---\n{request}"),
+            format!("{request}---\n{CLASS}"),
+        ] {
+            let class = read(&text).unwrap();
+            assert_eq!(class.token.as_ref().unwrap().expose(), b"eyJhbGciOi");
+            assert!(!format!("{class:?}").contains("eyJ"));
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_wrong_place_is_not_shown() {
+        for text in [
+            format!("{CLASS}---\neyJhbGciOi\n"),
+            format!("{CLASS}---\nkind: TokenRequest\nstatus: eyJhbGciOi\n"),
+            format!("{CLASS}---\nkind: TokenRequest\nstatus: {{token: [eyJhbGciOi]}}\n"),
+            format!("{CLASS}---\nkind: [eyJhbGciOi\n"),
+            "eyJhbGciOi".to_owned(),
+        ] {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(!error.contains("eyJ"), "{error}");
+            assert!(
+                error.contains("expected a SecretProviderClass as YAML"),
+                "{error}"
+            );
+        }
     }
 }

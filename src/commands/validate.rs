@@ -120,7 +120,7 @@ mod tests {
     use crate::cloud::environment_file::EnvironmentFiles;
     use crate::cloud::{Cloud, CloudChoice};
     use crate::file_mode::FileMode;
-    use crate::foreign_bytes::yaml_text;
+    use crate::foreign_bytes::tests::yaml_text;
     use crate::identity::IdentityError;
     use crate::parameters::{NAMES, ParameterError, Parameters};
     use crate::plan::{Conventions, HistoryCount, Plan};

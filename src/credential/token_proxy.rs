@@ -17,7 +17,7 @@
 //! Source: the Go provider v1.8.2, `internal/identitybinding`, and the Azure SDK for Go, `azidentity`,
 //! which it takes the client from.
 
-mod server_name;
+pub mod server_name;
 
 use std::fmt;
 use std::net::IpAddr;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::credential::TokenError;
 use crate::retry::{Again, Retriable as _, wait_before};
+use crate::traces;
 
 /// How long before its end a token is replaced, while it still serves.
 const RENEWAL: Duration = Duration::from_secs(300);
@@ -135,7 +136,7 @@ impl Tokens {
             }
             (None, Some(flight)) => Find::Flight(flight.clone()),
             (None, None) => {
-                let flight = self.fly(scope, slot.next, ask());
+                let flight = self.fly(scope, slot.next, traces::here(ask()));
                 slot.flight = Some(flight.clone());
                 Find::Flight(flight)
             }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
+#[cfg(feature = "otlp")]
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -25,11 +27,28 @@ const BUCKETS: [f64; 13] = [
 /// What the Go provider's metrics call a mount.
 const METHOD: &str = "/v1alpha1.CSIDriverProvider/Mount";
 
+/// How long mounts take; each bucket with the trace of one, where there are traces.
+#[cfg(feature = "otlp")]
+type Durations = HistogramWithExemplars<[(&'static str, String); 1]>;
+/// How long mounts take.
+#[cfg(not(feature = "otlp"))]
+type Durations = Histogram;
+
+#[cfg(feature = "otlp")]
+fn durations() -> Durations {
+    Durations::new(BUCKETS.into_iter())
+}
+
+#[cfg(not(feature = "otlp"))]
+fn durations() -> Durations {
+    Durations::new(BUCKETS)
+}
+
 /// All mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
     ended: Family<Labels<2>, Counter>,
-    duration: Histogram,
+    duration: Durations,
     phases: [Histogram; MountPhase::ALL.len()],
     classes: Option<Classes>,
     compat: Option<Compat>,
@@ -50,7 +69,7 @@ impl Mounts {
         );
         let mounts = Self {
             ended: Family::default(),
-            duration: Histogram::new(BUCKETS),
+            duration: durations(),
             phases: MountPhase::ALL
                 .map(|phase| phases.get_or_create_owned(&[("phase", phase.as_str())])),
             classes,
@@ -75,6 +94,8 @@ impl Mounts {
             start: Instant::now(),
             phases,
             class: None,
+            #[cfg(feature = "otlp")]
+            trace: None,
             // Unless somebody says otherwise before this is dropped: the caller goes away.
             outcome: (Code::Cancelled, ""),
         }
@@ -89,6 +110,8 @@ pub struct Mounting<'a> {
     start: Instant,
     phases: Arc<Phases>,
     class: Option<ClassName>,
+    #[cfg(feature = "otlp")]
+    trace: Option<String>,
     outcome: (Code, &'static str),
 }
 
@@ -98,6 +121,12 @@ impl Mounting<'_> {
         if self.mounts.classes.is_some() {
             self.class = ClassName::new(namespace, class);
         }
+    }
+
+    /// It is a trace with this id.
+    #[cfg(feature = "otlp")]
+    pub fn is_traced_as(&mut self, id: Option<String>) {
+        self.trace = id;
     }
 
     /// The files are there, and the first of them expires then.
@@ -122,9 +151,15 @@ impl Drop for Mounting<'_> {
         let (code, reason) = self.outcome;
         let labels = [("code", spelling(code)), ("reason", reason)];
         self.mounts.ended.get_or_create(&labels).inc();
-        self.mounts
-            .duration
-            .observe(self.start.elapsed().as_secs_f64());
+        let took = self.start.elapsed().as_secs_f64();
+        #[cfg(feature = "otlp")]
+        self.mounts.duration.observe(
+            took,
+            self.trace.take().map(|id| [("trace_id", id)]),
+            Some(std::time::SystemTime::now()),
+        );
+        #[cfg(not(feature = "otlp"))]
+        self.mounts.duration.observe(took);
         if let Some(compat) = &self.mounts.compat {
             compat.called(METHOD, code, reason, self.start);
         }

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Options;
+use serde_saphyr::granit_parser::{Event, Parser};
 use thiserror::Error;
 
 use crate::excerpt::one_line;
@@ -151,11 +152,17 @@ fn inner_map(text: &str) -> Result<Fields, Unreadable> {
 }
 
 fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T>, Unreadable> {
-    let mut bytes = text.as_bytes();
-    serde_saphyr::read_with_options(&mut bytes, options())
-        .next()
-        .transpose()
-        .map_err(Unreadable::from)
+    serde_saphyr::from_str_with_options(first(text), options()).map_err(Unreadable::from)
+}
+
+/// The text without any further documents, which nobody reads, as in Go's YAML library. (The library's own way to do
+/// that is for readers of any encoding, and brings a decoder for each of them.)
+fn first(text: &str) -> &str {
+    let end = Parser::new_from_str(text)
+        .map_while(Result::ok)
+        .find(|(event, _)| matches!(event, Event::DocumentEnd))
+        .and_then(|(_, span)| span.start.byte_offset());
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 /// Bounds for hostile text. A snippet of the source in a message would be long, and says little where

@@ -109,6 +109,12 @@ impl Pfx {
         Self::read_within(bytes, &mut Work::default())
     }
 
+    /// The same with a smaller bound on the work.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn read_in_blocks(bytes: &[u8], blocks: u64) -> Result<Self, PfxError> {
+        Self::read_within(bytes, &mut Work::limited_to(blocks))
+    }
+
     fn read_within(bytes: &[u8], work: &mut Work) -> Result<Self, PfxError> {
         let malformed = |_: Malformed| PfxError::Malformed {
             part: "outermost structure",

@@ -7,6 +7,7 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::curve::{Curve, UNCOMPRESSED};
 use super::pem;
+use crate::excerpt::Excerpt;
 use crate::sensitive::Sensitive;
 
 pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -39,13 +40,19 @@ pub enum PublicKeyError {
         kty: String,
     },
     /// Neither RSA nor an elliptic curve that Key Vault documents.
-    #[error("keys of type {kty:?} are not supported: expected RSA, RSA-HSM, EC or EC-HSM")]
+    #[error(
+        "keys of type {} are not supported: expected RSA, RSA-HSM, EC or EC-HSM",
+        Excerpt(kty)
+    )]
     KeyType {
         /// The key's `kty`.
         kty: String,
     },
     /// An elliptic curve key on a curve we do not know.
-    #[error("the curve {crv:?} is not supported: expected P-256, P-384, P-521 or P-256K")]
+    #[error(
+        "the curve {} is not supported: expected P-256, P-384, P-521 or P-256K",
+        Excerpt(crv)
+    )]
     Curve {
         /// The key's `crv`.
         crv: String,

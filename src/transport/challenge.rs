@@ -137,12 +137,22 @@ impl Known {
             None => format!("{}/.default", value("resource=\"")?),
         };
         let url = Url::parse(&scope).ok()?;
-        let asks_for_us = host.ends_with(&format!(".{}", url.host_str()?));
+        let asks_for_us = url.scheme() == "https"
+            && url.username().is_empty()
+            && host.ends_with(&format!(".{}", url.host_str()?));
+        // Two words would be two scopes.
+        let asks_for_us = asks_for_us && scope.bytes().all(|byte| byte.is_ascii_graphic());
         (scheme.eq_ignore_ascii_case("bearer ") && asks_for_us).then(|| Self {
             header: header.to_owned(),
             scope,
         })
     }
+}
+
+/// The scope that a challenge asks the vault at this host for, where it is one of that vault's.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn scope_in(header: &str, host: &str) -> Option<String> {
+    Known::read(header, host).map(|known| known.scope)
 }
 
 #[cfg(test)]
@@ -172,6 +182,12 @@ mod tests {
             ("Bearer resource=\"https://evil.example\"", None),
             ("Bearer resource=\"https://ault.azure.net\"", None),
             ("Bearer resource=\"\"", None),
+            ("Bearer resource=\"http://vault.azure.net\"", None),
+            ("Bearer resource=\"https://x@vault.azure.net\"", None),
+            (
+                "Bearer scope=\"https://vault.azure.net/.default other\"",
+                None,
+            ),
         ] {
             let scope = Known::read(challenge, vault).map(|known| known.scope);
             assert_eq!(scope.as_deref(), expected, "{challenge}");

@@ -412,6 +412,7 @@ mod tests {
             tls: None,
             proxy: None,
             progress: Progress::default(),
+            canned: None,
         };
         let connections = Connections::new(Arc::default(), 1);
         let Lease::Http1(lease) = connections.lease(&dialer).await.unwrap() else {

@@ -51,6 +51,9 @@ pub(super) struct Dialer {
     pub(super) proxy: Option<Proxy>,
     /// What is going on.
     pub(super) progress: Progress,
+    /// Who answers in the server's place.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) canned: Option<super::canned::Canned>,
 }
 
 /// How a server proves who it is.
@@ -112,6 +115,10 @@ fn kind(address: &SocketAddr) -> &'static str {
 impl Dialer {
     /// A connection to the server.
     pub(super) async fn dial(&self) -> Result<Dialed, TransportError> {
+        #[cfg(any(test, feature = "fuzzing"))]
+        if let Some(canned) = &self.canned {
+            return Ok(canned.dialed());
+        }
         let addresses = self.addresses().await?;
         self.in_time(async {
             let stream = self.way(self.connect(addresses).await?).await?;

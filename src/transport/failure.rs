@@ -83,7 +83,7 @@ pub enum TransportError {
         host: String,
     },
     /// A request that would carry a vault's token to another host.
-    #[error("{vault} points to {found}, which gets no token")]
+    #[error("{vault} points to {}, which gets no token", one_line(found, 253))]
     ForeignHost {
         /// The host of the vault.
         vault: String,

@@ -12,6 +12,7 @@ use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
 use crate::metrics::Traffic;
+use crate::traces::Trace;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, TransportError};
@@ -90,9 +91,16 @@ impl Origin {
         &self,
         request: Request<Body>,
     ) -> impl Future<Output = Result<Answer, TransportError>> {
-        self.send(request).inspect(|result| match result {
-            Ok(answer) => self.traffic.answered(answer.status),
-            Err(_) => self.traffic.failed(),
+        let trace = Trace::request(self.shown(), request.method().as_str());
+        let sending = trace.around(self.send(request));
+        sending.inspect(move |result| {
+            if let Ok(answer) = result {
+                trace.record("http.response.status_code", answer.status.as_u16());
+                self.traffic.answered(answer.status);
+            } else {
+                trace.record("otel.status_code", "ERROR");
+                self.traffic.failed();
+            }
         })
     }
 

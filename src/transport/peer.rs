@@ -74,6 +74,8 @@ impl Peer {
             tls: Some(tls),
             proxy: None,
             progress: Progress::default(),
+            #[cfg(any(test, feature = "fuzzing"))]
+            canned: None,
         })
     }
 

@@ -69,7 +69,8 @@ impl Proxies {
         ))
     }
 
-    fn new(https: &str, http: &str, all: &str, no: &str) -> Self {
+    /// The proxies of these variables.
+    pub(super) fn new(https: &str, http: &str, all: &str, no: &str) -> Self {
         // The library knows neither `*.example` nor `example:443`, which others do.
         let (mut everywhere, mut bypassed_at) = (Vec::new(), Vec::new());
         for entry in no.split([',', ' ']).filter(|entry| !entry.is_empty()) {
@@ -97,6 +98,21 @@ impl Proxies {
         }
     }
 
+    /// Whether a server is reached through a proxy.
+    fn leads_to(&self, server: &Uri) -> bool {
+        self.found(server).is_some_and(|(proxy, _)| {
+            let host = proxy.host();
+            host.is_some_and(|host| proxy.scheme() != "https" || tls_name(&host).is_some())
+        })
+    }
+
+    /// The proxy for a server as the library finds it, and what it is to be told.
+    fn found(&self, server: &Uri) -> Option<(Url, Option<HeaderValue>)> {
+        let intercept = self.matcher.intercept(server)?;
+        let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
+        Some((proxy, intercept.basic_auth().cloned()))
+    }
+
     /// The proxy that the server at this URL is reached through.
     pub(super) fn to(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
         let (uri, port) = (url.as_str().parse().ok()?, url.port_or_known_default());
@@ -104,8 +120,7 @@ impl Proxies {
         if at_port.any(|(_, matcher)| matcher.intercept(&uri).is_none()) {
             return None;
         }
-        let intercept = self.matcher.intercept(&uri)?;
-        let proxy = Url::parse(&intercept.uri().to_string()).ok()?;
+        let (proxy, authorization) = self.found(&uri)?;
         let host = proxy.host()?;
         let tls = match proxy.scheme() {
             "https" => Some(Tls {
@@ -118,7 +133,7 @@ impl Proxies {
             place: Place::of(&host),
             port: proxy.port_or_known_default()?,
             tls,
-            authorization: intercept.basic_auth().cloned(),
+            authorization,
         })
     }
 }
@@ -217,8 +232,18 @@ fn is_proxy(text: &str) -> bool {
         Url::parse(&format!("http://{text}"))
     };
     // The library reads it as something less lenient, and would go out directly where it cannot.
-    let is_read = text.parse::<Uri>().is_ok();
-    is_read && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        && Proxies::new("", "", text, "").leads_to(&Uri::from_static("https://vault.azure.net"))
+}
+
+/// Whether requests go out by the proxy that a variable names; nothing where it is refused.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn leads_out(variable: &str, trust: &Trust) -> Option<bool> {
+    let vault = Url::parse("https://kv1.vault.azure.net").ok()?;
+    is_proxy(variable).then(|| {
+        let proxies = Proxies::new(variable, "", "", "");
+        proxies.to(&vault, trust).is_some()
+    })
 }
 
 #[cfg(test)]
@@ -246,6 +271,7 @@ mod tests {
             "http://p:3128\n",
             "http://p:3128 ",
             "http://u:^{}@p:3128",
+            "//p:3128",
         ] {
             assert!(!is_proxy(text), "{text}");
         }

@@ -193,17 +193,18 @@ fn path(below: &str, url: &Url) -> String {
 
 /// The answer as an error.
 pub(super) fn refusal(origin: &Origin, answer: Answer) -> Refusal {
-    let retry_after = answer
-        .headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
     Refusal {
         host: origin.shown().to_owned(),
         status: answer.status.as_u16(),
-        retry_after,
+        retry_after: retry_after(&answer.headers),
         body: answer.body,
     }
+}
+
+/// The wait that a server asks for, where it says so in seconds.
+pub fn retry_after(headers: &hyper::HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The answer for the SDK.

@@ -32,7 +32,7 @@ pub struct ServerCertificate {
 
 impl ServerCertificate {
     /// Reads a certificate; nothing where it cannot be read.
-    pub(super) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+    pub fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (issuer, not_after) = fields(certificate).ok()?;
         let names = webpki::EndEntityCert::try_from(certificate).ok()?;
         Some(Self {

@@ -24,6 +24,7 @@ use crate::excerpt::one_line;
 use crate::limiter::Limiter;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::phases::Phases;
+use crate::traces::Trace;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 use crate::vault::attributes::Attributes;
 use crate::vault::refusal::{Operation, VaultRefusal};
@@ -152,10 +153,10 @@ impl Vault {
     pub async fn sign_in(&self, phases: &Phases) -> Result<(), VaultError> {
         let _sign_in = phases.sign_in.run();
         let scope = self.scope().await?;
-        let token = async {
+        let token = Trace::token().around(async {
             let _token = phases.token.run();
             self.credential.token(&scope).await
-        };
+        });
         let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
             .await
             .map_err(|error| VaultError::Token(Box::new(error)))?;
@@ -356,16 +357,16 @@ fn listed(
 }
 
 async fn collect<P: Page + Send>(
-    pager: ItemIterator<P>,
+    items: ItemIterator<P>,
     listed: impl Fn(P::Item) -> Option<ListedVersion>,
 ) -> Result<Vec<ListedVersion>, VaultError> {
-    let mut pages = pager.into_pages();
+    let mut pages = items.into_pages();
     let mut versions = HashMap::new();
     let mut pages_without_news = 0;
     while let Some(page) = pages.try_next().await.map_err(|error| listing(&error))? {
         let known = versions.len();
-        let items = page.into_items().await.map_err(|error| listing(&error))?;
-        versions.extend(items.filter_map(&listed).map(|one| (one.id.clone(), one)));
+        let page = page.into_items().await.map_err(|error| listing(&error))?;
+        versions.extend(page.filter_map(&listed).map(|one| (one.id.clone(), one)));
         if versions.len() >= MAX_VERSIONS {
             break;
         }
@@ -381,11 +382,12 @@ async fn collect<P: Page + Send>(
     Ok(versions.into_values().collect())
 }
 
-/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`.
+/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages
+/// as it is.
 fn version_of(id: Option<String>) -> Option<String> {
     let url = Url::parse(&id?).ok()?;
     let version = url.path_segments()?.nth(2)?;
-    (!version.is_empty()).then(|| version.to_owned())
+    ObjectName::new(version).map(|version| version.as_str().to_owned())
 }
 
 fn unreadable(missing: &'static str) -> VaultError {

@@ -11,6 +11,7 @@ use azure_emulator::{
 use serde_json::Value;
 
 use crate::support::class::Class;
+use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
 use crate::support::{CLIENT_ID, Node, OBJECT_ID, TENANT, VAULT};
 
@@ -689,6 +690,27 @@ async fn a_class_may_come_on_standard_input() {
 }
 
 #[tokio::test]
+async fn the_pods_token_may_come_behind_the_class() {
+    let node = Node::start().await;
+    let app = node
+        .azure
+        .entra()
+        .application(DEFAULT_TENANT, "9b1d7f0e")
+        .with_service_account("chat", "chat");
+    node.vault.grant(&app.object_id(), Permissions::read());
+    node.vault.set_secret("S", CANARY);
+    let token = node
+        .azure
+        .service_account_token("chat", "chat", AUDIENCE, HOUR);
+    let folder = tempfile::tempdir().unwrap();
+    let request = format!("kind: TokenRequest\nstatus:\n  token: {token}\n");
+    let manifest = format!("{}---\n{request}", workload().manifest());
+    let said = output(&node, folder.path(), &manifest, &[]).await;
+    assert!(said.status.success(), "{said:?}");
+    assert!(!format!("{said:?}").contains(&token));
+}
+
+#[tokio::test]
 async fn a_class_that_cannot_work_is_said_before_anything_is_sent() {
     let node = Node::start().await;
     let run = doctor(&node, &Class::of_secret("S").with("tenantId", "a/b"), &[]).await;
@@ -730,4 +752,31 @@ async fn what_is_no_class_has_a_status_of_its_own() {
         );
         assert!(output.stdout.is_empty());
     }
+}
+
+#[tokio::test]
+async fn what_the_provider_here_has_done_for_the_class_is_said() {
+    let port = free_port();
+    let node = Node::start_with(&["--prometheus-port", &port.to_string()]).await;
+    // The name that the manifest has.
+    let class = Class::of_secret("S").with("secretProviderClass", "a-class");
+    let flags = [
+        format!("--prometheus-port={port}"),
+        "--namespace=chat".into(),
+    ];
+    let flags = flags.each_ref().map(String::as_str);
+    node.mount(&class).await.unwrap_err();
+    node.vault.set_secret("S", "v");
+    let _page = get_once_served(port, "/metrics").await;
+    let run = doctor(&node, &class, &flags).await;
+    let failing = run.step("provider");
+    assert_eq!(failing["outcome"], "warning", "{failing}");
+    assert_eq!(failing["details"]["mounts_failed"], 1.0);
+    node.mount(&class).await.unwrap();
+    let run = doctor(&node, &class, &flags).await;
+    let mended = run.step("provider");
+    assert_eq!(mended["outcome"], "ok", "{mended}");
+    assert_eq!(mended["details"]["answers_from_memory"], 0.0);
+    let summary = mended["summary"].as_str().unwrap();
+    assert!(summary.contains("this class last came out"), "{summary}");
 }

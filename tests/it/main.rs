@@ -28,4 +28,6 @@ mod secrets;
 mod sharing;
 mod socket;
 mod support;
+#[cfg(feature = "otlp")]
+mod traces;
 mod validate;

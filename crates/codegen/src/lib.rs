@@ -1,14 +1,18 @@
-//! The generator of `src/generated`: the driver's gRPC contract, `proto/service.proto`, as Rust.
+//! The generator of `src/generated`, the driver's gRPC contract (`proto/service.proto`) as Rust, and of the
+//! documentation's [`reference`].
 //!
 //! What it makes is committed, so that building the provider needs neither `protoc` nor a build
-//! script; this crate's test fails when the committed file is not what the proto gives.
+//! script, and pages can be read where they are; this crate's tests fail when a committed file is not what would be
+//! made.
+
+pub mod reference;
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The root of the workspace.
-fn workspace() -> PathBuf {
+pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

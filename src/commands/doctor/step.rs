@@ -37,6 +37,8 @@ pub(super) enum Subject {
     Object,
     /// All files together.
     Answer,
+    /// The provider that serves here.
+    Provider,
 }
 
 impl Subject {
@@ -56,6 +58,7 @@ impl Subject {
             Self::Vault => "vault",
             Self::Object => "object",
             Self::Answer => "answer",
+            Self::Provider => "provider",
         }
     }
 

@@ -16,7 +16,7 @@ const SERVER: (&str, &str) = ("a", ".ests.aks");
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// The name of the token proxy of the cluster whose API server has this certificate.
-pub(super) fn of_certificate(certificate: &CertificateDer<'_>) -> Option<String> {
+pub fn of_certificate(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
     certificate.valid_dns_names().find_map(of_api_server)
 }

@@ -49,7 +49,7 @@ impl Default for Work {
 
 impl Work {
     /// A smaller bound, for tests that run thousands of damaged files.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) const fn limited_to(blocks: u64) -> Self {
         Self(blocks)
     }

@@ -15,8 +15,16 @@ async fn an_ill_vault_is_named() {
     node.vault.set_secret("S", "v");
     let class = Class::of_secret("S");
     for (effect, code, words) in [
-        (Effect::error(500), Code::FailedPrecondition, "[KV_UNAVAILABLE] "),
-        (Effect::error(503), Code::FailedPrecondition, "[KV_UNAVAILABLE] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[KV_UNAVAILABLE] ",
+        ),
+        (
+            Effect::error(503),
+            Code::FailedPrecondition,
+            "[KV_UNAVAILABLE] ",
+        ),
         (
             Effect::BadGateway,
             Code::FailedPrecondition,
@@ -71,8 +79,16 @@ async fn an_ill_imds_is_named() {
     let node = Node::start().await;
     node.vault.set_secret("S", "v");
     for (effect, code, words) in [
-        (Effect::error(500), Code::FailedPrecondition, "[IMDS_FAILED] "),
-        (Effect::BadGateway, Code::FailedPrecondition, "[IMDS_FAILED] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[IMDS_FAILED] ",
+        ),
+        (
+            Effect::BadGateway,
+            Code::FailedPrecondition,
+            "[IMDS_FAILED] ",
+        ),
         (
             Effect::throttle(),
             Code::FailedPrecondition,
@@ -106,9 +122,21 @@ async fn an_ill_entra_is_named() {
     node.vault.set_secret("S", "v");
     let class = workload::class(&node);
     for (effect, code, words) in [
-        (Effect::error(500), Code::FailedPrecondition, "[ENTRA_UNAVAILABLE] "),
-        (Effect::error(503), Code::FailedPrecondition, "[ENTRA_UNAVAILABLE] "),
-        (Effect::BadGateway, Code::FailedPrecondition, "[ENTRA_UNAVAILABLE] "),
+        (
+            Effect::error(500),
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
+        (
+            Effect::error(503),
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
+        (
+            Effect::BadGateway,
+            Code::FailedPrecondition,
+            "[ENTRA_UNAVAILABLE] ",
+        ),
         (
             Effect::throttle(),
             Code::FailedPrecondition,

@@ -163,6 +163,8 @@ pub fn command(azure: &Emulator, folder: &Path) -> Command {
         .env("HTTPS_PROXY", azure.proxy_url())
         .env("HTTP_PROXY", azure.proxy_url())
         .env("SSL_CERT_FILE", ca)
+        // A fixed port is nothing for tests that run side by side.
+        .env("PROVIDER_AZURE_RS_PROMETHEUS_PORT", "0")
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", azure.imds_url());
     command
 }

@@ -1,0 +1,329 @@
+//! The reference pages of the documentation, `docs/reference/`: the flags as clap has them, and the parameters as the
+//! committed JSON Schema has them, which a test of the provider holds against its code.
+//!
+//! What is said of a flag or a parameter is said in the code; this module adds the order of need, defaults that a
+//! schema does not have, and examples.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+
+use clap::{Arg, Command, CommandFactory as _};
+use provider_azure_rs::settings::Settings;
+use serde_json::Value;
+
+use crate::workspace;
+
+/// The pages, by their paths in `docs/`.
+pub fn pages() -> Result<[(&'static str, String); 2], Box<dyn Error>> {
+    let schema = fs::read_to_string(workspace().join("docs/secretproviderclass.schema.json"))?;
+    Ok([
+        ("reference/flags.md", flags()?),
+        ("reference/parameters.md", parameters(&schema)?),
+    ])
+}
+
+const ABOUT_FLAGS: &str = "\
+# Flags
+
+Every flag of every command, with its environment variable. Made from the code by `make generate`. The Helm chart has a
+[value](../../charts/csi-secrets-store-provider-azure-rs/README.md#values) for most of them, and `extraArgs` and
+`extraEnv` for the others.
+
+A flag goes before its variable; a variable that is empty counts as one that is not set. Durations are written as `90s`,
+`2m` or `1m30s`. A switch is on by `--flag` or `--flag=true` and off by `--flag=false`. The Go provider's command line
+works too, with one hyphen or two ([what it means here](../migration.md#flags)). Flags of the cargo feature `otlp` are
+on [a page of their own](../traces.md).
+";
+
+/// The flags of all commands. Those of `serve` come first, and other commands name the ones that they share with it.
+fn flags() -> Result<String, Box<dyn Error>> {
+    let command = Settings::command();
+    let serve = command
+        .find_subcommand("serve")
+        .ok_or("there is no command serve")?;
+    let mut page = ABOUT_FLAGS.to_owned();
+    for command in command.get_subcommands() {
+        let name = command.get_name();
+        write!(page, "\n## {name}\n\n{}.", about(command)?)?;
+        if name == "serve" {
+            page += " It is also what the program does without a command.";
+        }
+        page.push('\n');
+        let (shared, own): (Vec<_>, Vec<_>) = visible(command)
+            .partition(|arg| name != "serve" && visible(serve).any(|of_serve| same(arg, of_serve)));
+        // Other commands have few of their own.
+        if name == "serve" {
+            page += &table(
+                own.iter()
+                    .copied()
+                    .filter(|arg| arg.get_help_heading().is_none()),
+            )?;
+            let headings: BTreeSet<_> = own
+                .iter()
+                .filter_map(|arg| arg.get_help_heading())
+                .collect();
+            for heading in headings {
+                write!(page, "\n### {heading}\n")?;
+                let rows = own
+                    .iter()
+                    .filter(|arg| arg.get_help_heading() == Some(heading));
+                page += &table(rows.copied())?;
+            }
+        } else if !own.is_empty() {
+            page += &table(own.into_iter())?;
+        }
+        if !shared.is_empty() {
+            let names: Vec<_> = shared
+                .iter()
+                .map(|arg| format!("`{}`", spelled(arg)))
+                .collect();
+            write!(page, "\nAnd as in [serve](#serve): {}.\n", names.join(", "))?;
+        }
+        if let Some(text) = command.get_after_help() {
+            write!(page, "\n{text}\n")?;
+        }
+    }
+    Ok(page)
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|arg| !arg.is_hide_set())
+}
+
+fn same(arg: &Arg, other: &Arg) -> bool {
+    arg.get_id() == other.get_id()
+        && arg.get_default_values() == other.get_default_values()
+        && arg.get_help().map(ToString::to_string) == other.get_help().map(ToString::to_string)
+}
+
+fn about(command: &Command) -> Result<String, Box<dyn Error>> {
+    let about = command.get_about().ok_or("a command says nothing")?;
+    Ok(about.to_string())
+}
+
+fn table<'a>(args: impl Iterator<Item = &'a Arg>) -> Result<String, Box<dyn Error>> {
+    let mut table = "\n| flag | variable | default | |\n|---|---|---|---|\n".to_owned();
+    for arg in args {
+        let variable = arg
+            .get_env()
+            .map(|name| format!("`{}`", name.to_string_lossy()))
+            .unwrap_or_default();
+        let defaults: Vec<_> = arg
+            .get_default_values()
+            .iter()
+            .filter(|value| !value.is_empty())
+            .map(|value| format!("`{}`", value.to_string_lossy()))
+            .collect();
+        let mut help = arg
+            .get_help()
+            .ok_or_else(|| format!("{} says nothing", arg.get_id()))?
+            .to_string();
+        if arg.get_action().takes_values() {
+            for value in arg.get_possible_values() {
+                let what = value
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                write!(help, ". `{}`: {what}", value.get_name())?;
+            }
+        }
+        let flag = spelled(arg);
+        let default = defaults.join(", ");
+        let row =
+            [format!("`{flag}`"), variable, default, help].map(|cell| cell.replace('|', "\\|"));
+        writeln!(table, "| {} |", row.join(" | "))?;
+    }
+    Ok(table)
+}
+
+/// The flag with its value, as one types it.
+fn spelled(arg: &Arg) -> String {
+    let values: Vec<_> = arg
+        .get_value_names()
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let value = values.join(" ");
+    match (arg.get_long(), arg.get_action().takes_values()) {
+        (None, _) => value,
+        (Some(long), false) => format!("--{long}"),
+        (Some(long), true) if arg.is_require_equals_set() => format!("--{long}[={value}]"),
+        (Some(long), true) => format!("--{long} {value}"),
+    }
+}
+
+const ABOUT_PARAMETERS: &str = "\
+# Parameters of a class
+
+Everything that a SecretProviderClass can say to this provider. Made by `make generate` from the
+[JSON Schema](../secretproviderclass.schema.json), which is made from the code; editors complete by the same schema
+([how](../validate.md#in-an-editor)). The names are the Go provider's, so its classes work as they are; what is ours is
+marked so. `provider-azure-rs validate CLASS.yaml` checks a class by all of this.
+
+All parameters are texts for Kubernetes: write `\"true\"`, not `true`. Spaces around a value do not count. A pod's
+`volumeAttributes` lie over the class's parameters.
+";
+
+const ABOUT_IDENTITY: &str = "
+Which identity a class means, where it names several: `useVMManagedIdentity` or `useAzureTokenProxy`, then `clientID`,
+then the service principal of the pod's `nodePublishSecretRef`, then `userAssignedIdentityID` alone. A class for each
+of them is in the [quick start](../quick-start.md).
+";
+
+const ABOUT_OBJECTS: &str = "
+## Entries of objects
+
+`objects` is a text with YAML in it. Its entries may be texts (`- |`), as the Go provider wants them, or maps:
+
+```yaml,fragment
+objects: |
+  array:
+    - |
+      objectName: OPENAI-API-KEY
+      objectType: secret
+    - objectName: chat-tls
+      objectType: secret
+      objectAlias: tls/chat.pem
+```
+";
+
+const ABOUT_SECRET_OBJECTS: &str = "
+## secretObjects
+
+The driver's own part of a class, `spec.secretObjects`: Kubernetes Secrets that it makes of the files. They are there
+while a pod with the volume is, and not before.
+";
+
+/// A row that the schema has the text of: its name, its default, an example.
+type Row = (&'static str, &'static str, &'static str);
+
+/// In the order of need.
+const PARAMETERS: [Row; 12] = [
+    ("keyvaultName", "needed", "ai-chat-kv-1763873634"),
+    ("tenantID", "needed", "42ddc44e-97dd-4c3b-bf8a-31c785e24c67"),
+    ("objects", "needed", ""),
+    ("clientID", "", "e502213f-1f15-4f03-9fb4-b546f51aafe9"),
+    ("useVMManagedIdentity", "false", "true"),
+    (
+        "userAssignedIdentityID",
+        "",
+        "e502213f-1f15-4f03-9fb4-b546f51aafe9",
+    ),
+    ("useAzureTokenProxy", "false", "true"),
+    ("failoverKeyvaultName", "", "ai-chat-kv-northeurope"),
+    ("cloudName", "`--cloud-name`", "AzureChinaCloud"),
+    (
+        "cloudEnvFileName",
+        "`--cloud-env-file`",
+        "/etc/kubernetes/azurestackcloud.json",
+    ),
+    ("tenantId", "", ""),
+    ("usePodIdentity", "", ""),
+];
+
+/// The parameters that the Go provider does not have.
+const OURS: [&str; 1] = ["failoverKeyvaultName"];
+
+const FIELDS: [Row; 8] = [
+    ("objectName", "needed", "OPENAI-API-KEY"),
+    ("objectType", "needed", "secret"),
+    ("objectAlias", "`objectName`", "openai/api-key"),
+    (
+        "objectVersion",
+        "the newest",
+        "c566f968d4c39b0588ed9ac26c2d5e57",
+    ),
+    ("objectVersionHistory", "0", "2"),
+    ("objectFormat", "pem", "pfx"),
+    ("objectEncoding", "utf-8", "base64"),
+    ("filePermission", "the driver's, 0644", "\"0400\""),
+];
+
+const SECRET_OBJECTS: [Row; 5] = [
+    ("secretName", "needed", "kv-openai-secret"),
+    ("type", "needed", "Opaque"),
+    ("data", "needed", ""),
+    ("labels", "", ""),
+    ("annotations", "", ""),
+];
+
+const SECRET_DATA: [Row; 2] = [
+    ("objectName", "needed", "OPENAI-API-KEY"),
+    ("key", "needed", "OPENAI_API_KEY"),
+];
+
+/// The parameters of a class, by its schema.
+fn parameters(schema: &str) -> Result<String, Box<dyn Error>> {
+    let schema: Value = serde_json::from_str(schema)?;
+    let parameters = &schema["properties"]["spec"]["properties"]["parameters"]["properties"];
+    let secret_object = &schema["$defs"]["secretObject"]["properties"];
+    let mut page = ABOUT_PARAMETERS.to_owned();
+    page += "\n## spec.parameters\n";
+    page += &rows(parameters, &PARAMETERS)?.replace(
+        "An entry is described by $defs/object.",
+        "What an entry has is [below](#entries-of-objects).",
+    );
+    page += ABOUT_IDENTITY;
+    page += ABOUT_OBJECTS;
+    page += &rows(&schema["$defs"]["object"]["properties"], &FIELDS)?;
+    page += ABOUT_SECRET_OBJECTS;
+    page += &rows(secret_object, &SECRET_OBJECTS)?;
+    page += "\nAn entry of `data`:\n";
+    page += &rows(&secret_object["data"]["items"]["properties"], &SECRET_DATA)?;
+    Ok(page)
+}
+
+/// A table of the rows, which have to be all that the schema has, and no others.
+fn rows(properties: &Value, rows: &[Row]) -> Result<String, Box<dyn Error>> {
+    let known = properties
+        .as_object()
+        .ok_or("the schema has no such place")?;
+    if let Some(name) = known
+        .keys()
+        .find(|name| rows.iter().all(|row| row.0 != **name))
+    {
+        return Err(format!("{name} has no row in crates/codegen/src/reference.rs").into());
+    }
+    let mut table = "\n| name | default | example | |\n|---|---|---|---|\n".to_owned();
+    for (name, default, example) in rows {
+        let property = known
+            .get(*name)
+            .ok_or_else(|| format!("{name} is not in the schema"))?;
+        let mut what = match *name {
+            "data" => "Which files become which keys.".to_owned(),
+            "labels" | "annotations" => format!("The Secret's {name}."),
+            _ => property["description"]
+                .as_str()
+                .ok_or_else(|| format!("{name} says nothing in the schema"))?
+                .to_owned(),
+        };
+        if property["deprecated"] == true {
+            what = format!("Deprecated. {what}");
+        }
+        if OURS.contains(name) {
+            what = format!("Ours. {what}");
+        }
+        let words: Vec<_> = property["enum"]
+            .as_array()
+            .or_else(|| property["anyOf"][0]["enum"].as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|word| format!("`{word}`"))
+            .collect();
+        if !words.is_empty() {
+            write!(what, " One of {}.", words.join(", "))?;
+        }
+        let example = if example.is_empty() {
+            String::new()
+        } else {
+            format!("`{example}`")
+        };
+        let what = what.replace('|', "\\|");
+        writeln!(table, "| `{name}` | {default} | {example} | {what} |")?;
+    }
+    Ok(table)
+}
