@@ -46,7 +46,6 @@ def tell(given: argparse.Namespace, work: Path) -> int:
         screen.say(f"wrote {given.report}")
     if given.keep:
         keep(world)
-    print(f"{passed} passed, {len(results) - passed} failed", flush=True)
     return 0 if passed == len(results) else 1
 
 
