@@ -70,7 +70,7 @@ CASES = [
         vault="unknown-kv",
     ),
     Case(
-        "vault-ill", "KV_UNAVAILABLE", "Aborted", "ill-kv", "", MANAGED, lambda world: world.azure.heal(),
+        "vault-ill", "KV_UNAVAILABLE", "FailedPrecondition", "ill-kv", "", MANAGED, lambda world: world.azure.heal(),
         vault="ill-kv",
     ),
     Case(
