@@ -726,7 +726,8 @@ async fn a_class_that_cannot_work_is_said_before_anything_is_sent() {
     assert_eq!(node.azure.counters().vault(VAULT).requests, 0);
     // One that the driver would not take.
     node.vault.set_secret("S", CANARY);
-    let run = doctor(&node, &Class::of_secret("S"), &["--max-answer-size", "3"]).await;
+    let class = Class::of_secret("S").object("objectName: S\nobjectType: secret\nobjectAlias: T");
+    let run = doctor(&node, &class, &["--max-answer-size", "150"]).await;
     assert_eq!(run.status, Some(1));
     assert_eq!(run.step("answer")["reason"], "ANSWER_TOO_LARGE");
 }
