@@ -153,13 +153,6 @@ version = 2
             f"--hostname-override={NAME}", f"--node-ip={ADDRESS}",
         ])
 
-    def usage(self, program: str) -> tuple[float, float]:
-        """CPU seconds so far and resident MiB of the newest process with this name."""
-        newest = max(processes(program))
-        fields = Path(f"/proc/{newest}/stat").read_text().rsplit(")", 1)[1].split()
-        ticks = int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
 
 def processes(name: str) -> list[int]:
     """The processes of the node whose program has this name."""

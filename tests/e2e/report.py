@@ -43,7 +43,7 @@ def write(path: Path, results: list[Result], times: list[tuple[str, float]], ver
     ) + "".join(f"| {name} | {value} |\n" for name, value in versions.items())]
     parts.append("## Time to bring it up\n\n| | |\n|---|---|\n" + "".join(
         f"| {what} | {took:.1f} s |\n" for what, took in times))
-    parts.append("## Checks\n\n| | | | |\n|---|---|---|---|\n" + "".join(
+    parts.append("## Checks\n\n| | check | | took |\n|---|---|---|---|\n" + "".join(
         f"| {each.number} | {each.title} | {'FAIL' if each.failure else 'PASS'} | {each.took:.0f} s |\n"
         for each in results))
     parts += [section(each) for each in results]
@@ -56,8 +56,10 @@ def section(result: Result) -> str:
     if result.failure:
         lines.append(f"**FAIL**\n\n```text\n{result.failure}\n```\n")
     for command, output in result.quotes:
-        prompt = f"$ {command}\n" if command.startswith("kubectl") else f"({command})\n"
-        lines.append(f"```console\n{prompt}{output}\n```\n")
+        if command.startswith("kubectl"):
+            lines.append(f"```console\n$ {command}\n{output}\n```\n")
+        else:
+            lines.append(f"{command[0].upper()}{command[1:]}:\n\n```text\n{output}\n```\n")
     lines += [f"{note}\n" if note.endswith("\n") else f"- {note}" for note in result.notes]
     return "\n".join(lines) + "\n"
 

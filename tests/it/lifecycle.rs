@@ -172,7 +172,11 @@ async fn a_caller_that_goes_away_ends_its_mount() {
     let start = Instant::now();
     let status = node.provider.client().mount(request).await.unwrap_err();
     assert!(
-        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        matches!(
+            status.code(),
+            // The answer, where it comes before the caller's own clock ends the call.
+            Code::FailedPrecondition | Code::DeadlineExceeded | Code::Cancelled
+        ),
         "{status:?}"
     );
     assert!(start.elapsed() < Duration::from_secs(4));

@@ -1,4 +1,4 @@
-"""1: the seed's application, as it is in production."""
+"""1: the application of examples/openai, as it is in production."""
 
 import json
 

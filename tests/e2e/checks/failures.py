@@ -74,6 +74,10 @@ CASES = [
         vault="ill-kv",
     ),
     Case(
+        "vault-busy", "KV_THROTTLED", "FailedPrecondition", "busy-kv", "", MANAGED, lambda world: world.azure.heal(),
+        vault="busy-kv",
+    ),
+    Case(
         "not-federated", "ENTRA_NO_FEDERATED_CREDENTIAL", "Unauthenticated", "system:serviceaccount:failures:federated",
         "az identity federated-credential create", {"clientID": APP},
         lambda world: world.azure.call("PUT", f"/tenants/{TENANT}/applications/{APP}", {"federatedCredentials": [
@@ -125,10 +129,12 @@ def prepare(world: World) -> None:
             "role-kv": {"rbac": True, "secrets": secret},
             "firewall-kv": {"firewall": True, "access": reader, "secrets": secret},
             "ill-kv": {"access": reader, "secrets": secret},
+            "busy-kv": {"access": reader, "secrets": secret},
         },
     })
     world.azure.call("POST", f"/vaults/{VAULT}/secrets/disabled/latest/disable")
     world.azure.fault({"service": "vault", "vault": "ill-kv"}, {"kind": "error", "status": 503})
+    world.azure.fault({"service": "vault", "vault": "busy-kv"}, {"kind": "throttle", "retryAfter": 1})
     world.make_namespace(NAMESPACE)
     world.cluster.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "federated", "namespace": NAMESPACE}},
