@@ -12,8 +12,7 @@ use crate::vault::refusal::{Operation, VaultRefusal};
 
 /// What helps when a vault throttles.
 const FEWER_REQUESTS: &str = "nothing now, the kubelet tries again by itself; if it lasts, set \
-                              --cache-ttl, rotate less often (the driver's --rotation-poll-interval), or spread objects \
-                              over vaults";
+                              --cache-ttl, or spread objects over vaults";
 
 /// Why one object cannot be had.
 pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
