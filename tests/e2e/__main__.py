@@ -6,7 +6,6 @@ process of namespaces of its own, it brings a cluster up and checks; when it end
 
 import argparse
 import fcntl
-import os
 import shutil
 import signal
 import subprocess

@@ -56,8 +56,8 @@ def tells(world: World, provider) -> None:
     expect(any("5xx" in line and not line.endswith(" 0") for line in shown), "answers of 5xx to be counted", shown)
     warnings = [line for line in provider.logs().splitlines() if "served what was there so long ago" in line]
     expect(warnings, "a warning in the provider's log")
-    world.cluster.quote("kubectl logs -n kube-system daemonset/provider-azure-rs | grep 'served what was there' | tail -1",
-                        warnings[-1])
+    command = "kubectl logs -n kube-system daemonset/provider-azure-rs | grep 'served what was there' | tail -1"
+    world.cluster.quote(command, warnings[-1])
 
 
 def without_memory(world: World, provider) -> None:
