@@ -7,7 +7,7 @@ CARGO ?= cargo
 .PHONY: e2e figures bench release-check pictures generate
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Mount the example's class from an emulated Azure, rotate its secret, and see two failures
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."

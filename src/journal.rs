@@ -1,7 +1,7 @@
 //! [`Journal`], the line that each mount leaves in the log, and how loud it is.
 //!
 //! [`crate::service`] begins an [`Entry`] with each mount and says how it ends. The driver mounts every volume
-//! again and again, by default every two minutes, and a node has a hundred of them: so what came out as it did
+//! again and again, with rotation about once a minute, and a node has a hundred of them: so what came out as it did
 //! before is said at `debug`, what is new at `info`, and what failed at `warn`. How a volume came out before is
 //! kept as hashes, of as many volumes as a node may have.
 

@@ -25,7 +25,7 @@ use crate::transport::dial::{Dialed, Dialer};
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
-/// How long an unused connection is kept: longer than the driver's two minutes between two mounts,
+/// How long an unused connection is kept: longer than the minute or two between two mounts of a volume,
 /// and shorter than the four minutes after which Azure's load balancers forget it without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long after a failure nobody tries to make one more HTTP/2 connection beside those that are there.

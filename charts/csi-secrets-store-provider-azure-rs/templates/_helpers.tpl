@@ -59,9 +59,30 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
 {{- fail "metrics.podMonitor and metrics.serviceMonitor scrape the same pods: enable one of them" -}}
 {{- end -}}
-{{- if and (eq (toString .Values.updateStrategy.maxSurge) "0") (eq (toString .Values.updateStrategy.maxUnavailable) "0") -}}
+{{- $surges := not (include "provider.isZero" .Values.updateStrategy.maxSurge) -}}
+{{- $unavailable := not (include "provider.isZero" .Values.updateStrategy.maxUnavailable) -}}
+{{- if not (or $surges $unavailable) -}}
 {{- fail "updateStrategy.maxSurge and updateStrategy.maxUnavailable: one of them must be above 0" -}}
 {{- end -}}
+{{- if and $surges $unavailable (not .Values.hostNetwork) -}}
+{{- fail "updateStrategy.maxSurge and updateStrategy.maxUnavailable: Kubernetes wants one of them to be 0" -}}
+{{- end -}}
+{{- if eq (toString .Values.healthz.port) (toString .Values.metrics.port) -}}
+{{- fail "healthz.port and metrics.port: they must differ" -}}
+{{- end -}}
+{{- if and .Values.metrics.prometheusRule.enabled (hasPrefix "azmonitoring" .Values.metrics.apiVersion) -}}
+{{- fail "metrics.prometheusRule: Azure Managed Prometheus has rules as Azure resources and not in the cluster; make them of the chart's files/alerts.yaml" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Of a number of pods, or a part of them. */ -}}
+{{- define "provider.isZero" -}}
+{{- if has (toString .) (list "0" "0%" "00%" "<nil>") }}true{{ end -}}
+{{- end -}}
+
+{{- /* A selector that has the system already is as good. */ -}}
+{{- define "provider.nodeSelector" -}}
+{{- merge (dict "kubernetes.io/os" "linux") (default dict .Values.nodeSelector) | toYaml -}}
 {{- end -}}
 
 {{- /* The driver's default, and the provider's: what is run in the pod finds the socket without being told. */ -}}
@@ -147,7 +168,7 @@ cloud.json: {{ toJson . }}
 {{- end -}}
 
 {{- define "provider.securityContext" -}}
-{{- $context := deepCopy .Values.securityContext -}}
+{{- $context := deepCopy (default dict .Values.securityContext) -}}
 {{- if .Values.lockMemory -}}
 {{- $_ := mergeOverwrite $context (dict "capabilities" (dict "add" (list "IPC_LOCK"))) -}}
 {{- end -}}
