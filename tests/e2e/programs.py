@@ -29,6 +29,9 @@ PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "ip": "iproute2",
     "openssl": "openssl",
+    # For `make image`.
+    "buildah": "buildah",
+    # For the driver's own tests.
     "bats": "bats",
     "envsubst": "gettext-base",
     "jq": "jq",

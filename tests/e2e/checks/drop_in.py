@@ -32,7 +32,8 @@ def both_names(world: World) -> None:
         lines = [line for line in world.providers[name].logs().splitlines() if pod in line]
         expect(lines, f"the provider with --provider-name {name} to have mounted it")
     world.note("`examples/openai/secretproviderclass.yaml` (`provider: azure`, unchanged) was served through"
-               " `azure.sock`, `secretproviderclass-azure-rs.yaml` through `azure-rs.sock`, by two releases of the chart on one node.")
+               " `azure.sock`, `secretproviderclass-azure-rs.yaml` through `azure-rs.sock`, by two releases of the chart on"
+               " one node.")
 
 
 def restart(world: World, name: str) -> str:
