@@ -31,6 +31,7 @@ PACKAGES = {
     "openssl": "openssl",
     # For `make image`.
     "buildah": "buildah",
+    "prometheus": "prometheus",
     # For the driver's own tests.
     "bats": "bats",
     "envsubst": "gettext-base",
