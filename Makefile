@@ -43,7 +43,9 @@ monitoring: ## Check alerts, dashboard and runbooks; needs promtool and promethe
 # CHECKS='1 2 5' runs some of the checks, KEEP=1 leaves the cluster up, GO_PROVIDER=BINARY compares with another provider,
 # REPORT=FILE writes the report of all checks elsewhere.
 e2e: EMULATOR_PROFILE ?= measuring
-e2e: image ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
+e2e: ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
+	@python3 tests/e2e --prepare
+	$(MAKE) --no-print-directory image
 	$(CARGO) build --profile $(EMULATOR_PROFILE) --package azure-emulator
 	@target="$${CARGO_TARGET_DIR:-target}/$(patsubst dev,debug,$(EMULATOR_PROFILE))"; \
 		exec python3 tests/e2e --emulator "$$target/azure-emulator" --image target/image/*.docker.tar \

@@ -6,7 +6,6 @@ process of namespaces of its own, it brings a cluster up and checks; when it end
 
 import argparse
 import fcntl
-import os
 import shutil
 import signal
 import subprocess
@@ -36,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--go-provider", type=Path, metavar="BINARY", help="a Go provider to compare with")
     parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS", help="most time for the whole")
     parser.add_argument("--can-run", action="store_true", help="only say whether this machine can, and why not")
+    parser.add_argument("--prepare", action="store_true", help="only install and build what is needed")
     parser.add_argument("--emulator", type=Path, metavar="BINARY", help="the built azure-emulator")
     parser.add_argument("--image", type=Path, metavar="FILE", help="the image as `make image` writes it for docker")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -57,6 +57,8 @@ def outside(given: argparse.Namespace) -> int:
             print("another one is running on this machine")
             return 1
         programs.install()
+        if given.prepare:
+            return 0
         shutil.rmtree(WORK, ignore_errors=True)
         WORK.mkdir()
         try:

@@ -5,7 +5,6 @@ import urllib.request
 from pathlib import Path
 
 import node
-import programs
 from node import Names, Node, wait_until
 
 TENANT = "42ddc44e-97dd-4c3b-bf8a-31c785e24c67"

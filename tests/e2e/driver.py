@@ -32,6 +32,12 @@ def write_images(folder: Path) -> list[Path]:
     return images.write_all(made, folder)
 
 
+def restart(cluster: Cluster) -> None:
+    """Gives it a new pod, whose log is empty."""
+    cluster.kubectl("rollout", "restart", "-n", "kube-system", "daemonset/csi-secrets-store-csi-driver")
+    cluster.wait_rolled_out("csi-secrets-store-csi-driver")
+
+
 def install(cluster: Cluster, chart: Path) -> None:
     """Applies the chart and waits until the kubelet knows the driver."""
     cluster.apply(cluster.template(chart, "csi", VALUES))

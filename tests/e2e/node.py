@@ -13,7 +13,6 @@ from pathlib import Path
 
 import machine
 import programs
-import screen
 
 NAME = "node"
 ADDRESS = "10.99.0.1"

@@ -29,6 +29,10 @@ PACKAGES = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
     "ip": "iproute2",
     "openssl": "openssl",
+    # For `make image`.
+    "buildah": "buildah",
+    "prometheus": "prometheus",
+    # For the driver's own tests.
     "bats": "bats",
     "envsubst": "gettext-base",
     "jq": "jq",

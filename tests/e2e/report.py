@@ -29,9 +29,9 @@ commands printed. [tests/e2e](../tests/e2e/README.md) says how it works and how 
 [emulator](../crates/emulator/README.md), under the public cloud's own host names, so classes, driver and provider
 are as in production; what only the real Azure can show is not here.
 
-Set otherwise than by default, for a short run: the kubelet's `syncFrequency` is 5 s (1 m) and the driver's
-`rotationPollInterval` {driver.ROTATION_SECONDS} s (2 m). Two containers of the driver's pod, the registrar and the liveness probe,
-are stand-ins of 90 lines.
+For a short run, the kubelet's `syncFrequency` is 5 s (1 m by default), and the driver's `rotationPollInterval`
+{driver.ROTATION_SECONDS} s (2 m). Two containers of the driver's pod, the registrar and the liveness probe, are
+stand-ins of 90 lines.
 """
 
 

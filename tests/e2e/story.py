@@ -14,9 +14,7 @@ import provider
 import report
 import screen
 from azure import Azure
-from checks import CHECKS, Check
-from checks import application, drop_in, failures, identities, objects, outage  # noqa: F401 (each registers itself)
-from checks import driver_tests, policy, restarts, rotation, storm  # noqa: F401
+from checks import Check, every_check
 from cluster import Cluster, CommandFailed
 from go_provider import GoProvider
 from node import Node
@@ -36,9 +34,8 @@ def tell(given: argparse.Namespace, work: Path) -> int:
         print(cluster.try_kubectl("get", "pods", "-A", "-o", "wide"))
         print(cluster.try_kubectl("get", "events", "-A", "--field-selector", "type=Warning"))
         return 1
-    results = []
-    for number in given.checks or sorted(CHECKS):
-        results.append(run(world, CHECKS[number]))
+    checks = every_check()
+    results = [run(world, checks[number]) for number in given.checks or checks]
     passed = sum(each.failure is None for each in results)
     screen.say(f"{passed} of {len(results)} checks passed; the cluster came up in {sum(took for _, took in times):.1f} s")
     if given.report:
@@ -60,7 +57,8 @@ def bring_up(given: argparse.Namespace, here: Node, cluster: Cluster, times: lis
                 deed()
         times.append((what, timing.took))
 
-    timed("containerd, and the emulator as Azure", here.lay_folders, here.lay_network, here.start_containerd, azure.start)
+    timed("containerd, and the emulator as Azure", here.lay_folders, here.lay_network, here.start_containerd,
+          azure.start)
     timed("etcd and the API server ready", cluster.start_control_plane)
     timed("the kubelet ready", cluster.start_node)
     archives = images.write_all(images.of_applications(), work / "images")
@@ -69,7 +67,8 @@ def bring_up(given: argparse.Namespace, here: Node, cluster: Cluster, times: lis
         archives += GoProvider.write_image(given.go_provider, work / "images")
     timed("images imported", *(lambda archive=archive: here.import_image(archive) for archive in archives),
           lambda: provider.import_image(here, given.image))
-    timed("the driver in its pod", lambda: driver.install(cluster, programs.driver_module() / "charts/secrets-store-csi-driver"))
+    chart = programs.driver_module() / "charts/secrets-store-csi-driver"
+    timed("the driver in its pod", lambda: driver.install(cluster, chart))
     values = {
         "ca": {"bundle": azure.ca_file.read_text()},
         "identityBinding": {"clusterCa": False, "tokenProxyUrl": f"https://{node.ADDRESS}:8443",

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-import subprocess
-import time
 from dataclasses import dataclass, field
 
 from azure import Azure
-from cluster import Cluster, CommandFailed
+from cluster import Cluster
+from go_provider import GoProvider
 from node import wait_until
 from provider import Provider
 
@@ -24,7 +23,7 @@ class World:
     azure: Azure
     # By the name that classes have under spec.provider.
     providers: dict[str, Provider]
-    go_provider: "Provider | None" = None
+    go_provider: GoProvider | None = None
     # Sentences for the report that no command printed: measured times and counts.
     notes: list[str] = field(default_factory=list)
 

@@ -1,5 +1,7 @@
 """The checks, each a function that raises `Failed` where something is not as it should be."""
 
+import importlib
+import pkgutil
 from dataclasses import dataclass
 from typing import Callable
 
@@ -21,6 +23,13 @@ class Check:
 
 
 CHECKS: dict[int, Check] = {}
+
+
+def every_check() -> dict[int, Check]:
+    """All checks by their numbers, in the order of these."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return dict(sorted(CHECKS.items()))
 
 
 def check(number: int, title: str, limit: int = 180):

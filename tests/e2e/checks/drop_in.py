@@ -31,8 +31,9 @@ def both_names(world: World) -> None:
         expect(found == value, f"the class with provider: {name} to give the value", digest(found))
         lines = [line for line in world.providers[name].logs().splitlines() if pod in line]
         expect(lines, f"the provider with --provider-name {name} to have mounted it")
-    world.note("`examples/openai/secretproviderclass.yaml` (`provider: azure`, unchanged) was served through `azure.sock`,"
-               " `secretproviderclass-azure-rs.yaml` through `azure-rs.sock`, by two releases of the chart on one node.")
+    world.note("`examples/openai/secretproviderclass.yaml` (`provider: azure`, unchanged) was served through"
+               " `azure.sock`, `secretproviderclass-azure-rs.yaml` through `azure-rs.sock`, by two releases of the chart on"
+               " one node.")
 
 
 def restart(world: World, name: str) -> str:

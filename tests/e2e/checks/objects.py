@@ -1,5 +1,6 @@
 """4: certificates, keys, histories, aliases, permissions, users and subPath."""
 
+import base64
 import time
 
 import driver
@@ -28,8 +29,6 @@ OBJECTS = [
 
 @check(4, "certificates, keys, histories, aliases, permissions, fsGroup, subPath")
 def objects(world: World) -> None:
-    import base64
-
     openai.put_in_azure(world)
     everything = {"secrets": ["get", "list"], "keys": ["get", "list"], "certificates": ["get", "list"]}
     world.azure.seed({"vaults": {VAULT: {
@@ -46,7 +45,7 @@ def objects(world: World) -> None:
         {"name": "secrets", "mountPath": "/mnt/one", "subPath": "folder/renamed", "readOnly": True},
     ]}
     world.cluster.apply(
-        secret_class("objects", NAMESPACE, openai_parameters(), OBJECTS),
+        secret_class("objects", NAMESPACE, parameters(), OBJECTS),
         pod("root", NAMESPACE, volume("objects"), container=by_path),
         pod("user", NAMESPACE, volume("objects"), **user),
     )
@@ -57,7 +56,7 @@ def objects(world: World) -> None:
     world.delete_namespace(NAMESPACE)
 
 
-def openai_parameters() -> dict:
+def parameters() -> dict:
     """The node's identity."""
     return {"keyvaultName": VAULT, "tenantID": TENANT, "userAssignedIdentityID": openai.CLIENT}
 
@@ -82,7 +81,8 @@ def contents(world: World) -> None:
 
 def permissions(world: World) -> None:
     """What a user who is not root can read."""
-    listing = world.cluster.run_in(NAMESPACE, "user", "sh", "-c", "stat -Lc '%a %u %g' /mnt/secrets-store/private").decode()
+    shown = world.cluster.run_in(NAMESPACE, "user", "stat", "-Lc", "%a %u %g", "/mnt/secrets-store/private")
+    listing = shown.decode()
     expect(listing.split()[0] == "400", "mode 400", listing)
     readable = world.read(NAMESPACE, "user", "/mnt/secrets-store/folder/renamed")
     expect(readable == b"first", "a file of mode 0644 to be readable for user 1000", digest(readable))

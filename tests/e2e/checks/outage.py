@@ -1,6 +1,7 @@
 """7: a vault that is out of order."""
 
 import openai
+import prometheus
 from azure import TENANT
 from checks import check, expect
 from node import wait_until
@@ -10,13 +11,15 @@ NAMESPACE = "outage"
 VAULT = "outage-kv"
 
 
-@check(7, "in an outage of the vault pods keep their files and, with --stale-if-error, new ones start")
+@check(7, "in an outage of the vault pods keep their files, with --stale-if-error new ones start, and alerts fire")
 def outage(world: World) -> None:
     openai.put_in_azure(world)
     world.azure.seed({"vaults": {VAULT: {
         "access": {openai.OBJECT: {"secrets": ["get"]}}, "secrets": {"key": "before the outage"}}}})
     provider = world.providers["azure-rs"]
     provider.install({"cache": {"staleIfError": "1h"}})
+    prometheus.start(world.cluster)
+    prometheus.scrape(world.cluster, provider.pods()[0])
     world.make_namespace(NAMESPACE)
     world.cluster.apply(
         secret_class("key", NAMESPACE, {
@@ -37,9 +40,11 @@ def outage(world: World) -> None:
         content = world.read(NAMESPACE, "new", "/mnt/secrets-store/key")
         expect(content == b"before the outage", "the new pod to have what was there before", digest(content))
         tells(world, provider)
+        alert(world, "ProviderAzureRsStaleAnswers")
         without_memory(world, provider)
     finally:
         world.azure.heal()
+        prometheus.stop(world.cluster)
         world.delete_namespace(NAMESPACE)
         provider.install()
 
@@ -56,17 +61,25 @@ def tells(world: World, provider) -> None:
     expect(any("5xx" in line and not line.endswith(" 0") for line in shown), "answers of 5xx to be counted", shown)
     warnings = [line for line in provider.logs().splitlines() if "served what was there so long ago" in line]
     expect(warnings, "a warning in the provider's log")
-    world.cluster.quote("kubectl logs -n kube-system daemonset/provider-azure-rs | grep 'served what was there' | tail -1",
-                        warnings[-1])
+    command = "kubectl logs -n kube-system daemonset/provider-azure-rs | grep 'served what was there' | tail -1"
+    world.cluster.quote(command, warnings[-1])
+
+
+def alert(world: World, name: str) -> None:
+    """An alert of the chart fires."""
+    fired = prometheus.wait_for_alert(name)
+    world.note(f"The chart's alert `{name}` fired (without its `for`): {fired['annotations']['summary']}.")
 
 
 def without_memory(world: World, provider) -> None:
     """Without the flag, and after it: running pods keep their files, a new one says why it waits, and then starts."""
     provider.install()
+    prometheus.scrape(world.cluster, provider.pods()[0])
     world.cluster.apply(pod("waiting", NAMESPACE, volume("key")))
     world.warning(NAMESPACE, "waiting", "[KV_UNAVAILABLE]")
     failed = lambda: provider.metric("provider_azure_rs_mounts_total", 'reason="KV_UNAVAILABLE"')
     wait_until("rotations fail and are counted", lambda: failed() >= 3, 30)
+    alert(world, "ProviderAzureRsAzureUnavailable")
     for name in ("old", "new"):
         content = world.read(NAMESPACE, name, "/mnt/secrets-store/key")
         expect(content == b"before the outage", f"pod {name} to keep its file", digest(content))

@@ -5,7 +5,6 @@ import time
 import openai
 from azure import TENANT
 from checks import check, expect
-from node import wait_until
 from world import World, pod, secret_class, volume
 
 VAULT = "team-kv"
