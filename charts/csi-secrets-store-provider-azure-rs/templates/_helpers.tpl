@@ -63,6 +63,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (eq .Values.cloud.name "AzureStackCloud") (not .Values.cloud.environmentFile) -}}
 {{- fail "cloud.name AzureStackCloud needs its endpoints in cloud.environmentFile" -}}
 {{- end -}}
+{{- if hasKey (fromJson (default "{}" .Values.cloud.environmentFile)) "Error" -}}
+{{- fail "cloud.environmentFile: expected JSON" -}}
+{{- end -}}
+{{- range list "app" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" -}}
+{{- if hasKey (default dict $.Values.podLabels) . -}}
+{{- fail (printf "podLabels: the label %s is the chart's own" .) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
 {{- fail "metrics.podMonitor and metrics.serviceMonitor scrape the same pods: enable one of them" -}}
 {{- end -}}
