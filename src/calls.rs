@@ -5,8 +5,10 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http_body_util::{BodyExt as _, Full};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
@@ -40,7 +42,10 @@ impl<S: NamedService> NamedService for Calls<S> {
 
 impl<S> Service<Request<Body>> for Calls<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -52,15 +57,59 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = tokio::time::timeout(self.timeout, self.service.call(request));
+        // The clone is the one that has not said that it is ready.
+        let waiting = self.service.clone();
+        let mut service = std::mem::replace(&mut self.service, waiting);
+        let answer = async move {
+            let (head, body) = request.into_parts();
+            match received(body).await {
+                Ok(message) => {
+                    let body = Body::new(Full::new(message));
+                    let answer = service.call(Request::from_parts(head, body)).await;
+                    answer.map(in_our_words)
+                }
+                Err(refusal) => Ok(refusal.into_http()),
+            }
+        };
+        let answer = tokio::time::timeout(self.timeout, answer);
         async move {
             match answer.await {
-                Ok(answer) => answer.map(in_our_words),
+                Ok(answer) => answer,
                 Err(_) => Ok(late().into_http()),
             }
         }
         .boxed()
     }
+}
+
+/// The message as it came, with its length before it. The library makes room for as many bytes as a caller announces,
+/// so it gets to see none that did not come.
+async fn received(mut body: Body) -> Result<Bytes, Status> {
+    let mut message = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        message.extend_from_slice(&data);
+        let announced = announced(&message).unwrap_or_default();
+        if announced > MAX_MESSAGE || message.len() > PREFIX + MAX_MESSAGE {
+            return Err(too_large());
+        }
+    }
+    match announced(&message) {
+        Some(length) if message.len() < PREFIX + length => Err(incomplete()),
+        _ => Ok(message.freeze()),
+    }
+}
+
+/// What stands before a message: whether it is compressed, and its length.
+///
+/// Source: "gRPC over HTTP2", section "Length-Prefixed-Message".
+const PREFIX: usize = 5;
+
+fn announced(message: &[u8]) -> Option<usize> {
+    let length = message.get(1..PREFIX)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(length)).ok()
 }
 
 /// The library refuses a message that is too large before the service sees it.
@@ -77,6 +126,12 @@ fn too_large() -> Status {
          needs. Fix: make the SecretProviderClass, the pod's volumeAttributes or the nodePublishSecretRef's Secret \
          smaller",
     ))
+}
+
+fn incomplete() -> Status {
+    Status::invalid_argument(
+        "[INVALID_REQUEST] the message ends before its end. Fix: use the Secrets Store CSI Driver v1.3 or newer",
+    )
 }
 
 fn late() -> Status {

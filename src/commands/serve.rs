@@ -38,6 +38,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 const MAX_STREAMS: u32 = 512;
 /// The most bytes of a call's headers. The driver's have a few hundred.
 const MAX_HEADERS: u32 = 16 * 1024;
+/// The most bytes of a health check, which has the name of a service.
+const MAX_HEALTH_CHECK: usize = 1024;
 /// How often a caller is asked whether it still reads.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// How long it may take to say so: a node that has no CPU left is not taken for one that is gone.
@@ -181,7 +183,7 @@ pub async fn serve(
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .add_service(health_service)
+        .add_service(health_service.max_decoding_message_size(MAX_HEALTH_CHECK))
         .add_service(Calls::of(driver, mount_timeout))
         // It is the callers that end; whoever came before that is served.
         .serve_with_incoming_shutdown(socket.callers(stopped), std::future::pending());

@@ -21,7 +21,7 @@ use crate::object::FIELDS;
 const MAX_BYTES: usize = 1024 * 1024;
 /// The most entries that `objects` may have. Each is a request to the vault, whose limit is 4,000 in ten seconds for
 /// everyone.
-const MAX_ENTRIES: usize = 4_000;
+const MAX_ENTRIES: usize = 5_000;
 /// The most characters of the parser's own words in a message.
 const MAX_PROBLEM_CHARS: usize = 200;
 
@@ -356,7 +356,7 @@ mod tests {
             ("array: ['a: [']", "objects[0]: "),
             ("array: [\"objectName: a\\nobjectName: b\"]", "duplicate"),
             ("array: [objectName: [a]]", "objects: "),
-            (many.as_str(), "at most 4000 entries, found 4001"),
+            (many.as_str(), "at most 5000 entries, found 5001"),
         ] {
             let error = entries(text)
                 .and_then(|entries| entries.into_iter().collect::<Result<Vec<_>, _>>())

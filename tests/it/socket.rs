@@ -135,15 +135,16 @@ async fn answers_that_are_never_read_cost_only_their_caller() {
     }
 }
 
-/// A whole call of `Mount` as bytes of HTTP/2, whose answer may not have a byte of body.
-fn unread_mount(class: &Class) -> Vec<u8> {
-    use prost::Message as _;
-    fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u8, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        bytes.extend_from_slice(&length[1..]);
-        bytes.extend_from_slice(&[kind, flags, 0, 0, 0, stream]);
-        bytes.extend_from_slice(payload);
-    }
+/// One frame of HTTP/2.
+fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u8, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    bytes.extend_from_slice(&length[1..]);
+    bytes.extend_from_slice(&[kind, flags, 0, 0, 0, stream]);
+    bytes.extend_from_slice(payload);
+}
+
+/// The headers of a call of `Mount`.
+fn mount_headers() -> Vec<u8> {
     let mut headers = Vec::new();
     for (name, value) in [
         (":method", "POST"),
@@ -160,6 +161,12 @@ fn unread_mount(class: &Class) -> Vec<u8> {
             headers.extend_from_slice(text.as_bytes());
         }
     }
+    headers
+}
+
+/// A whole call of `Mount` as bytes of HTTP/2, whose answer may not have a byte of body.
+fn unread_mount(class: &Class) -> Vec<u8> {
+    use prost::Message as _;
     let message = class.request().encode_to_vec();
     let mut body = vec![0];
     body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
@@ -167,7 +174,7 @@ fn unread_mount(class: &Class) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS_INITIAL_WINDOW_SIZE 0.
     frame(&mut bytes, 4, 0, 0, &[0, 4, 0, 0, 0, 0]);
-    frame(&mut bytes, 1, 4, 1, &headers);
+    frame(&mut bytes, 1, 4, 1, &mount_headers());
     frame(&mut bytes, 0, 1, 1, &body);
     bytes
 }
@@ -194,6 +201,29 @@ async fn a_message_that_does_not_come_to_its_end_is_given_up() {
     let start = Instant::now();
     tokio::time::timeout(PATIENCE, answered).await.unwrap();
     assert!(start.elapsed() > Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_message_that_is_only_announced_takes_no_memory() {
+    let node = node().await;
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    frame(&mut bytes, 4, 0, 0, &[]);
+    for stream in (1..=255).step_by(2) {
+        frame(&mut bytes, 1, 4, stream, &mount_headers());
+        // 4 MiB, of which one byte comes.
+        frame(&mut bytes, 0, 0, stream, &[0, 0, 0x40, 0, 0, 10]);
+    }
+    for _ in 0..5 {
+        let mut stream = UnixStream::connect(node.provider.socket()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(stream);
+        node.mount(&Class::of_secret("S")).await.unwrap();
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.provider.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: u64 = peak.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    assert!(peak < 150_000, "{peak} kB");
 }
 
 #[tokio::test]
