@@ -4,6 +4,7 @@
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
 mod entry;
+mod room;
 mod source;
 
 use std::cmp::Reverse;
@@ -24,6 +25,7 @@ use crate::file_mode::FileMode;
 use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::Turn;
 use crate::metrics::{Metrics, ObjectRequests, OutageMetrics};
+use crate::mount::room::Room;
 use crate::mount::source::{FromVault, Source};
 use crate::object::{ObjectName, ObjectVersion};
 use crate::phases::Phases;
@@ -37,6 +39,8 @@ use crate::vault::memory::{Memory, Principal};
 use crate::vault::values::Values;
 use crate::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
 
+pub use self::room::Full;
+
 /// What serves every mount of this process.
 #[derive(Debug)]
 pub struct Provider {
@@ -45,6 +49,7 @@ pub struct Provider {
     memory: Option<Memory>,
     metrics: OutageMetrics,
     requests: ObjectRequests,
+    max_answer_size: usize,
 }
 
 /// One file of the answer.
@@ -64,6 +69,16 @@ pub struct MountedFile {
     pub attributes: Attributes,
     /// A secret's `contentType`.
     pub content_type: Option<String>,
+}
+
+/// What the fields of a file have around them in the answer, at most: their tags and lengths.
+const FRAME: usize = 32;
+
+impl MountedFile {
+    /// The bytes that it takes of the answer, at most a few less.
+    pub fn size_in_answer(&self) -> usize {
+        FRAME + self.path.len() + self.contents.len() + self.id.len() + self.version.len()
+    }
 }
 
 /// Why a mount failed: what was asked by whom, and what went wrong.
@@ -108,6 +123,9 @@ pub enum Failure {
     /// Two objects' files have one path.
     #[error("two objects write the file {0}")]
     SamePath(String),
+    /// The files are more than an answer has room for.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// The caller's time, or ours, ran out.
     #[error("time ran out after {} ms", after.as_millis())]
     Deadline {
@@ -147,16 +165,21 @@ pub enum ObjectProblem {
     /// Its key cannot become a file.
     #[error(transparent)]
     Key(#[from] PublicKeyError),
+    /// It is one too many.
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 impl Provider {
     /// A provider that has talked to nobody yet. What vaults gave is kept, to be given again, where
-    /// `values` is something, and for outages where `memory` is.
+    /// `values` is something, and for outages where `memory` is. No mount has files of more bytes than
+    /// `max_answer_size`.
     pub fn new(
         vaults: Vaults,
         values: Option<Values>,
         memory: Option<Memory>,
         metrics: &Metrics,
+        max_answer_size: usize,
     ) -> Self {
         Self {
             vaults,
@@ -164,7 +187,13 @@ impl Provider {
             memory,
             metrics: metrics.outages().clone(),
             requests: metrics.object_requests(),
+            max_answer_size,
         }
+    }
+
+    /// Most bytes of all files of one mount.
+    pub fn max_answer_size(&self) -> usize {
+        self.max_answer_size
     }
 
     /// Fetches everything that the plan names, in its order: from its vault, and, while that is out of
@@ -238,7 +267,7 @@ impl Provider {
             sign_in.await.map_err(Failure::Whole)?;
             let turn = Arc::clone(&phases.turn);
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
-            let objects = fetch_all(&source, plan, phases);
+            let objects = fetch_all(&source, plan, phases, self.max_answer_size);
             Trace::objects().around(objects).await
         });
         match tokio::time::timeout_at(deadline, work.as_mut()).await {
@@ -287,7 +316,8 @@ impl Provider {
             let (host, identity) = &**vault.owner();
             let principal = Arc::new(Principal::of(identity));
             let source = Source::Memory(memory.of(principal, host.clone()));
-            if let Ok(files) = fetch_all(&source, plan, phases).await
+            let files = fetch_all(&source, plan, phases, self.max_answer_size).await;
+            if let Ok(files) = files
                 && let Source::Memory(recollection) = &source
             {
                 return Some((files, recollection.age()));
@@ -303,7 +333,7 @@ impl Failure {
         match self {
             Self::Whole(error) => error.is_outage(),
             Self::Deadline { waiting_for, .. } => matches!(waiting_for, WaitingFor::Vault(_)),
-            Self::Objects(_) | Self::SamePath(_) => false,
+            Self::Objects(_) | Self::SamePath(_) | Self::Full(_) => false,
         }
     }
 }
@@ -313,9 +343,14 @@ async fn fetch_all(
     source: &Source<'_>,
     plan: &Plan,
     phases: &Phases,
+    max_answer_size: usize,
 ) -> Result<Vec<MountedFile>, Failure> {
     let _objects = phases.objects.run();
-    let objects = Objects { source, phases };
+    let objects = Objects {
+        source,
+        phases,
+        room: Room::of(max_answer_size),
+    };
     let fetches = plan.fetches.iter().enumerate();
     let mut fetches: FuturesUnordered<_> = fetches
         .map(|(index, fetch)| objects.files_of(fetch).map(move |result| (index, result)))
@@ -329,6 +364,7 @@ async fn fetch_all(
                 // Dropping the others ends the requests that are under way.
                 return Err(Failure::Whole(error));
             }
+            Err(ObjectProblem::Full(full)) => return Err(full.into()),
             Err(problem) => failures.push((index, problem)),
         }
     }
@@ -349,6 +385,7 @@ async fn fetch_all(
 struct Objects<'a> {
     source: &'a Source<'a>,
     phases: &'a Phases,
+    room: Room,
 }
 
 impl Objects<'_> {
@@ -368,6 +405,7 @@ impl Objects<'_> {
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let listed = self.source.versions(fetch).await?;
         let versions = newest_from(listed, &fetch.version, count.get())?;
+        self.room.take_versions(versions.len())?;
         let files = versions
             .iter()
             .enumerate()
@@ -410,7 +448,7 @@ impl Objects<'_> {
             }
         };
         let place = age.map(|age| format!("/{age}")).unwrap_or_default();
-        Ok(rendered
+        let files: Vec<_> = rendered
             .into_iter()
             .map(|file| MountedFile {
                 path: format!("{}{place}{}", fetch.path.as_str(), file.suffix),
@@ -421,7 +459,10 @@ impl Objects<'_> {
                 attributes: object.attributes,
                 content_type: content_type.clone(),
             })
-            .collect())
+            .collect();
+        let bytes = files.iter().map(MountedFile::size_in_answer).sum();
+        self.room.take_bytes(bytes)?;
+        Ok(files)
     }
 }
 

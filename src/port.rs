@@ -1,10 +1,16 @@
 //! [`serve`], HTTP on a TCP port of the pod, for those who watch over the provider: [`crate::healthz`] for
 //! the kubelet's probes, [`crate::metrics`] for Prometheus. Mounts never come this way.
+//!
+//! Whoever reaches the pod may connect, so what that costs is bounded by [`visitors`].
+
+mod visitors;
 
 use std::net::{Ipv6Addr, SocketAddr};
 
 use axum::Router;
 use tokio_util::task::AbortOnDropHandle;
+
+use self::visitors::Visitors;
 
 /// Serves `app` for as long as the returned value lives; nothing where the port is 0. A port that is taken
 /// is said in the log, by the name of `what` is missing, and leaves the mounts alone.
@@ -14,7 +20,7 @@ pub fn serve(port: u16, what: &'static str, app: Router) -> Option<AbortOnDropHa
     }
     let serving = async move {
         let result = match listen(port).await {
-            Ok(listener) => axum::serve(listener, app).await,
+            Ok(listener) => axum::serve(Visitors::of(listener), app).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {

@@ -58,8 +58,6 @@ pub struct Service {
     pub journal: Arc<Journal>,
     /// Most time for one mount.
     pub mount_timeout: Duration,
-    /// Most bytes of all files of one mount.
-    pub max_answer_size: usize,
 }
 
 impl Service {
@@ -77,12 +75,7 @@ impl Service {
         if let Some(policy) = &self.policy {
             policy.check(&request.pod, &plan, &self.environment_files.default)?;
         }
-        let files = self.provider.mount(&plan, deadline, &notes.phases).await?;
-        let bytes = files.iter().map(|file| file.contents.len()).sum();
-        if bytes > self.max_answer_size {
-            return Err(CallError::TooLarge { bytes });
-        }
-        Ok(files)
+        Ok(self.provider.mount(&plan, deadline, &notes.phases).await?)
     }
 
     fn deadline(&self, metadata: &MetadataMap) -> Instant {

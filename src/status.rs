@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::cloud::environment_file::EnvironmentFileError;
 use crate::excerpt::Excerpt;
 use crate::identity::IdentityError;
-use crate::mount::{Asked, Failure, MountError, ObjectFailure};
+use crate::mount::{Asked, Failure, Full, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
 use crate::policy::Refusal;
@@ -54,12 +54,6 @@ pub enum CallError {
     /// Azure gave no objects.
     #[error(transparent)]
     Mount(#[from] Box<MountError>),
-    /// The answer is larger than the driver takes.
-    #[error("the answer is too large")]
-    TooLarge {
-        /// The size of all files in bytes.
-        bytes: usize,
-    },
     /// The process ends.
     #[error("the provider is stopping")]
     ShuttingDown,
@@ -127,13 +121,6 @@ impl Explanation {
                 ),
             },
             CallError::Mount(error) => of_mount(error),
-            CallError::TooLarge { bytes } => Self {
-                reason: Reason::AnswerTooLarge,
-                cause: format!("the files of this volume have {bytes} bytes, more than the driver takes in one answer"),
-                fix: "start the driver with --max-call-recv-msg-size above that, and the provider with \
-                      --max-answer-size likewise, or spread the objects over several classes"
-                    .to_owned(),
-            },
             CallError::ShuttingDown => Self {
                 reason: Reason::ShuttingDown,
                 cause: "the provider is stopping, and this mount did not end in time".to_owned(),
@@ -216,6 +203,7 @@ fn of_mount(error: &MountError) -> Explanation {
             ),
             fix: format!("give one of them another objectAlias: {IN_THE_CLASS}"),
         },
+        Failure::Full(full) => of_full(*full),
         Failure::Deadline { after, waiting_for } => {
             let (whom, phase) = match waiting_for {
                 WaitingFor::Token(service, phase) => (format!("a token from {service}"), phase),
@@ -234,6 +222,26 @@ fn of_mount(error: &MountError) -> Explanation {
                 fix: format!("check that the nodes reach it; {LATER}"),
             }
         }
+    }
+}
+
+/// An answer has no room for what the class asks for.
+fn of_full(full: Full) -> Explanation {
+    let (cause, fix) = match full {
+        Full::Bytes(_) => (
+            format!("{full}, which is all that the driver takes in one answer"),
+            "spread the objects over several classes, or start the driver with a larger --max-call-recv-msg-size, and \
+             then the provider with a larger --max-answer-size",
+        ),
+        Full::Versions => (
+            full.to_string(),
+            "ask for shorter ones by objectVersionHistory, or spread the objects over several classes",
+        ),
+    };
+    Explanation {
+        reason: Reason::AnswerTooLarge,
+        cause,
+        fix: fix.to_owned(),
     }
 }
 

@@ -179,6 +179,12 @@ impl VaultError {
         }
     }
 
+    /// Whether the vault itself does not give what was asked for, which is not a matter of time.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused(refusal)
+            if matches!(refusal.status, 403 | 404) && !refusal.code.is_empty())
+    }
+
     /// Whether it says something about the one object that was asked for, not about the vault.
     pub fn concerns_one_object(&self) -> bool {
         matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))

@@ -125,6 +125,17 @@ where
         }
     }
 
+    /// Keeps a value no longer.
+    pub fn remove(&self, key: &K) {
+        let mut entries = self.lock();
+        if let Some(kept) = entries.kept.pop(key) {
+            entries.bytes -= kept.bytes;
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.size(entries.kept.len(), entries.bytes);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
         lock(&self.entries)
     }
@@ -198,6 +209,10 @@ mod tests {
         assert_eq!(store.lock().bytes, 6);
         put(&store, "d", "12345678901");
         assert!(store.get(&"d").is_none(), "it is too large to be kept");
+        store.remove(&"a");
+        store.remove(&"a");
+        assert!(store.get(&"a").is_none());
+        assert_eq!(store.lock().bytes, 5);
     }
 
     #[tokio::test(start_paused = true)]

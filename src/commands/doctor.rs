@@ -34,7 +34,7 @@ use crate::plan::Plan;
 use crate::request::Request;
 use crate::service::Service;
 use crate::settings::{DoctorSettings, OutputForm};
-use crate::status::{CallError, Explanation};
+use crate::status::{CallError, Explanation, Reason};
 
 /// The status for a class or a flag that cannot be used. It is also clap's for a wrong command line.
 const UNUSABLE: u8 = 2;
@@ -115,7 +115,7 @@ fn plan(
     let (request, parameters) = match parse(call) {
         Ok(parsed) => parsed,
         Err(error) => {
-            report.add(step.failed(Explanation::of(&error)));
+            report.add(step.failed(of_class(&error)));
             report.skip(&[Subject::Cloud]);
             return None;
         }
@@ -134,7 +134,7 @@ fn plan(
         Ok(plan) => {
             report.add(step.works(facts));
             report.add(cloud_step.works(cloud_facts(&plan)));
-            Some(plan)
+            is_allowed(report, &request, &plan, service).then_some(plan)
         }
         Err(problems) => {
             report.add(step.failed(Explanation::of(&problems.into())));
@@ -142,6 +142,38 @@ fn plan(
             None
         }
     }
+}
+
+/// Whether the operator's policy allows it, where there is one. As in a mount, nothing is sent otherwise.
+fn is_allowed(report: &mut Report, request: &Request, plan: &Plan, service: &Service) -> bool {
+    let Some(policy) = &service.policy else {
+        return true;
+    };
+    let step = Step::begin(Subject::Policy, "");
+    let default_cloud = &service.environment_files.default;
+    if let Err(refusal) = policy.check(&request.pod, plan, default_cloud) {
+        report.add(step.failed(Explanation::of(&refusal.into())));
+        return false;
+    }
+    report.add(step.works(Facts {
+        summary: "one of its rules allows this".to_owned(),
+        ..Facts::default()
+    }));
+    true
+}
+
+/// Why the class cannot be mounted. A token that is missing is missing here: whether the driver sends it to the
+/// provider is not known.
+fn of_class(error: &CallError) -> Explanation {
+    let mut explanation = Explanation::of(error);
+    if explanation.reason == Reason::TokenAudienceMissing {
+        explanation.fix = format!(
+            "give doctor the pod's token, which kubectl create token prints, behind the class or by --token-file; if a \
+             pod fails with this reason: {}",
+            explanation.fix
+        );
+    }
+    explanation
 }
 
 fn parse(call: &MountRequest) -> Result<(Request, Parameters), CallError> {

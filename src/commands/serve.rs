@@ -123,7 +123,13 @@ pub fn service(
     let values = values.map(|settings| Values::new(settings, &metrics));
     let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
-        provider: Arc::new(Provider::new(vaults, values, memory, &metrics)),
+        provider: Arc::new(Provider::new(
+            vaults,
+            values,
+            memory,
+            &metrics,
+            settings.max_answer_size,
+        )),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
         policy: policy(settings)?,
@@ -131,7 +137,6 @@ pub fn service(
         metrics,
         journal: Arc::default(),
         mount_timeout: settings.mount_timeout,
-        max_answer_size: settings.max_answer_size,
     })
 }
 

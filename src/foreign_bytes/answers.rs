@@ -201,7 +201,7 @@ fn provider(plan: &Plan, tokens: &Canned, vault: &Canned) -> Provider {
     };
     let token_proxy = TokenProxy::new(settings, &transport, Arc::default());
     let vaults = Vaults::new(transport, token_proxy, 16, &metrics);
-    Provider::new(vaults, None, None, &metrics)
+    Provider::new(vaults, None, None, &metrics, usize::MAX)
 }
 
 fn judge_files(plan: &Plan, files: &[MountedFile]) {

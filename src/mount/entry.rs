@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{MountedFile, ObjectProblem, Objects, Provider, Source};
+use super::{MountedFile, ObjectProblem, Objects, Provider, Room, Source};
 use crate::phases::Phases;
 use crate::plan::{Fetch, Plan};
 use crate::vault::VaultError;
@@ -28,6 +28,7 @@ impl Provider {
         let objects = Objects {
             source: &source,
             phases: &Phases::default(),
+            room: Room::of(self.max_answer_size),
         };
         objects.files_of(fetch).await
     }

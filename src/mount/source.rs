@@ -47,11 +47,18 @@ impl Source<'_> {
         match self {
             Self::Memory(memory) => memory.object(fetch, version),
             Self::Vault(vault) => {
-                let object = vault.object(fetch, version).await?;
+                let object = vault.object(fetch, version).await;
                 if let Some((memory, principal)) = &vault.memory {
-                    memory.keep_object(principal, vault.host(), fetch, version, &object);
+                    let host = vault.host();
+                    match &object {
+                        Ok(object) => memory.keep_object(principal, host, fetch, version, object),
+                        Err(error) if error.is_denial() => {
+                            memory.forget(principal, host, fetch, Some(version));
+                        }
+                        Err(_) => {}
+                    }
                 }
-                Ok(object)
+                object
             }
         }
     }
@@ -64,11 +71,18 @@ impl Source<'_> {
                 let list = || Box::pin(from.vault.versions(fetch.kind, &fetch.name));
                 let limiter = from.vault.limiter();
                 let listed = retry(limiter, &from.turn, from.deadline, list);
-                let listed = from.requests.count(fetch.kind, listed).await?;
+                let listed = from.requests.count(fetch.kind, listed).await;
                 if let Some((memory, principal)) = &from.memory {
-                    memory.keep_versions(principal, from.host(), fetch, &listed);
+                    let host = from.host();
+                    match &listed {
+                        Ok(listed) => memory.keep_versions(principal, host, fetch, listed),
+                        Err(error) if error.is_denial() => {
+                            memory.forget(principal, host, fetch, None);
+                        }
+                        Err(_) => {}
+                    }
                 }
-                Ok(listed)
+                listed
             }
         }
     }

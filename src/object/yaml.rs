@@ -19,6 +19,9 @@ use crate::object::FIELDS;
 /// The most bytes that `objects` may have. Kubernetes allows 1.5 MiB for a whole class; a thousand
 /// entries with all their fields fit in this.
 const MAX_BYTES: usize = 1024 * 1024;
+/// The most entries that `objects` may have. Each is a request to the vault, whose limit is 4,000 in ten seconds for
+/// everyone.
+const MAX_ENTRIES: usize = 4_000;
 /// The most characters of the parser's own words in a message.
 const MAX_PROBLEM_CHARS: usize = 200;
 
@@ -55,6 +58,9 @@ pub enum YamlError {
     /// More than [`MAX_BYTES`].
     #[error("objects: expected at most {MAX_BYTES} bytes, found {0}")]
     TooLong(usize),
+    /// More than [`MAX_ENTRIES`].
+    #[error("objects: expected at most {MAX_ENTRIES} entries, found {0}")]
+    TooMany(usize),
     /// The outer YAML cannot be read.
     #[error("objects: expected YAML such as array: [...], found {0}")]
     Unreadable(Unreadable),
@@ -119,9 +125,12 @@ pub fn entries(text: &str) -> Result<Vec<Result<Fields, YamlError>>, YamlError> 
         None => return Err(YamlError::NoList("nothing")),
     };
     // An empty element (`- ` or `- null`) is dropped, as Go's YAML library does.
+    let list: Vec<_> = list.into_iter().flatten().collect();
+    if list.len() > MAX_ENTRIES {
+        return Err(YamlError::TooMany(list.len()));
+    }
     let entries: Vec<_> = list
         .into_iter()
-        .flatten()
         .enumerate()
         .map(|(index, entry)| match entry {
             Entry::Map(fields) => Ok(fields),
@@ -329,6 +338,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_maps_is_refused() {
+        let many = format!("array: [{}]", "objectName: a,".repeat(MAX_ENTRIES + 1));
         for (text, message) in [
             ("", "found nothing"),
             ("# only a comment", "found nothing"),
@@ -346,6 +356,7 @@ mod tests {
             ("array: ['a: [']", "objects[0]: "),
             ("array: [\"objectName: a\\nobjectName: b\"]", "duplicate"),
             ("array: [objectName: [a]]", "objects: "),
+            (many.as_str(), "at most 4000 entries, found 4001"),
         ] {
             let error = entries(text)
                 .and_then(|entries| entries.into_iter().collect::<Result<Vec<_>, _>>())

@@ -182,8 +182,7 @@ reasons! {
         /// The vault asks for fewer requests, and the mount has no time to wait.
         KvThrottled = "KV_THROTTLED", FailedPrecondition,
             "4,000 requests in 10 s per vault and region, over all nodes. The kubelet tries again by itself. \
-            If it lasts: set --cache-ttl, rotate less often (the driver's --rotation-poll-interval), spread \
-            objects over vaults.";
+            If it lasts: set --cache-ttl, or spread objects over vaults.";
         /// The vault answers with errors of its own making.
         KvUnavailable = "KV_UNAVAILABLE", FailedPrecondition,
             "The kubelet tries again by itself; see https://azure.status.microsoft.";

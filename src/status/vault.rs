@@ -1,7 +1,7 @@
 //! What is said when a vault, or one object in it, is the cause.
 
 use super::transport::{Server, of_transport};
-use super::{Explanation, OUTAGE, Reason, token};
+use super::{Explanation, OUTAGE, Reason, of_full, token};
 use crate::excerpt::causes;
 use crate::limiter::Limit;
 use crate::mount::{Asked, ObjectFailure, ObjectProblem};
@@ -12,8 +12,7 @@ use crate::vault::refusal::{Operation, VaultRefusal};
 
 /// What helps when a vault throttles.
 const FEWER_REQUESTS: &str = "nothing now, the kubelet tries again by itself; if it lasts, set \
-                              --cache-ttl, rotate less often (the driver's --rotation-poll-interval), or spread objects \
-                              over vaults";
+                              --cache-ttl, or spread objects over vaults";
 
 /// Why one object cannot be had.
 pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
@@ -60,6 +59,7 @@ pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
             "import the certificate again, with an empty password, or take the stored file as it is with \
              objectFormat: pfx",
         ),
+        ObjectProblem::Full(full) => of_full(*full),
         ObjectProblem::Key(error) => unusable(
             error,
             "use a key of type RSA or EC, or take it out of objects",

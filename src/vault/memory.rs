@@ -124,6 +124,17 @@ impl Memory {
         self.keep(key, Kept::Object(Arc::clone(object)));
     }
 
+    /// Keeps no longer what a vault does not give any more.
+    pub fn forget(
+        &self,
+        principal: &Arc<Principal>,
+        host: &str,
+        fetch: &Fetch,
+        version: Option<&ObjectVersion>,
+    ) {
+        self.kept.remove(&key(principal, host, fetch, version));
+    }
+
     /// Keeps an object's list of versions.
     pub fn keep_versions(
         &self,

@@ -726,9 +726,44 @@ async fn a_class_that_cannot_work_is_said_before_anything_is_sent() {
     assert_eq!(node.azure.counters().vault(VAULT).requests, 0);
     // One that the driver would not take.
     node.vault.set_secret("S", CANARY);
-    let run = doctor(&node, &Class::of_secret("S"), &["--max-answer-size", "3"]).await;
+    let class = Class::of_secret("S").object("objectName: S\nobjectType: secret\nobjectAlias: T");
+    let run = doctor(&node, &class, &["--max-answer-size", "150"]).await;
     assert_eq!(run.status, Some(1));
     assert_eq!(run.step("answer")["reason"], "ANSWER_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn what_the_policy_denies_does_not_mount() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", CANARY);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    let flags = ["--policy", file.to_str().unwrap(), "--namespace", "chat"];
+    fs::write(&file, "rules: []").unwrap();
+    let run = doctor(&node, &Class::of_secret("S"), &flags).await;
+    run.expect_failure(
+        "policy",
+        "POLICY_DENIED",
+        &["namespace \"chat\"", "--policy"],
+    );
+    assert_eq!(run.step("answer")["outcome"], "skipped");
+    assert_eq!(node.azure.counters().vault(VAULT).requests, 0);
+    let rule = format!("rules: [{{name: r, namespaces: [chat], vaults: [{VAULT}]}}]");
+    fs::write(&file, rule).unwrap();
+    let run = doctor(&node, &Class::of_secret("S"), &flags).await;
+    assert_eq!(run.step("policy")["outcome"], "ok");
+    assert_eq!(run.status, Some(0));
+}
+
+#[tokio::test]
+async fn a_token_that_doctor_was_not_given_is_not_the_drivers_fault() {
+    let node = Node::start().await;
+    let class = Class::of_secret("S")
+        .without("userAssignedIdentityID")
+        .with("clientID", CLIENT_ID);
+    let run = doctor(&node, &class, &[]).await;
+    let words = ["give doctor the pod's token", "--token-file"];
+    run.expect_failure("class", "TOKEN_AUDIENCE_MISSING", &words);
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use azure_emulator::{
     TOKEN_EXCHANGE_AUDIENCE, Target,
 };
 use provider_azure_rs::generated::v1alpha1::VersionRequest;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
 
 use crate::support::class::Class;
 use crate::support::http::{free_port, get_once_served};
+use crate::support::provider::PATIENCE;
 use crate::support::{CLIENT_ID, Node, OBJECT_ID, TENANT, VAULT, expect_status};
 
 /// A node whose provider is scraped.
@@ -391,6 +393,31 @@ async fn the_go_providers_metrics_are_there_when_asked_for() {
         !page.contains("keyvault_request") && !page.contains("grpc_request"),
         "{page}"
     );
+}
+
+#[tokio::test]
+async fn connections_that_are_left_open_cost_only_who_opened_them() {
+    let scraped = Scraped::start().await;
+    scraped.page().await;
+    let mut stuck = Vec::new();
+    for _ in 0..100 {
+        let address = ("127.0.0.1", scraped.port);
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        stuck.push(stream);
+    }
+    scraped.page().await;
+    // The first that came make room, and the last few stay.
+    for stream in &mut stuck[..60] {
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        _ = read.expect("it is hung up on");
+    }
+    let last = stuck[99].read_u8();
+    let soon = Duration::from_millis(100);
+    assert!(tokio::time::timeout(soon, last).await.is_err());
 }
 
 #[tokio::test]

@@ -104,6 +104,30 @@ async fn a_vault_that_says_no_is_in_order() {
 }
 
 #[tokio::test]
+async fn what_the_vault_has_denied_is_not_served_in_an_outage() {
+    let node = Node::start_with(&STALE).await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    let words = ["[KV_UNAVAILABLE] "];
+    for status in [403, 404] {
+        assert_eq!(value(&node, &class).await, "v");
+        let fault = vault_has(&node, Effect::error(status));
+        node.mount(&class).await.unwrap_err();
+        node.azure.faults().remove(fault);
+        let fault = vault_has(&node, Effect::error(503));
+        expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
+        node.azure.faults().remove(fault);
+    }
+    // Somebody else's 404 says nothing.
+    assert_eq!(value(&node, &class).await, "v");
+    let fault = vault_has(&node, Effect::html(404, "<html>"));
+    node.mount(&class).await.unwrap_err();
+    node.azure.faults().remove(fault);
+    vault_has(&node, Effect::error(503));
+    assert_eq!(value(&node, &class).await, "v");
+}
+
+#[tokio::test]
 async fn nothing_older_than_allowed_is_served() {
     let node = Node::start_with(&["--stale-if-error", "500ms"]).await;
     node.vault.set_secret("S", "v");

@@ -3,7 +3,7 @@
 use azure_emulator::{NewSecret, ObjectKind};
 
 use crate::support::class::Class;
-use crate::support::{Node, expect_status, files, versions};
+use crate::support::{Node, VAULT, expect_status, files, versions};
 
 #[tokio::test]
 async fn the_examples_class_becomes_its_file() {
@@ -177,6 +177,32 @@ async fn an_unknown_version_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_class_that_asks_for_too_much_is_refused_as_soon_as_that_shows() {
+    let flags = [
+        "--max-answer-size",
+        "10000",
+        "--max-concurrent-requests",
+        "1",
+    ];
+    let node = Node::start_with(&flags).await;
+    node.vault.set_secret("S", "x".repeat(4000));
+    let class = (0..100).fold(Class::new(), |class, n| {
+        let entry = format!("objectName: S\nobjectType: secret\nobjectAlias: a{n}");
+        class.object(&entry)
+    });
+    let words = [
+        "[ANSWER_TOO_LARGE] ",
+        "more than 10000 bytes",
+        "several classes",
+    ];
+    let code = tonic::Code::FailedPrecondition;
+    expect_status(node.mount(&class).await, code, &words);
+    // What the process keeps meanwhile is what the answer could have.
+    let asked = node.azure.counters().vault(VAULT).all_gets();
+    assert!(asked <= 4, "{asked} requests");
+}
+
+#[tokio::test]
 async fn an_answer_that_the_driver_would_not_take_is_refused() {
     let node = Node::start_with(&["--max-answer-size", "1000"]).await;
     node.vault.set_secret("S", "x".repeat(600));
@@ -184,7 +210,7 @@ async fn an_answer_that_the_driver_would_not_take_is_refused() {
     let class = Class::of_secret("S").object("objectName: S\nobjectType: secret\nobjectAlias: T");
     let words = [
         "[ANSWER_TOO_LARGE] ",
-        "1200 bytes",
+        "more than 1000 bytes",
         "--max-call-recv-msg-size",
         "--max-answer-size",
     ];

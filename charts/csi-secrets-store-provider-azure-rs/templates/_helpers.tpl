@@ -50,6 +50,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.policy.existingConfigMap (kindIs "slice" .Values.policy.rules) -}}
 {{- fail "policy.rules and policy.existingConfigMap: set one of them" -}}
 {{- end -}}
+{{- $names := list -}}
+{{- range .Values.policy.rules -}}
+{{- if has .name $names -}}
+{{- fail (printf "policy.rules: two rules have the name %s" .name) -}}
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- end -}}
 {{- if and .Values.ca.existingConfigMap .Values.ca.bundle -}}
 {{- fail "ca.bundle and ca.existingConfigMap: set one of them" -}}
 {{- end -}}

@@ -1,5 +1,5 @@
 //! The generator of `src/generated`, the driver's gRPC contract (`proto/service.proto`) as Rust, and of the
-//! documentation's [`reference`].
+//! documentation's [reference](mod@reference).
 //!
 //! What it makes is committed, so that building the provider needs neither `protoc` nor a build
 //! script, and pages can be read where they are; this crate's tests fail when a committed file is not what would be

@@ -12,10 +12,10 @@ use crate::commands::doctor::step::{Begun, Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
 use crate::excerpt::one_line;
-use crate::mount::{Asked, Failure, MountedFile, ObjectFailure, ObjectProblem, check_paths};
+use crate::mount::{Asked, Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
 use crate::plan::{Fetch, Plan};
 use crate::service::Service;
-use crate::status::{CallError, Explanation};
+use crate::status::Explanation;
 use crate::transport::Greeting;
 use crate::vault::azure::Vault;
 
@@ -158,10 +158,11 @@ impl Objects<'_> {
             return;
         }
         let all = || files.iter().flat_map(|(_, of_one)| of_one);
-        let bytes: usize = all().map(|file| file.contents.len()).sum();
-        let most = self.service.max_answer_size;
+        let bytes: usize = all().map(MountedFile::size_in_answer).sum();
+        let most = self.service.provider.max_answer_size();
         if bytes > most {
-            report.add(step.failed(Explanation::of(&CallError::TooLarge { bytes })));
+            let full = Failure::Full(Full::Bytes(most));
+            report.add(step.failed(why::failure(self.asked, full)));
             return;
         }
         let count = all().count();

@@ -18,21 +18,25 @@ use tokio::net::TcpStream;
 
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
+use crate::excerpt::plain;
 
 /// How long the page may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes of it that are read. With a thousand classes it has a quarter of that.
 const MAX_PAGE: usize = 4 * 1024 * 1024;
 
+/// The most characters of a version.
+const MAX_VERSION: usize = 32;
+
 /// What the page says.
 #[derive(Debug, Default, PartialEq)]
 struct Page {
     version: String,
-    succeeded: f64,
-    failed: f64,
+    succeeded: u64,
+    failed: u64,
     /// Answers from memory, and from a failover vault.
-    stale: f64,
-    failover: f64,
+    stale: u64,
+    failover: u64,
     last_success: Option<OffsetDateTime>,
     last_failure: Option<OffsetDateTime>,
 }
@@ -72,24 +76,27 @@ impl Page {
             let Some((series, value)) = line.rsplit_once(' ') else {
                 continue;
             };
-            let Ok(value) = value.parse::<f64>() else {
-                continue;
-            };
+            let count = || value.parse::<u64>().unwrap_or_default();
+            let moment = || moment(value.parse().ok()?);
             let (name, labels) = series.split_at(series.find('{').unwrap_or(series.len()));
             match name {
                 "build_info" => {
                     let version = labels.strip_prefix("{version=\"")?.strip_suffix("\"}")?;
-                    version.clone_into(&mut page.version);
+                    page.version = plain(version, MAX_VERSION);
                 }
-                "mounts_total" if labels.contains("code=\"OK\"") => page.succeeded += value,
-                "mounts_total" => page.failed += value,
-                "outage_answers_total" if labels.contains("\"memory\"") => page.stale += value,
-                "outage_answers_total" => page.failover += value,
+                "mounts_total" if labels.contains("code=\"OK\"") => {
+                    add(&mut page.succeeded, count())
+                }
+                "mounts_total" => add(&mut page.failed, count()),
+                "outage_answers_total" if labels.contains("\"memory\"") => {
+                    add(&mut page.stale, count())
+                }
+                "outage_answers_total" => add(&mut page.failover, count()),
                 "class_last_success_timestamp_seconds" if labels == of_class => {
-                    page.last_success = moment(value);
+                    page.last_success = moment();
                 }
                 "class_last_failure_timestamp_seconds" if labels == of_class => {
-                    page.last_failure = moment(value);
+                    page.last_failure = moment();
                 }
                 _ => {}
             }
@@ -103,10 +110,10 @@ impl Page {
             humantime::format_duration(Duration::from_secs(seconds)).to_string()
         };
         let mut summary = format!(
-            "version {} serves here: {} mounts came out, {} failed",
+            "version {} serves here; of its mounts {} came out and {} failed",
             self.version, self.succeeded, self.failed
         );
-        if self.stale + self.failover > 0.0 {
+        if (self.stale, self.failover) != (0, 0) {
             _ = write!(
                 summary,
                 "; in outages {} came from memory and {} from a failover vault",
@@ -136,6 +143,11 @@ impl Page {
             warnings: warning.into_iter().collect(),
         }
     }
+}
+
+/// Whatever the page says, nothing overflows.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 /// A Unix time in whole seconds: nobody reads more.
@@ -169,7 +181,7 @@ provider_azure_rs_class_last_failure_timestamp_seconds{namespace=\"chat\",class=
         let facts = page.facts(now);
         assert_eq!(
             facts.summary,
-            "version 0.1.0 serves here: 40 mounts came out, 3 failed; in outages 3 came from memory and 4 from a \
+            "version 0.1.0 serves here; of its mounts 40 came out and 3 failed; in outages 3 came from memory and 4 from a \
              failover vault; this class last came out 1m 30s ago"
         );
         assert_eq!(
@@ -180,6 +192,23 @@ provider_azure_rs_class_last_failure_timestamp_seconds{namespace=\"chat\",class=
         assert!(other.warnings.is_empty());
         let unknown = Page::read(PAGE, "other", "kv").unwrap();
         assert_eq!((unknown.last_success, unknown.last_failure), (None, None));
+    }
+
+    #[test]
+    fn a_page_that_lies_is_shown_on_one_line() {
+        let page = "provider_azure_rs_build_info{version=\"\u{1b}[31m0\"} 1\n\
+                    provider_azure_rs_mounts_total{code=\"OK\"} NaN\n\
+                    provider_azure_rs_mounts_total{code=\"X\"} 18446744073709551615\n\
+                    provider_azure_rs_mounts_total{code=\"Y\"} 1\n\
+                    provider_azure_rs_class_last_success_timestamp_seconds{namespace=\"a\",class=\"b\"} 1e308\n";
+        let page = Page::read(page, "a", "b").unwrap();
+        let summary = page.facts(OffsetDateTime::UNIX_EPOCH).summary;
+        assert!(!summary.contains(char::is_control), "{summary}");
+        assert!(
+            summary.contains("0 came out and 18446744073709551615 failed"),
+            "{summary}"
+        );
+        assert_eq!(page.last_success, None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) enum Subject {
     Class,
     /// The cloud and the vault's host.
     Cloud,
+    /// What the operator's policy says.
+    Policy,
     /// The addresses of the vault.
     VaultDns,
     /// A connection to it.
@@ -47,6 +49,7 @@ impl Subject {
         match self {
             Self::Class => "class",
             Self::Cloud => "cloud",
+            Self::Policy => "policy",
             Self::VaultDns => "vault: DNS",
             Self::VaultTcp => "vault: TCP",
             Self::VaultTls => "vault: TLS",

@@ -84,7 +84,7 @@ fn of_identity(error: &IdentityError) -> &'static str {
 
 fn of_yaml(error: &YamlError) -> &'static str {
     match error {
-        YamlError::TooLong(_) => "spread the objects over several classes",
+        YamlError::TooLong(_) | YamlError::TooMany(_) => "spread the objects over several classes",
         YamlError::Unreadable(_) => "correct the YAML inside objects",
         YamlError::NoList(_) => {
             "write objects: | and below it, indented, array: with an entry of objectName and objectType"

@@ -167,7 +167,9 @@ impl<'a> Places<'a> {
                     _ => subject,
                 }
             }
-            YamlError::TooLong(_) | YamlError::NoList(_) => self.parameter("objects"),
+            YamlError::TooLong(_) | YamlError::TooMany(_) | YamlError::NoList(_) => {
+                self.parameter("objects")
+            }
             YamlError::Entry { index, problem } => {
                 let subject = self.entry(*index);
                 match (self.entry_text(*index), problem.at) {
