@@ -85,11 +85,11 @@ impl Page {
                     page.version = plain(version, MAX_VERSION);
                 }
                 "mounts_total" if labels.contains("code=\"OK\"") => {
-                    add(&mut page.succeeded, count())
+                    add(&mut page.succeeded, count());
                 }
                 "mounts_total" => add(&mut page.failed, count()),
                 "outage_answers_total" if labels.contains("\"memory\"") => {
-                    add(&mut page.stale, count())
+                    add(&mut page.stale, count());
                 }
                 "outage_answers_total" => add(&mut page.failover, count()),
                 "class_last_success_timestamp_seconds" if labels == of_class => {
