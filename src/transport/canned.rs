@@ -10,35 +10,57 @@ use crate::transport::dial::Dialed;
 /// The bytes that are on their way at once.
 const BUFFER: usize = 16 * 1024;
 
-/// One answer for each connection, in turn; the last for all that follow. Clones share the turn.
+/// What answers on each connection. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Canned(Arc<Mutex<Vec<Vec<u8>>>>);
+pub enum Canned {
+    /// These bytes, in turn; the last for all connections that follow.
+    Http1(Arc<Mutex<Vec<Vec<u8>>>>),
+    /// A server of the test's own.
+    #[cfg(test)]
+    Http2(fn(DuplexStream) -> futures::future::BoxFuture<'static, ()>),
+}
 
 impl Canned {
     /// These answers, as they are on the wire of HTTP/1.1.
     pub fn of(answers: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let mut answers: Vec<_> = answers.into_iter().collect();
         answers.reverse();
-        Self(Arc::new(Mutex::new(answers)))
+        Self::Http1(Arc::new(Mutex::new(answers)))
+    }
+
+    /// A server of the test's own.
+    #[cfg(test)]
+    pub(super) fn http2(
+        server: fn(DuplexStream) -> futures::future::BoxFuture<'static, ()>,
+    ) -> Self {
+        Self::Http2(server)
     }
 
     /// A connection that gives the next answer to whatever is asked, and ends.
     pub(super) fn dialed(&self) -> Dialed {
         let (stream, server) = duplex(BUFFER);
-        tokio::spawn(answer(server, self.next()));
-        Dialed {
-            stream: Box::new(stream),
-            http2: false,
-        }
+        let http2 = match self {
+            Self::Http1(answers) => {
+                tokio::spawn(answer(server, next(answers)));
+                false
+            }
+            #[cfg(test)]
+            Self::Http2(serve) => {
+                tokio::spawn(serve(server));
+                true
+            }
+        };
+        let stream = Box::new(stream);
+        Dialed { stream, http2 }
     }
+}
 
-    fn next(&self) -> Vec<u8> {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() > 1 {
-            answers.pop().unwrap_or_default()
-        } else {
-            answers.first().cloned().unwrap_or_default()
-        }
+fn next(answers: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
+    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    if answers.len() > 1 {
+        answers.pop().unwrap_or_default()
+    } else {
+        answers.first().cloned().unwrap_or_default()
     }
 }
 

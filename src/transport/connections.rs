@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -113,6 +113,8 @@ struct Load {
     requests: AtomicUsize,
     /// The most that the server allows at once.
     limit: AtomicUsize,
+    /// Whether the server takes no more of them.
+    is_over: AtomicBool,
 }
 
 /// An HTTP/1.1 connection that nobody uses.
@@ -257,7 +259,9 @@ impl Known {
         let now = Instant::now();
         self.http2.retain(|shared| {
             let in_use = shared.load.requests.load(Ordering::Relaxed) > 0;
-            !shared.sender.is_closed() && (in_use || now - shared.last_use < IDLE_TIMEOUT)
+            let is_open =
+                !shared.sender.is_closed() && !shared.load.is_over.load(Ordering::Relaxed);
+            is_open && (in_use || now - shared.last_use < IDLE_TIMEOUT)
         });
         self.http1
             .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_TIMEOUT);
@@ -329,6 +333,11 @@ impl Load {
 }
 
 impl Http2 {
+    /// The server takes no more requests on this connection; those that it has, it answers.
+    pub(super) fn is_over(&self) {
+        self.load.is_over.store(true, Ordering::Relaxed);
+    }
+
     fn on(sender: http2::SendRequest<Body>, load: Arc<Load>) -> Self {
         load.requests.fetch_add(1, Ordering::Relaxed);
         Self { sender, load }
@@ -361,6 +370,7 @@ async fn open(dialed: Dialed, known: Weak<Mutex<Known>>) -> hyper::Result<Opened
     let load = Arc::new(Load {
         requests: AtomicUsize::new(0),
         limit: AtomicUsize::new(known_limit),
+        is_over: AtomicBool::new(false),
     });
     let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
     let connection = poll_fn(move |context| {

@@ -15,14 +15,15 @@ use crate::metrics::Traffic;
 use crate::traces::Trace;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
-use crate::transport::{MAX_BODY, Phase, TransportError};
+use crate::transport::{MAX_BODY, Phase, TransportError, in_chain};
 
 /// How long a whole request may take, from the first byte sent to the last byte received. Key Vault's
 /// slowest answers take a second or two.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// How many connections a request is tried on, where each turns out to have been closed before anything
-/// was sent on it.
-const MAX_CONNECTIONS: usize = 4;
+/// How many connections a request is tried on, where each turns out to be closed, or to take no more requests, before
+/// the server has begun to work on it. Servers end a connection after so many requests, and a burst may be several
+/// times as many.
+const MAX_CONNECTIONS: usize = 8;
 
 /// One server, and the connections to it.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ impl Origin {
         Err(self.interrupted(std::io::Error::other("it closes every connection")))
     }
 
-    /// Tries one connection. None, and the request where it was, if nothing was sent.
+    /// Tries one connection. None, and the request where it was, if the server has not begun to work on it.
     async fn attempt(
         &self,
         lease: Lease,
@@ -138,10 +139,23 @@ impl Origin {
         let sent = match lease {
             Lease::Http2(mut stream) => {
                 self.for_http2(&mut outgoing);
-                match stream.sender.try_send_request(outgoing).await {
+                let copy = outgoing.clone();
+                let mut error = match stream.sender.try_send_request(outgoing).await {
                     Ok(response) => return self.read(response).await.map(Some),
                     Err(error) => error,
+                };
+                if let Some(untouched) = error.take_message() {
+                    *request = Some(untouched);
+                    return Ok(None);
                 }
+                let error = error.into_error();
+                match in_chain::<h2::Error>(&error).and_then(left_alone) {
+                    Some(LeftAlone::Connection) => stream.is_over(),
+                    Some(LeftAlone::Stream) => {}
+                    None => return Err(self.interrupted(error)),
+                }
+                *request = Some(copy);
+                return Ok(None);
             }
             Lease::Http1(mut connection) => {
                 self.for_http1(&mut outgoing);
@@ -224,7 +238,112 @@ impl Origin {
         })
     }
 
+    /// Why the answer does not come to its end.
     fn interrupted(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
         TransportError::interrupted(self.shown(), error)
+    }
+}
+
+/// What takes no requests, and has not begun to work on one that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeftAlone {
+    /// This stream.
+    Stream,
+    /// The connection.
+    Connection,
+}
+
+/// Whether a server says that it has not begun to work on a request, so that sending it again is no retry.
+///
+/// Source: RFC 9113, sections 6.8 and 8.7.
+fn left_alone(error: &h2::Error) -> Option<LeftAlone> {
+    match error.reason()? {
+        h2::Reason::REFUSED_STREAM => Some(LeftAlone::Stream),
+        h2::Reason::NO_ERROR if error.is_go_away() => Some(LeftAlone::Connection),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::join_all;
+    use hyper::http::uri::Authority;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+    use super::*;
+    use crate::transport::canned::Canned;
+    use crate::transport::dial::Progress;
+    use crate::transport::dns::Place;
+
+    /// Kinds of frames.
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+
+    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
+
+    /// A frame (RFC 9113, section 4.1).
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        [&head, payload].concat()
+    }
+
+    /// Answers ten requests, refuses the next, and says that it takes no more on this connection.
+    async fn ends_after_ten(mut stream: DuplexStream) {
+        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        let (mut requests, mut last) = (0, 0);
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            if head[3] != HEADERS {
+                continue;
+            }
+            requests += 1;
+            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let answer = match requests {
+                // `:status: 200` of the static table; the headers' and the stream's end.
+                ..=10 => {
+                    last = id;
+                    frame(HEADERS, 5, id, &[0x88])
+                }
+                11 => frame(RST_STREAM, 0, id, &7u32.to_be_bytes()),
+                12 => frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()),
+                _ => continue,
+            };
+            stream.write_all(&answer).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_has_not_begun_goes_again_on_another_connection() {
+        let authority = Authority::from_static("h");
+        let dialer = Dialer {
+            shown: "h".to_owned(),
+            place: Place::Of("h".to_owned()),
+            authority,
+            port: 443,
+            tls: None,
+            proxy: None,
+            progress: Progress::default(),
+            canned: Some(Canned::http2(|stream| Box::pin(ends_after_ten(stream)))),
+        };
+        let origin = Origin::new(dialer, Arc::default(), 1);
+        let ask = || async {
+            let request = Request::get("/").body(Body::default()).unwrap();
+            origin.exchange(request).await
+        };
+        let answers = join_all((0..60).map(|_| ask())).await;
+        for answer in answers {
+            assert_eq!(answer.unwrap().status, StatusCode::OK);
+        }
+        assert!(CONNECTIONS.load(Ordering::Relaxed) >= 6);
     }
 }
