@@ -123,8 +123,9 @@ fn is_hidden(body: &[u8]) -> bool {
             !Value::Object(members).to_string().contains(CANARY)
         }
         Ok(_) => true,
-        // Who reads an error only looks at what it knows, and passes over what is wrong elsewhere.
-        Err(_) => !has(body, "\"error\""),
+        // Who reads an error only looks at what it knows (`error`, `error_description`), and passes over what is wrong
+        // elsewhere.
+        Err(_) => !has(body, "\"error"),
     }
 }
 
