@@ -9,7 +9,7 @@ pub mod store;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
 use crate::cache::store::{Store, Weight};
+use crate::lock::lock;
 use crate::metrics::ValueMetrics;
 
 /// Values by key, up to so many bytes. Clones share everything.
@@ -145,11 +146,6 @@ impl<K: Eq + Hash, V, E: Clone> Drop for UnderWay<K, V, E> {
             flights.remove(&self.key);
         }
     }
-}
-
-fn lock<T>(flights: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock is held leaves a map that is whole all the same.
-    flights.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod tokens;
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,6 +28,7 @@ use crate::credential::token_proxy::{TokenProxy, TokenProxyError};
 use crate::credential::tokens::Tokens;
 use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::{Limiter, Limits, Overload};
+use crate::lock::lock;
 use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::parameters::TenantId;
 use crate::retry::{Again, Retriable};
@@ -234,8 +235,7 @@ impl Credentials {
         if identity.proof_has_expired() {
             return self.build(identity, tenant, cloud);
         }
-        // A panic while the lock is held leaves a map that is whole all the same.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         if let Some(credential) = known.get(key) {
             return Ok(credential.clone());
         }

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use lru::LruCache;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use tonic::Code;
 use tracing::Level;
 
 use crate::excerpt::{causes, one_line, plain};
+use crate::lock::lock;
 use crate::metrics::spelling;
 use crate::mount::{Asked, MountedFile};
 use crate::object::ObjectVersion;
@@ -155,7 +156,7 @@ impl Journal {
     }
 
     fn known(&self) -> MutexGuard<'_, LruCache<u64, Last>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -32,6 +32,7 @@ mod healthz;
 mod identity;
 mod journal;
 mod limiter;
+mod lock;
 mod memory_lock;
 mod metrics;
 mod mount;

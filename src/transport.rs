@@ -32,7 +32,7 @@ mod trust;
 use std::error::Error as StdError;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hyper::http::uri::Authority;
 use lru::LruCache;
@@ -41,6 +41,7 @@ use thiserror::Error;
 use url::{Position, Url};
 
 use crate::limiter::MAX_CONNECTIONS;
+use crate::lock::lock;
 use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::transport::challenge::Challenges;
 use crate::transport::dial::{Dialer, Progress, Tls, tls_name};
@@ -177,11 +178,7 @@ impl Transport {
 
     /// The server at this URL, the same for as long as it is in use.
     fn origin(&self, url: &str, service: AzureService) -> Result<Arc<Origin>, TransportSetupError> {
-        let mut servers = self
-            .0
-            .servers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut servers = lock(&self.0.servers);
         if let Some(origin) = servers.get(url) {
             return Ok(Arc::clone(origin));
         }

@@ -10,7 +10,7 @@ pub mod refusal;
 pub mod values;
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
 use thiserror::Error;
@@ -20,6 +20,7 @@ use crate::cloud::VaultName;
 use crate::credential::token_proxy::TokenProxy;
 use crate::credential::{Credentials, IdentityKey, TokenError, TokenService};
 use crate::limiter::{Limiter, Limits, Overload};
+use crate::lock::lock;
 use crate::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
@@ -267,9 +268,4 @@ impl Vaults {
         limiters.put(host.to_owned(), Arc::clone(&limiter));
         limiter
     }
-}
-
-fn lock<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock is held leaves a map that is whole all the same.
-    map.lock().unwrap_or_else(PoisonError::into_inner)
 }

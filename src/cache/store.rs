@@ -3,12 +3,13 @@
 //! What has ended is dropped by a sweep, not by whoever comes next, since what is kept here is secret.
 
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use lru::LruCache;
 use tokio::time::Instant;
 
+use crate::lock::lock;
 use crate::metrics::ValueMetrics;
 
 /// How often at most, and at least, what has ended is looked for.
@@ -173,11 +174,6 @@ async fn sweep<K: Clone + Eq + Hash, V>(
             return;
         }
     }
-}
-
-fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock is held leaves entries that are whole all the same.
-    entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

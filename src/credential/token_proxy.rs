@@ -22,7 +22,7 @@ pub mod server_name;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex};
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::excerpt::{causes, one_line};
+use crate::lock::lock;
 use crate::metrics::Traffic;
 use crate::transport::{Peer, Phase, Route, Transport, TransportError, Trust, client_options};
 
@@ -180,7 +181,7 @@ impl TokenProxy {
     }
 
     fn last_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.client)
     }
 
     /// The certificates to trust instead of the usual ones. Read in place: the file is small and in

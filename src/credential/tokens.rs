@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use azure_core::credentials::AccessToken;
@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
 use crate::credential::TokenError;
+use crate::lock::lock;
 use crate::retry::{Again, Retriable as _, wait_before};
 use crate::traces;
 
@@ -195,10 +196,6 @@ impl Kept {
             token,
         }
     }
-}
-
-fn lock(slots: &Mutex<HashMap<String, Slot>>) -> MutexGuard<'_, HashMap<String, Slot>> {
-    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

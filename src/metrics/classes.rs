@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lru::LruCache;
@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use time::OffsetDateTime;
 
 use crate::excerpt::plain;
+use crate::lock::lock;
 use crate::metrics::Cache;
 use crate::metrics::caches::{CacheMetrics, Caches};
 
@@ -93,7 +94,7 @@ impl Classes {
     }
 
     fn known(&self) -> MutexGuard<'_, LruCache<ClassName, Times>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -8,11 +8,12 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use thiserror::Error;
 
 use crate::cloud::Cloud;
+use crate::lock::lock;
 use crate::plan::Plan;
 use crate::policy::{MAX_BYTES, Policy, PolicyError, Refusal};
 use crate::request::Pod;
@@ -78,7 +79,7 @@ impl PolicyFile {
     /// Mounts read one after another: of two that read side by side, the one that has seen the older file
     /// might come back last and bring it back.
     fn current(&self) -> Arc<Policy> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         let found = read(&self.path);
         if found != held.seen {
             let path = self.path.display();

@@ -6,12 +6,14 @@
 //! leaves them takes seats from itself.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::lock::lock;
 
 /// The most connections at once.
 const MAX_SEATS: usize = 64;
@@ -97,7 +99,7 @@ impl Seats {
     }
 
     fn taken(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 
@@ -128,7 +130,7 @@ impl Seat {
     }
 
     fn heard(&self) -> MutexGuard<'_, Instant> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.heard)
     }
 }
 

@@ -1,10 +1,11 @@
 //! [`Canned`], who answers in a server's place with bytes that are known beforehand:
 //! [`crate::foreign_bytes`] judges by it what any answer brings.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
+use crate::lock::lock;
 use crate::transport::dial::Dialed;
 
 /// The bytes that are on their way at once.
@@ -56,7 +57,7 @@ impl Canned {
 }
 
 fn next(answers: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
-    let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut answers = lock(answers);
     if answers.len() > 1 {
         answers.pop().unwrap_or_default()
     } else {

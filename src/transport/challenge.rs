@@ -6,7 +6,7 @@
 //! and the vaults of Microsoft's own clouds, whose scope is documented, never.
 
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -16,6 +16,7 @@ use lru::LruCache;
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::lock::lock;
 use crate::metrics::{Cache, CacheMetrics, Metrics};
 use crate::transport::TransportError;
 use crate::transport::origin::{Answer, Origin};
@@ -43,7 +44,7 @@ impl Challenges {
     /// The challenge of the vault at this host, known or not. `resource` is what its tokens are for, where
     /// that is known, such as `https://vault.azure.net`.
     pub(super) fn of(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.kept);
         if let Some(challenge) = kept.get(host) {
             return Arc::clone(challenge);
         }

@@ -1,12 +1,13 @@
 //! The certificate that a server presents although it is not accepted: who made it tells a proxy that inspects TLS
 //! from a wrong host.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
+use crate::lock::lock;
 use crate::transport::dial::{Stream, Tls};
 
 /// Notes the certificate that it is shown, and accepts none: a handshake with it always fails, and nothing is ever
@@ -38,11 +39,7 @@ pub(super) async fn on(stream: Box<dyn Stream>, tls: &Tls) -> Option<Certificate
         name: tls.name.clone(),
     };
     _ = handshake.shake_hands(stream).await;
-    witness
-        .seen
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
+    lock(&witness.seen).take()
 }
 
 impl ServerCertVerifier for Witness {
@@ -54,7 +51,7 @@ impl ServerCertVerifier for Witness {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         *seen = Some(end_entity.clone().into_owned());
         Err(refused())
     }

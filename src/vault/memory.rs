@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::cache::store::{Store, Weight};
 use crate::credential::IdentityKey;
 use crate::identity::ManagedIdentity;
+use crate::lock::lock;
 use crate::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::parameters::TenantId;
 use crate::plan::Fetch;
@@ -210,9 +211,7 @@ impl Recollection<'_> {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.oldest
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.oldest)
     }
 }
 

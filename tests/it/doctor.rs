@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::support::class::Class;
 use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
+use crate::support::workload::chat_app;
 use crate::support::{CLIENT_ID, Node, OBJECT_ID, TENANT, VAULT};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -193,12 +194,7 @@ async fn all_is_well_with_the_nodes_identity() {
 #[tokio::test]
 async fn all_is_well_with_the_pods_identity() {
     let node = Node::start().await;
-    let app = node
-        .azure
-        .entra()
-        .application(DEFAULT_TENANT, "9b1d7f0e")
-        .with_service_account("chat", "chat");
-    node.vault.grant(&app.object_id(), Permissions::read());
+    let app = chat_app(&node, "9b1d7f0e");
     node.vault.set_secret("S", CANARY);
     let folder = tempfile::tempdir().unwrap();
     let token = node
@@ -458,12 +454,7 @@ async fn the_issuer_of_a_certificate_that_is_not_trusted_is_said() {
 #[tokio::test]
 async fn a_pods_token_that_is_not_taken_is_shown_by_its_claims() {
     let node = Node::start().await;
-    let app = node
-        .azure
-        .entra()
-        .application(DEFAULT_TENANT, "9b1d7f0e")
-        .with_service_account("chat", "chat");
-    node.vault.grant(&app.object_id(), Permissions::read());
+    chat_app(&node, "9b1d7f0e");
     let folder = tempfile::tempdir().unwrap();
     let stranger = node
         .azure
@@ -692,12 +683,7 @@ async fn a_class_may_come_on_standard_input() {
 #[tokio::test]
 async fn the_pods_token_may_come_behind_the_class() {
     let node = Node::start().await;
-    let app = node
-        .azure
-        .entra()
-        .application(DEFAULT_TENANT, "9b1d7f0e")
-        .with_service_account("chat", "chat");
-    node.vault.grant(&app.object_id(), Permissions::read());
+    chat_app(&node, "9b1d7f0e");
     node.vault.set_secret("S", CANARY);
     let token = node
         .azure

@@ -6,6 +6,7 @@ use azure_emulator::{DEFAULT_TENANT, Effect, ManagedIdentity, Permissions, Targe
 use tonic::Code;
 
 use crate::support::class::Class;
+use crate::support::workload::chat_app;
 use crate::support::{CLIENT_ID, Node, OBJECT_ID, VAULT, expect_status, files};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -21,16 +22,6 @@ fn workload_class(node: &Node, namespace: &str, name: &str) -> Class {
         .without("userAssignedIdentityID")
         .with("clientID", APP)
         .token(AUDIENCE, &token)
-}
-
-/// An application that trusts the service account `chat`/`chat` and may read from the vault.
-fn register_app(node: &Node) {
-    let app = node
-        .azure
-        .entra()
-        .application(DEFAULT_TENANT, APP)
-        .with_service_account("chat", "chat");
-    node.vault.grant(&app.object_id(), Permissions::read());
 }
 
 #[tokio::test]
@@ -68,7 +59,7 @@ async fn the_machines_own_identity_is_used_where_none_is_named() {
 #[tokio::test]
 async fn a_pods_own_identity_is_used_by_its_token() {
     let node = Node::start().await;
-    register_app(&node);
+    chat_app(&node, APP);
     node.vault.set_secret("S", "v");
     let class = workload_class(&node, "chat", "chat");
     for _ in 0..3 {
@@ -84,7 +75,7 @@ async fn a_pods_own_identity_is_used_by_its_token() {
 #[tokio::test]
 async fn another_pod_gets_nothing_by_naming_an_identity() {
     let node = Node::start().await;
-    register_app(&node);
+    chat_app(&node, APP);
     node.vault.set_secret("S", "v");
     node.mount(&workload_class(&node, "chat", "chat"))
         .await
@@ -146,7 +137,7 @@ async fn an_unknown_application_is_said_to_be_unknown() {
 #[tokio::test]
 async fn an_unknown_tenant_is_said_to_be_unknown() {
     let node = Node::start().await;
-    register_app(&node);
+    chat_app(&node, APP);
     let class = workload_class(&node, "chat", "chat")
         .with("tenantId", "00000000-0000-0000-0000-00000000000f");
     let words = ["[ENTRA_TENANT_NOT_FOUND] ", "AADSTS90002", "tenantID"];

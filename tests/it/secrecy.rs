@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
-use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target};
+use azure_emulator::{Effect, Target};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::class::Class;
 use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
+use crate::support::workload::chat_app;
 use crate::support::{Node, VAULT};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -32,12 +33,7 @@ async fn no_log_no_message_and_no_metric_has_a_secret_or_a_token() {
     ])
     .await;
     node.vault.set_secret("S", CANARY);
-    let app = node
-        .azure
-        .entra()
-        .application(DEFAULT_TENANT, "9b1d7f0e")
-        .with_service_account("chat", "chat");
-    node.vault.grant(&app.object_id(), Permissions::read());
+    chat_app(&node, "9b1d7f0e");
     let token =
         node.azure
             .service_account_token("chat", "chat", AUDIENCE, Duration::from_secs(3600));
