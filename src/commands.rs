@@ -38,7 +38,10 @@ fn set_limits() {
 async fn serve_with(serve: ServeSettings, ignored: &[String]) -> Result<(), Box<dyn Error>> {
     // Sends what is left at the end.
     #[cfg(feature = "otlp")]
-    let spans = Exporter::new(&serve.traces)?;
+    let spans = match serve.traces.endpoint() {
+        Some(collector) => Exporter::new(collector, serve.traces.otel_service_name.clone())?,
+        None => Exporter::none(),
+    };
     #[cfg(not(feature = "otlp"))]
     let spans = Exporter;
     telemetry::start(

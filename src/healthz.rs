@@ -12,7 +12,7 @@
 //! Flags, path and answers of the first are the Go provider's, so that its DaemonSet's probes work as they
 //! are.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +28,6 @@ use crate::generated::v1alpha1::VersionRequest;
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::port;
 use crate::service::CONTRACT;
-use crate::settings::HealthzSettings;
 use crate::socket;
 
 /// Whether the process and its socket are alive.
@@ -38,42 +37,31 @@ const READY: &str = "/readyz";
 
 /// What a check needs to know.
 #[derive(Debug)]
-struct Check {
-    socket: PathBuf,
-    timeout: Duration,
+pub struct Check {
+    /// The socket that is asked.
+    pub socket: PathBuf,
+    /// How long it may take to answer.
+    pub timeout: Duration,
     /// Cancelled from the signal on that ends the process.
-    stopping: CancellationToken,
+    pub stopping: CancellationToken,
 }
 
 /// What a probe reads.
 type Answer = (StatusCode, String);
 
-impl HealthzSettings {
-    /// Serves the probes of this socket for as long as the returned value lives; nothing where the port is 0.
-    pub fn start(
-        &self,
-        socket: &Path,
-        stopping: CancellationToken,
-    ) -> Option<AbortOnDropHandle<()>> {
-        let check = Arc::new(Check {
-            socket: socket.to_owned(),
-            timeout: self.healthz_timeout,
-            stopping,
-        });
-        let mut app = Router::new().route(&self.healthz_path, get(healthz));
-        // Whoever gives the first one of their names has what the Go provider has there.
-        if self.healthz_path != LIVE {
-            app = app.route(LIVE, get(livez));
-        }
-        if self.healthz_path != READY {
-            app = app.route(READY, get(readyz));
-        }
-        port::serve(
-            self.healthz_port,
-            "the health check is",
-            app.with_state(check),
-        )
+/// Serves the probes on this port for as long as the returned value lives; nothing where the port is 0. `path` is
+/// the one of `--healthz-path`.
+pub fn serve(port: u16, path: &str, check: Check) -> Option<AbortOnDropHandle<()>> {
+    let mut app = Router::new().route(path, get(healthz));
+    // Whoever gives the first one of their names has what the Go provider has there.
+    if path != LIVE {
+        app = app.route(LIVE, get(livez));
     }
+    if path != READY {
+        app = app.route(READY, get(readyz));
+    }
+    let app = app.with_state(Arc::new(check));
+    port::serve(port, "the health check is", app)
 }
 
 async fn healthz(State(check): State<Arc<Check>>) -> Answer {

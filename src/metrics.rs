@@ -35,6 +35,7 @@ use crate::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
 pub use compat::ObjectRequests;
+pub use endpoint::serve;
 pub use mounts::{Mounting, spelling};
 pub use outages::OutageMetrics;
 pub use traffic::{AzureService, Traffic};

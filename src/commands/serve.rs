@@ -19,8 +19,9 @@ use crate::credential::token_proxy::TokenProxy;
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
+use crate::healthz::{self, Check};
 use crate::memory_lock::{self, MemoryLockError};
-use crate::metrics::{AzureService, Metrics};
+use crate::metrics::{self, AzureService, Metrics};
 use crate::mount::Provider;
 use crate::policy::file::{PolicyFile, PolicyFileError};
 use crate::service::Service;
@@ -99,8 +100,16 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
     let stopping = CancellationToken::new();
-    let _healthz = settings.healthz.start(&path, stopping.clone());
-    let _metrics = settings.prometheus.start(service.metrics.clone());
+    let _healthz = healthz::serve(
+        settings.healthz.healthz_port,
+        &settings.healthz.healthz_path,
+        Check {
+            socket: path,
+            timeout: settings.healthz.healthz_timeout,
+            stopping: stopping.clone(),
+        },
+    );
+    let _metrics = metrics::serve(settings.prometheus.prometheus_port, service.metrics.clone());
     let stop = async {
         stop.await;
         stopping.cancel();

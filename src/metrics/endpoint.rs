@@ -9,19 +9,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::Metrics;
 use crate::port;
-use crate::settings::PrometheusSettings;
 
 /// What the page is written in.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-impl PrometheusSettings {
-    /// Serves the metrics for as long as the returned value lives; nothing where the port is 0.
-    pub fn start(&self, metrics: Metrics) -> Option<AbortOnDropHandle<()>> {
-        let app = Router::new()
-            .route("/metrics", get(answer))
-            .with_state(metrics);
-        port::serve(self.prometheus_port, "the metrics are", app)
-    }
+/// Serves the metrics on this port for as long as the returned value lives; nothing where the port is 0.
+pub fn serve(port: u16, metrics: Metrics) -> Option<AbortOnDropHandle<()>> {
+    let app = Router::new()
+        .route("/metrics", get(answer))
+        .with_state(metrics);
+    port::serve(port, "the metrics are", app)
 }
 
 async fn answer(

@@ -11,7 +11,6 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::Registry;
 
-use crate::settings::TraceSettings;
 use crate::traces::TARGET;
 
 /// Where spans go, in batches and beside the mounts. Sends what is left when it is dropped.
@@ -35,11 +34,8 @@ impl Exporter {
         Self(None)
     }
 
-    /// An exporter, which exports nothing where no collector is named. To be called in a runtime.
-    pub fn new(settings: &TraceSettings) -> Result<Self, ExporterError> {
-        let Some(endpoint) = settings.endpoint() else {
-            return Ok(Self::none());
-        };
+    /// An exporter to this collector. To be called in a runtime.
+    pub fn new(endpoint: &str, service_name: String) -> Result<Self, ExporterError> {
         if !endpoint.starts_with("http://") {
             return Err(ExporterError::Tls(endpoint.to_owned()));
         }
@@ -47,9 +43,7 @@ impl Exporter {
             .with_tonic()
             .with_endpoint(endpoint)
             .build()?;
-        let resource = Resource::builder()
-            .with_service_name(settings.otel_service_name.clone())
-            .build();
+        let resource = Resource::builder().with_service_name(service_name).build();
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(exporter)
             .with_resource(resource)
