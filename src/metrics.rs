@@ -151,9 +151,10 @@ mod tests {
             compat: true,
         });
         metrics.mount(Arc::default()).succeeded(None);
-        let request = async { Ok(()) };
+        let request = async { Ok::<_, ()>(()) };
         let requests = metrics.object_requests();
-        requests.count(ObjectKind::Secret, request).await.unwrap();
+        let counted = requests.count(ObjectKind::Secret, request, |()| "");
+        counted.await.unwrap();
         let _caches = (metrics.cache(Cache::Servers, 1), metrics.values(1));
         let page = metrics.page().unwrap();
         let served: BTreeSet<_> = page

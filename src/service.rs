@@ -140,7 +140,7 @@ impl CsiDriverProvider for Service {
             }
             Err(error) => {
                 let explanation = Explanation::of(&error);
-                mounting.failed(explanation.reason);
+                mounting.failed(explanation.reason.code(), explanation.reason.as_str());
                 entry.failed(&explanation, &error);
                 let message = one_line(&explanation.to_string(), MAX_MESSAGE);
                 Err(Status::new(explanation.reason.code(), message))

@@ -139,6 +139,26 @@ pub enum VaultError {
     },
 }
 
+impl VaultError {
+    /// In a word, for the Go provider's metric of requests.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => match refusal.status {
+                401 => "401",
+                403 => "403",
+                404 => "404",
+                429 => "429",
+                400..500 => "4xx",
+                _ => "5xx",
+            },
+            Self::Token(_) | Self::LostToken => "no_token",
+            Self::Transport(_) => "no_answer",
+            Self::Overload(_) => "no_time",
+            Self::Unreadable { .. } | Self::Forgotten | Self::Client { .. } => "unreadable",
+        }
+    }
+}
+
 /// Whom a mount waits for, and what goes on while that one is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitingFor {

@@ -151,9 +151,9 @@ mod tests {
     use std::sync::Arc;
 
     use time::OffsetDateTime;
+    use tonic::Code;
 
     use crate::metrics::{Metrics, MetricsSettings};
-    use crate::status::Reason;
 
     fn metrics(max_classes: usize) -> Metrics {
         Metrics::new(MetricsSettings {
@@ -175,7 +175,7 @@ mod tests {
         mount(&metrics, "chat", "kv", Some(2_000_000_000));
         let mut failing = metrics.mount(Arc::default());
         failing.is_of("chat", "broken");
-        failing.failed(Reason::KvThrottled);
+        failing.failed(Code::FailedPrecondition, "KV_THROTTLED");
         let mut left = metrics.mount(Arc::default());
         left.is_of("chat", "left");
         drop(left);

@@ -16,7 +16,6 @@ use tonic::Code;
 use crate::metrics::mounts::spelling;
 use crate::metrics::{Labels, Metrics};
 use crate::object::ObjectKind;
-use crate::vault::VaultError;
 
 /// Its buckets, in seconds.
 const BUCKETS: [f64; 14] = [
@@ -82,12 +81,13 @@ impl Compat {
 pub struct ObjectRequests(Option<Requests>);
 
 impl ObjectRequests {
-    /// Counts this request for an object of this kind.
-    pub async fn count<T>(
+    /// Counts this request for an object of this kind; `word` says a failure in a word.
+    pub async fn count<T, E>(
         &self,
         kind: ObjectKind,
-        request: impl Future<Output = Result<T, VaultError>>,
-    ) -> Result<T, VaultError> {
+        request: impl Future<Output = Result<T, E>>,
+        word: fn(&E) -> &'static str,
+    ) -> Result<T, E> {
         let start = Instant::now();
         let result = request.await;
         if let Self(Some(requests)) = self {
@@ -104,26 +104,6 @@ impl ObjectRequests {
             requests.get_or_create(&labels).observe(took);
         }
         result
-    }
-}
-
-/// A failure in a word.
-fn word(error: &VaultError) -> &'static str {
-    match error {
-        VaultError::Refused(refusal) => match refusal.status {
-            401 => "401",
-            403 => "403",
-            404 => "404",
-            429 => "429",
-            400..500 => "4xx",
-            _ => "5xx",
-        },
-        VaultError::Token(_) | VaultError::LostToken => "no_token",
-        VaultError::Transport(_) => "no_answer",
-        VaultError::Overload(_) => "no_time",
-        VaultError::Unreadable { .. } | VaultError::Forgotten | VaultError::Client { .. } => {
-            "unreadable"
-        }
     }
 }
 

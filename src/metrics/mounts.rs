@@ -16,7 +16,6 @@ use crate::metrics::Labels;
 use crate::metrics::classes::{ClassName, Classes};
 use crate::metrics::compat::Compat;
 use crate::phases::{MountPhase, Phases};
-use crate::status::Reason;
 
 /// What a mount's time is compared with, in seconds: from one whose connections and tokens are there to the
 /// kubelet's two minutes.
@@ -137,9 +136,9 @@ impl Mounting<'_> {
         }
     }
 
-    /// There are none.
-    pub fn failed(mut self, reason: Reason) {
-        self.outcome = (reason.code(), reason.as_str());
+    /// There are none, for a reason by its word.
+    pub fn failed(mut self, code: Code, reason: &'static str) {
+        self.outcome = (code, reason);
         if let (Some(classes), Some(class)) = (&self.mounts.classes, self.class.take()) {
             classes.failed(class);
         }
@@ -198,9 +197,10 @@ pub fn spelling(code: Code) -> &'static str {
 mod tests {
     use std::sync::Arc;
 
+    use tonic::Code;
+
     use crate::metrics::Metrics;
     use crate::phases::Phases;
-    use crate::status::Reason;
 
     #[test]
     fn a_mount_counts_once_however_it_ends() {
@@ -209,7 +209,9 @@ mod tests {
         drop(phases.token.run());
         metrics.mount(Arc::clone(&phases)).succeeded(None);
         metrics.mount(Arc::default()).succeeded(None);
-        metrics.mount(Arc::default()).failed(Reason::KvThrottled);
+        metrics
+            .mount(Arc::default())
+            .failed(Code::FailedPrecondition, "KV_THROTTLED");
         drop(metrics.mount(phases));
         let page = metrics.page().unwrap();
         for series in [

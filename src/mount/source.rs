@@ -71,7 +71,10 @@ impl Source<'_> {
                 let list = || Box::pin(from.vault.versions(fetch.kind, &fetch.name));
                 let limiter = from.vault.limiter();
                 let listed = retry(limiter, &from.turn, from.deadline, list);
-                let listed = from.requests.count(fetch.kind, listed).await;
+                let listed = from
+                    .requests
+                    .count(fetch.kind, listed, VaultError::word)
+                    .await;
                 if let Some((memory, principal)) = &from.memory {
                     let host = from.host();
                     match &listed {
@@ -103,7 +106,10 @@ impl FromVault<'_> {
         let Some(values) = self.values else {
             let get = || Box::pin(self.vault.get(fetch.kind, &fetch.name, version));
             let object = retry(self.vault.limiter(), &self.turn, self.deadline, get);
-            let object = self.requests.count(fetch.kind, object).await?;
+            let object = self
+                .requests
+                .count(fetch.kind, object, VaultError::word)
+                .await?;
             return Ok(Arc::new(object));
         };
         let key = ValueKey {
@@ -120,7 +126,7 @@ impl FromVault<'_> {
             async move {
                 let get = || Box::pin(vault.get(wanted.kind, &wanted.name, &wanted.version));
                 let object = retry(vault.limiter(), &turn, deadline, get);
-                requests.count(wanted.kind, object).await
+                requests.count(wanted.kind, object, VaultError::word).await
             }
         };
         Box::pin(values.get(&key, self.proof_end, ask)).await
