@@ -145,13 +145,16 @@ pub struct Limiter {
 #[derive(Debug, Default)]
 pub struct Turn {
     next: tokio::sync::Mutex<()>,
-    held_back: Stopwatch,
+    held_back: Arc<Stopwatch>,
 }
 
 impl Turn {
-    /// How long the mount's requests were held back in all, of which one waits at a time.
-    pub fn held_back(&self) -> &Stopwatch {
-        &self.held_back
+    /// A mount's place, which measures here how long its requests are held back, of which one waits at a time.
+    pub fn new(held_back: Arc<Stopwatch>) -> Self {
+        Self {
+            next: tokio::sync::Mutex::default(),
+            held_back,
+        }
     }
 }
 

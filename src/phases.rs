@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::limiter::Turn;
-
 /// What one mount does, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MountPhase {
@@ -61,8 +59,8 @@ pub struct Phases {
     pub objects: Stopwatch,
     /// While objects become files.
     pub render: Stopwatch,
-    /// The mount's place among others, which knows how long its requests were held back.
-    pub turn: Arc<Turn>,
+    /// While its requests are held back, of which one waits at a time.
+    pub held_back: Arc<Stopwatch>,
 }
 
 impl Phases {
@@ -75,10 +73,10 @@ impl Phases {
                 Some(whole.saturating_sub(taken(&self.token)))
             }
             MountPhase::Token => self.token.read(),
-            MountPhase::Limiter => self.turn.held_back().read(),
+            MountPhase::Limiter => self.held_back.read(),
             MountPhase::Vault => {
                 let whole = self.objects.read()?;
-                let others = taken(self.turn.held_back()) + taken(&self.render);
+                let others = taken(&self.held_back) + taken(&self.render);
                 Some(whole.saturating_sub(others))
             }
             MountPhase::Render => self.render.read(),
@@ -155,7 +153,7 @@ mod tests {
                 let _render = phases.render.run();
                 tokio::time::sleep(second).await;
             }
-            let _waiting = phases.turn.held_back().run();
+            let _waiting = phases.held_back.run();
             tokio::time::sleep(5 * second).await;
         }
         let took = MountPhase::ALL.map(|phase| phases.of(phase).unwrap().as_secs());
