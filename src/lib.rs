@@ -32,6 +32,7 @@ mod healthz;
 mod identity;
 mod journal;
 mod limiter;
+mod json;
 mod lock;
 mod memory_lock;
 mod metrics;

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::excerpt::Excerpt;
 use crate::file_mode::FileMode;
+use crate::json::{json_problem, json_type};
 use crate::sensitive::Sensitive;
 use crate::service_account_tokens::ServiceAccountTokens;
 
@@ -178,32 +179,6 @@ fn required(
     Some(trimmed(attributes, key))
         .filter(|value| !value.is_empty())
         .ok_or(RequestError::PodUnknown(key))
-}
-
-/// The type of a JSON value, for a message that must not quote it.
-pub fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a map",
-    }
-}
-
-/// Where text stops being JSON. The library's own message may quote the text, so only its place is
-/// used.
-pub fn json_problem(text: &str, error: &serde_json::Error) -> String {
-    if text.trim().is_empty() {
-        "an empty text".to_owned()
-    } else {
-        format!(
-            "text that is not JSON from line {} column {}",
-            error.line(),
-            error.column()
-        )
-    }
 }
 
 #[cfg(test)]

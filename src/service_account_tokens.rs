@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::excerpt::Excerpt;
-use crate::request::{json_problem, json_type};
+use crate::json::{json_problem, json_type};
 use crate::sensitive::Sensitive;
 
 /// The tokens, not read yet.
