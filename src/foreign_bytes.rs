@@ -22,6 +22,9 @@ pub use calls::{class, mount_request, objects, token};
 pub use certificates::{pem, pfx, server_certificate};
 pub use operator::{environment_file, policy, proxy};
 
+use crate::excerpt::causes;
+use crate::status::{CallError, Explanation};
+
 /// Judges one input.
 type Target = fn(&[u8]);
 
@@ -87,6 +90,14 @@ impl Secrets {
             "a secret is in {text:?}"
         );
     }
+}
+
+/// A refusal as the caller reads it, and as the log has it.
+fn refused(error: &CallError, secret: Secrets) {
+    let explanation = Explanation::of(error);
+    secret.keep_out_of(&explanation.to_string());
+    secret.keep_out_of(&causes(error));
+    secret.keep_out_of_text(&format!("{error:?}"));
 }
 
 fn count(text: &[u8], word: &[u8]) -> usize {

@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use tonic::Code;
 use tracing::Level;
 
+use crate::asked::Asked;
 use crate::excerpt::{causes, one_line, plain};
 use crate::lock::lock;
 use crate::metrics::spelling;
-use crate::mount::{Asked, MountedFile};
+use crate::mount::MountedFile;
 use crate::object::ObjectVersion;
 use crate::phases::{MountPhase, Phases};
 use crate::plan::Plan;

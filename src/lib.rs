@@ -15,6 +15,7 @@
 // The map above is for those who read the source, and `make lint` documents private modules too.
 #![allow(rustdoc::private_intra_doc_links)]
 
+mod asked;
 mod assertion;
 mod cache;
 mod calls;
@@ -31,8 +32,8 @@ pub mod generated;
 mod healthz;
 mod identity;
 mod journal;
-mod limiter;
 mod json;
+mod limiter;
 mod lock;
 mod memory_lock;
 mod metrics;

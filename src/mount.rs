@@ -18,11 +18,10 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
 use tokio::time::{Duration, Instant};
 
-use crate::assertion::Claims;
+use crate::asked::Asked;
 use crate::cloud::VaultName;
 use crate::excerpt::causes;
 use crate::file_mode::FileMode;
-use crate::identity::{Identity, ManagedIdentity};
 use crate::limiter::Turn;
 use crate::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::mount::room::Room;
@@ -90,25 +89,6 @@ pub struct MountError {
     /// What went wrong.
     #[source]
     pub failure: Failure,
-}
-
-/// Who asked which vault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// The vault's name.
-    pub vault: String,
-    /// The vault's host.
-    pub host: String,
-    /// The tenant.
-    pub tenant: String,
-    /// The kind of identity.
-    pub identity: &'static str,
-    /// Its client ID, where the class names one.
-    pub client_id: Option<String>,
-    /// The object ID or resource ID, where the class names one of those instead.
-    pub other_id: Option<String>,
-    /// What the pod's token says, for a workload identity.
-    pub claims: Option<Claims>,
 }
 
 /// What went wrong.
@@ -438,7 +418,7 @@ impl Objects<'_> {
             }
             Contents::Key(jwk) => vec![Rendered {
                 suffix: "",
-                contents: jwk.render()?,
+                contents: public_key(&jwk)?,
             }],
             Contents::Certificate(der) => {
                 vec![Rendered {
@@ -466,17 +446,15 @@ impl Objects<'_> {
     }
 }
 
-impl PublicJwk {
-    fn render(&self) -> Result<Sensitive, PublicKeyError> {
-        rendering::public_key(&JsonWebKey {
-            kty: self.kty.as_deref(),
-            crv: self.crv.as_deref(),
-            n: self.n.as_deref(),
-            e: self.e.as_deref(),
-            x: self.x.as_deref(),
-            y: self.y.as_deref(),
-        })
-    }
+fn public_key(jwk: &PublicJwk) -> Result<Sensitive, PublicKeyError> {
+    rendering::public_key(&JsonWebKey {
+        kty: jwk.kty.as_deref(),
+        crv: jwk.crv.as_deref(),
+        n: jwk.n.as_deref(),
+        e: jwk.e.as_deref(),
+        x: jwk.x.as_deref(),
+        y: jwk.y.as_deref(),
+    })
 }
 
 /// The enabled versions from `first` on, newest first, at most `count`.
@@ -531,31 +509,6 @@ pub fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-impl Asked {
-    /// The plan's identity asks this vault.
-    pub fn by(plan: &Plan, vault: &VaultName) -> Self {
-        Self {
-            vault: vault.as_str().to_owned(),
-            host: plan.cloud.vault_host(vault),
-            tenant: plan.tenant.as_str().to_owned(),
-            identity: plan.identity.kind(),
-            client_id: plan.identity.client_id().map(str::to_owned),
-            other_id: match &plan.identity {
-                Identity::Managed(
-                    ManagedIdentity::ObjectId(id) | ManagedIdentity::ResourceId(id),
-                ) => Some(id.clone()),
-                _ => None,
-            },
-            claims: match &plan.identity {
-                Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
-                    Claims::of(assertion)
-                }
-                _ => None,
-            },
-        }
-    }
 }
 
 #[cfg(test)]

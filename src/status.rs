@@ -18,9 +18,10 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::cloud::environment_file::EnvironmentFileError;
+use crate::asked::Asked;
 use crate::excerpt::Excerpt;
 use crate::identity::IdentityError;
-use crate::mount::{Asked, Failure, Full, MountError, ObjectFailure};
+use crate::mount::{Failure, Full, MountError, ObjectFailure};
 use crate::parameters::ParameterError;
 use crate::plan::PlanError;
 use crate::policy::Refusal;

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use serde_json::json;
 use thiserror::Error;
 
+use crate::asked::Asked;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Outcome, Step, Subject};
 use crate::commands::driver_call::{self, DriverCallError};
@@ -28,7 +29,6 @@ use crate::commands::serve::{self, ServiceSetupError};
 use crate::excerpt::causes;
 use crate::generated::v1alpha1::MountRequest;
 use crate::metrics::Metrics;
-use crate::mount::Asked;
 use crate::parameters::Parameters;
 use crate::plan::Plan;
 use crate::request::Request;

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use prost::Message as _;
 
-use super::{Secrets, is_hidden_in_map, parts};
+use super::{Secrets, is_hidden_in_map, parts, refused};
 use crate::assertion::{self, Claims};
 use crate::cloud::Cloud;
-use crate::excerpt::causes;
 use crate::generated::v1alpha1::MountRequest;
 use crate::identity::{IDENTITY_BINDING_AUDIENCE, Identity, WORKLOAD_IDENTITY_AUDIENCE};
 use crate::object::{FIELDS, FilePath, Object, yaml};
@@ -16,7 +15,6 @@ use crate::plan::{Conventions, Fetch, HistoryCount, Plan};
 use crate::request::Request;
 use crate::sensitive::Sensitive;
 use crate::service_account_tokens::ServiceAccountTokens;
-use crate::status::{CallError, Explanation};
 
 /// The most entries whose paths are compared one by one with every other's.
 const MAX_COMPARED: usize = 30;
@@ -93,14 +91,6 @@ fn up_to_the_plan([attributes, secrets, permission]: [&str; 3], secret: Secrets)
             Err(error) => refused(&error.into(), secret),
         }
     }
-}
-
-/// A refusal as the caller reads it, and as the log has it.
-pub(super) fn refused(error: &CallError, secret: Secrets) {
-    let explanation = Explanation::of(error);
-    secret.keep_out_of(&explanation.to_string());
-    secret.keep_out_of(&causes(error));
-    secret.keep_out_of_text(&format!("{error:?}"));
 }
 
 /// What becomes part of a URL, a form or a header is made of plain characters.

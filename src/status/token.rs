@@ -3,13 +3,13 @@
 use super::transport::{Server, of_transport};
 use super::vault::{or_placeholder, short};
 use super::{Explanation, LATER, OUTAGE, Reason};
+use crate::asked::Asked;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::credential::token_proxy::TokenProxyError;
 use crate::credential::{TokenError, TokenService};
 use crate::excerpt::{Excerpt, causes};
 use crate::identity::WORKLOAD_IDENTITY_AUDIENCE;
 use crate::limiter::{Limit, Overload};
-use crate::mount::Asked;
 use crate::transport::TransportError;
 
 pub(super) fn of_token(asked: &Asked, error: &TokenError) -> Explanation {

@@ -1,9 +1,9 @@
 //! What is said when a server cannot be asked, or does not answer.
 
 use super::token::NO_TOKEN_PROXY;
+use crate::asked::Asked;
 use super::{Explanation, Reason};
 use crate::credential::TokenService;
-use crate::mount::Asked;
 use crate::transport::{Phase, TransportError};
 
 /// The server that a transport failure is about.

@@ -3,8 +3,9 @@
 use super::transport::{Server, of_transport};
 use super::{Explanation, OUTAGE, Reason, of_full, token};
 use crate::excerpt::causes;
+use crate::asked::Asked;
 use crate::limiter::Limit;
-use crate::mount::{Asked, ObjectFailure, ObjectProblem};
+use crate::mount::{ObjectFailure, ObjectProblem};
 use crate::object::{ObjectKind, ObjectVersion};
 use crate::rendering::RenderError;
 use crate::vault::VaultError;

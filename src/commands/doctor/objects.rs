@@ -7,12 +7,13 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
+use crate::asked::Asked;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Begun, Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
 use crate::excerpt::one_line;
-use crate::mount::{Asked, Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
+use crate::mount::{Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
 use crate::plan::{Fetch, Plan};
 use crate::service::Service;
 use crate::status::Explanation;

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::asked::Asked;
 use crate::assertion;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
@@ -11,7 +12,6 @@ use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
 use crate::credential::TokenService;
 use crate::excerpt::one_line;
-use crate::mount::Asked;
 use crate::sensitive::Sensitive;
 use crate::vault::VaultError;
 use crate::vault::azure::Vault;

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::asked::Asked;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
 use crate::commands::doctor::why;
 use crate::credential::TokenError;
-use crate::mount::Asked;
 use crate::status::Explanation;
 use crate::transport::{AddressKind, Handshake, Probe, Route, ServerCertificate, TransportError};
 use crate::vault::VaultError;

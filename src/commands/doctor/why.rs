@@ -1,6 +1,7 @@
 //! Why a mount would fail, in the words in which it would say so.
 
-use crate::mount::{Asked, Failure, MountError};
+use crate::asked::Asked;
+use crate::mount::{Failure, MountError};
 use crate::status::{CallError, Explanation};
 use crate::vault::VaultError;
 
