@@ -6,6 +6,7 @@
 //! writes what came of it, each finding with its place ([`places`], by the YAML of [`marked`]).
 
 mod advice;
+mod assumptions;
 mod class;
 mod finding;
 mod findings;
@@ -23,7 +24,7 @@ mod secret_objects;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::commands::validate::class::Assumptions;
+use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Severity};
 use crate::commands::validate::input::Input;
 use crate::commands::validate::marked::{Origin, Text};

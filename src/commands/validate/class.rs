@@ -2,29 +2,19 @@
 //! driver is ever called. Its parameters are [`parameters`]' matter.
 
 use crate::commands::PROVIDERS;
+use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
-use crate::commands::validate::manifest::GROUP;
 use crate::commands::validate::marked::{Node, Text};
 use crate::commands::validate::parameters;
 use crate::commands::validate::places::{Places, Subject};
 use crate::excerpt::Excerpt;
-use crate::file_mode::FileMode;
-use crate::plan::Conventions;
+
+/// The group of the API that the kind belongs to.
+pub const GROUP: &str = "secrets-store.csi.x-k8s.io";
 
 /// The fields of `spec`.
 const SPEC: [&str; 3] = ["provider", "parameters", "secretObjects"];
-
-/// What holds for every class.
-#[derive(Clone, Copy, Debug)]
-pub struct Assumptions {
-    /// What the operator decides.
-    pub conventions: Conventions,
-    /// The mode of files without one of their own.
-    pub default_mode: FileMode,
-    /// Whether classes without an identity get one from their pods' `nodePublishSecretRef`.
-    pub service_principal: bool,
-}
 
 /// What came of one class.
 pub struct CheckedClass {

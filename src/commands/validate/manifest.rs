@@ -2,13 +2,11 @@
 
 use std::rc::Rc;
 
-use crate::commands::validate::class::{self, Assumptions};
+use crate::commands::validate::assumptions::Assumptions;
+use crate::commands::validate::class::{self, GROUP};
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::marked::{Node, Problem, Text};
 use crate::excerpt::Excerpt;
-
-/// The group of the API that the kind belongs to.
-pub const GROUP: &str = "secrets-store.csi.x-k8s.io";
 
 /// The most findings of one file.
 const MAX_FINDINGS: usize = 1000;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::commands::validate::class::Assumptions;
+use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say};
 use crate::commands::validate::marked::{Content, Node};

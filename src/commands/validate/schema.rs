@@ -8,7 +8,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::commands::PROVIDERS;
-use crate::commands::validate::manifest::GROUP;
+use crate::commands::validate::class::GROUP;
 use crate::object::FIELDS;
 use crate::parameters::NAMES;
 
