@@ -10,6 +10,7 @@
 mod access;
 pub mod file;
 mod identities;
+mod one_or_more;
 mod pattern;
 mod refusal;
 mod rule;

@@ -1,10 +1,29 @@
 //! [`Access`], what one mount wants, in the form in which [rules](super::rule) compare it.
 
+use serde::Deserialize;
+
 use crate::cloud::{Cloud, VaultName};
 use crate::identity::{Identity, ManagedIdentity};
 use crate::plan::Plan;
-use crate::policy::identities::{IdentityKind, SYSTEM_ASSIGNED};
 use crate::request::Pod;
+
+/// What stands for the machine's own identity, for which a class has no ID. Where a machine has none of its
+/// own and one user-assigned identity, IMDS gives that one.
+pub const SYSTEM_ASSIGNED: &str = "systemAssigned";
+
+/// The kinds of identity, by the words of the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IdentityKind {
+    /// The pod's own, by a federated credential.
+    Workload,
+    /// The pod's own, by an AKS identity binding.
+    Binding,
+    /// An application with a client secret.
+    ServicePrincipal,
+    /// The node's.
+    Managed,
+}
 
 /// Who wants to ask which vault as whom.
 #[derive(Debug)]

@@ -6,26 +6,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::excerpt::Excerpt;
-use crate::policy::access::Access;
-use crate::policy::rule::OneOrMore;
-
-/// What stands for the machine's own identity, for which a class has no ID. Where a machine has none of its
-/// own and one user-assigned identity, IMDS gives that one.
-pub const SYSTEM_ASSIGNED: &str = "systemAssigned";
-
-/// The kinds of identity, by the words of the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum IdentityKind {
-    /// The pod's own, by a federated credential.
-    Workload,
-    /// The pod's own, by an AKS identity binding.
-    Binding,
-    /// An application with a client secret.
-    ServicePrincipal,
-    /// The node's.
-    Managed,
-}
+use crate::policy::access::{Access, IdentityKind, SYSTEM_ASSIGNED};
+use crate::policy::one_or_more::OneOrMore;
 
 /// IDs by kind.
 #[derive(Debug, Deserialize)]

@@ -9,6 +9,7 @@ use crate::excerpt::Excerpt;
 use crate::plan::Fetch;
 use crate::policy::access::Access;
 use crate::policy::identities::Identities;
+use crate::policy::one_or_more::OneOrMore;
 use crate::policy::pattern::{KubernetesNames, ObjectNames, VaultNames};
 
 /// What it allows is what fits all its fields.
@@ -109,35 +110,6 @@ fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
-}
-
-/// A list that says something: an empty one could mean nothing or anything.
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "Vec<T>", bound = "T: Deserialize<'de>")]
-pub struct OneOrMore<T>(Vec<T>);
-
-/// Why a list says nothing.
-#[derive(Debug, Error)]
-#[error("expected a list with at least one entry, found an empty one")]
-pub struct EmptyList;
-
-impl<T> TryFrom<Vec<T>> for OneOrMore<T> {
-    type Error = EmptyList;
-
-    fn try_from(list: Vec<T>) -> Result<Self, EmptyList> {
-        if list.is_empty() {
-            Err(EmptyList)
-        } else {
-            Ok(Self(list))
-        }
-    }
-}
-
-impl<T> OneOrMore<T> {
-    /// The entries.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter()
-    }
 }
 
 /// The name of a rule, which stands in messages as it is.
