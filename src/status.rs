@@ -8,6 +8,7 @@
 //! kubelet retries everything in its own time. So `UNAVAILABLE` is only used where a second call at once
 //! would reach a provider that works (see docs/decisions/0004).
 
+mod ids;
 mod reason;
 mod token;
 mod transport;
@@ -17,8 +18,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::cloud::environment_file::EnvironmentFileError;
 use crate::asked::Asked;
+use crate::cloud::environment_file::EnvironmentFileError;
 use crate::excerpt::Excerpt;
 use crate::identity::IdentityError;
 use crate::mount::{Failure, Full, MountError, ObjectFailure};
@@ -31,8 +32,8 @@ use crate::service_account_tokens::TokensError;
 use crate::transport::Phase;
 use crate::vault::WaitingFor;
 
+pub use self::ids::short;
 pub use self::reason::Reason;
-pub use self::vault::short;
 
 /// Why a call got no files.
 #[derive(Debug, Error)]

@@ -1,7 +1,7 @@
 //! What is said when an identity gets no token: Entra ID's, IMDS' and the AKS token proxy's refusals.
 
-use super::transport::{Server, of_transport};
-use super::vault::{or_placeholder, short};
+use super::ids::{or_placeholder, short};
+use super::transport::{NO_TOKEN_PROXY, Server, of_transport};
 use super::{Explanation, LATER, OUTAGE, Reason};
 use crate::asked::Asked;
 use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
@@ -197,10 +197,6 @@ fn identity_binding(asked: &Asked) -> String {
          a ClusterRole with verb use-managed-identity on resource {client_id} of API group cid.wi.aks.azure.com"
     )
 }
-
-/// Where the token proxy is, and what it takes to be there.
-pub(super) const NO_TOKEN_PROXY: &str = "run the provider in an AKS cluster that has identity binding enabled (az aks \
-                              identity-binding list), let NetworkPolicy pass the API server";
 
 fn of_no_token_proxy(error: &TokenProxyError) -> Explanation {
     let elsewhere =

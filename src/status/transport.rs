@@ -1,10 +1,13 @@
 //! What is said when a server cannot be asked, or does not answer.
 
-use super::token::NO_TOKEN_PROXY;
-use crate::asked::Asked;
 use super::{Explanation, Reason};
+use crate::asked::Asked;
 use crate::credential::TokenService;
 use crate::transport::{Phase, TransportError};
+
+/// Where the token proxy is, and what it takes to be there.
+pub(super) const NO_TOKEN_PROXY: &str = "run the provider in an AKS cluster that has identity binding enabled (az aks \
+                              identity-binding list), let NetworkPolicy pass the API server";
 
 /// The server that a transport failure is about.
 #[derive(Clone, Copy)]

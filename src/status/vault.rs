@@ -1,9 +1,10 @@
 //! What is said when a vault, or one object in it, is the cause.
 
+use super::ids::{or_placeholder, short};
 use super::transport::{Server, of_transport};
 use super::{Explanation, OUTAGE, Reason, of_full, token};
-use crate::excerpt::causes;
 use crate::asked::Asked;
+use crate::excerpt::causes;
 use crate::limiter::Limit;
 use crate::mount::{ObjectFailure, ObjectProblem};
 use crate::object::{ObjectKind, ObjectVersion};
@@ -295,16 +296,4 @@ fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
         Some(id) => format!("client {} ({})", short(id), asked.identity),
         None => format!("the node's {}", asked.identity),
     }
-}
-
-/// The first part of an ID is enough to tell it from others.
-pub fn short(id: &str) -> String {
-    match id.char_indices().nth(8) {
-        Some((end, _)) => format!("{}…", &id[..end]),
-        None => id.to_owned(),
-    }
-}
-
-pub(super) fn or_placeholder<'a>(value: &'a str, placeholder: &'a str) -> &'a str {
-    if value.is_empty() { placeholder } else { value }
 }
