@@ -94,11 +94,11 @@ pub struct Pace {
 const VAULT_RATE: f64 = 400.0;
 
 impl Limits {
-    /// A vault's.
-    pub fn of_vault(at_once: usize) -> Self {
+    /// A vault's, to which there are at most so many connections.
+    pub fn of_vault(at_once: usize, max_connections: usize) -> Self {
         Self {
             limit: Limit::Vault,
-            at_once: at_once.min(MAX_CONNECTIONS),
+            at_once: at_once.min(max_connections),
             at_once_with_streams: at_once,
             pace: None,
         }
@@ -127,9 +127,6 @@ impl Limits {
         }
     }
 }
-
-/// The most connections to one server that does not speak HTTP/2.
-pub const MAX_CONNECTIONS: usize = 80;
 
 /// How much may be asked of one server, and when.
 #[derive(Debug)]
@@ -387,7 +384,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn vault() -> Limiter {
-        Limiter::new(Limits::of_vault(200), Arc::default())
+        Limiter::new(Limits::of_vault(200, 80), Arc::default())
     }
 
     fn minute() -> Instant {
@@ -435,14 +432,14 @@ mod tests {
         let limiter = vault();
         let turn = Turn::default();
         let mut permits = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
+        for _ in 0..80 {
             permits.push(limiter.enter(&turn, minute()).await.unwrap());
         }
         let next = tokio::time::timeout(SECOND, limiter.enter(&turn, minute()));
         assert!(next.await.is_err());
         limiter.allow_streams();
         limiter.allow_streams();
-        for _ in MAX_CONNECTIONS..200 {
+        for _ in 80..200 {
             permits.push(limiter.enter(&turn, minute()).await.unwrap());
         }
         let next = tokio::time::timeout(SECOND, limiter.enter(&turn, minute()));
@@ -453,7 +450,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn mounts_take_turns() {
-        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
+        let limiter = Limiter::new(Limits::of_vault(1, 80), Arc::default());
         let (large, small) = (Turn::default(), Turn::default());
         let order = Mutex::new(Vec::new());
         let request = |turn, name| {

@@ -131,7 +131,7 @@ mod tests {
 
     async fn attempts(deadline: Duration, again: Again) -> (u32, Duration, bool) {
         let start = Instant::now();
-        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
+        let limiter = Limiter::new(Limits::of_vault(1, 1), Arc::default());
         let mut count = 0;
         let result: Result<(), Failure> =
             retry(&limiter, &Turn::default(), start + deadline, || {
@@ -171,7 +171,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn success_ends_it() {
-        let limiter = Limiter::new(Limits::of_vault(1), Arc::default());
+        let limiter = Limiter::new(Limits::of_vault(1, 1), Arc::default());
         let mut count = 0;
         let deadline = Instant::now() + Duration::from_secs(60);
         let result = retry(&limiter, &Turn::default(), deadline, || {

@@ -40,7 +40,6 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use url::{Position, Url};
 
-use crate::limiter::MAX_CONNECTIONS;
 use crate::lock::lock;
 use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::transport::challenge::Challenges;
@@ -61,7 +60,10 @@ pub use route::{Route, TokenHolder, client_options};
 pub use server_certificate::ServerCertificate;
 pub use trust::{Trust, TrustError};
 #[cfg(any(test, feature = "fuzzing"))]
-pub use {proxy::leads_out, route::retry_after};
+pub use {origin::retry_after, proxy::leads_out};
+
+/// The most connections to one vault that does not speak HTTP/2.
+pub const MAX_CONNECTIONS: usize = 80;
 
 /// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has
 /// tens of kilobytes.

@@ -25,7 +25,7 @@ use crate::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::plan::Plan;
 use crate::retry::{Again, Retriable};
 use crate::sensitive::Sensitive;
-use crate::transport::{Phase, Transport, TransportError};
+use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
 use crate::vault::attributes::Attributes;
 use crate::vault::azure::Vault;
 use crate::vault::refusal::VaultRefusal;
@@ -269,7 +269,7 @@ impl Vaults {
     }
 
     fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
-        let limits = Limits::of_vault(self.max_concurrent_requests);
+        let limits = Limits::of_vault(self.max_concurrent_requests, MAX_CONNECTIONS);
         let mut limiters = lock(&self.limiters);
         if let Some(limiter) = limiters.get(host) {
             return Arc::clone(limiter);

@@ -350,7 +350,7 @@ pub fn header(input: &[u8]) {
 
 /// A wrong answer must not shut a vault for a day.
 async fn pause(wait: Duration) {
-    let limiter = Limiter::new(Limits::of_vault(16), Arc::default());
+    let limiter = Limiter::new(Limits::of_vault(16, 16), Arc::default());
     let turn = Turn::default();
     let now = Instant::now();
     match limiter.enter(&turn, now).await {
