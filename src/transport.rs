@@ -27,6 +27,7 @@ mod probe;
 mod proxy;
 mod route;
 mod server_certificate;
+mod stream;
 mod trust;
 
 use std::error::Error as StdError;
@@ -43,10 +44,11 @@ use url::{Position, Url};
 use crate::lock::lock;
 use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::transport::challenge::Challenges;
-use crate::transport::dial::{Dialer, Progress, Tls, tls_name};
+use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
 use crate::transport::proxy::{Proxies, ProxyError};
+use crate::transport::stream::{Progress, Tls, tls_name};
 
 pub use address_kind::AddressKind;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use crate::lock::lock;
-use crate::transport::dial::Dialed;
+use crate::transport::stream::Dialed;
 
 /// The bytes that are on their way at once.
 const BUFFER: usize = 16 * 1024;

@@ -20,7 +20,6 @@ use crate::lock::lock;
 use crate::metrics::{Cache, CacheMetrics, Metrics};
 use crate::transport::TransportError;
 use crate::transport::origin::{Answer, Origin};
-use crate::transport::route::refusal;
 
 /// The most vaults whose challenge is kept.
 const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
@@ -117,7 +116,7 @@ pub(super) async fn ask_without_token(origin: &Origin) -> Result<Answer, Transpo
     if answer.status == StatusCode::UNAUTHORIZED {
         return Ok(answer);
     }
-    Err(TransportError::Refused(refusal(origin, answer)))
+    Err(TransportError::Refused(origin.refusal(answer)))
 }
 
 impl Known {

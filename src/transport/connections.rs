@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use crate::lock::lock;
 use crate::metrics::Traffic;
 use crate::transport::TransportError;
-use crate::transport::dial::{Dialed, Dialer};
+use crate::transport::dial::Dialer;
+use crate::transport::stream::Dialed;
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
@@ -404,7 +405,7 @@ mod tests {
     use url::Host;
 
     use super::*;
-    use crate::transport::dial::Progress;
+    use crate::transport::stream::Progress;
     use crate::transport::dns::Place;
 
     #[tokio::test(start_paused = true)]

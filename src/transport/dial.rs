@@ -1,26 +1,18 @@
 //! [`Dialer`], the way to one server: from its name to a connection that HTTP can be spoken on. Each step
 //! is a [`Phase`] that can be named when it takes too long.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use hyper::http::uri::Authority;
-use rustls::ClientConfig;
-use rustls::pki_types::{CertificateDer, ServerName};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use url::Host;
 
-use crate::lock::lock;
-use crate::transport::address_kind::AddressKind;
-use crate::transport::dns::{DnsError, Place};
+use crate::transport::dns::Place;
 use crate::transport::proxy::{Proxy, WayError};
+use crate::transport::stream::{ConnectError, Dialed, Progress, Stream, Tls, Unreachable};
 use crate::transport::{Phase, TransportError};
 
 /// How long the resolver may take. The C library's waits 5 s for a nameserver that is gone before it asks the
@@ -55,62 +47,6 @@ pub(super) struct Dialer {
     /// Who answers in the server's place.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) canned: Option<super::canned::Canned>,
-}
-
-/// How a server proves who it is.
-#[derive(Clone, Debug)]
-pub(super) struct Tls {
-    /// Whom to trust, and which protocols to offer.
-    pub(super) config: Arc<ClientConfig>,
-    /// The name that its certificate must have.
-    pub(super) name: ServerName<'static>,
-}
-
-/// What goes on while a connection is made; where several are, the last one's.
-#[derive(Debug, Default)]
-pub(super) struct Progress(Mutex<Option<Phase>>);
-
-/// A connection, and what it is good for.
-pub(super) struct Dialed {
-    /// The connection.
-    pub(super) stream: Box<dyn Stream>,
-    /// Whether TLS agreed on HTTP/2.
-    pub(super) http2: bool,
-}
-
-/// What bytes go through, both ways.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Why there is no TCP connection.
-#[derive(Debug, Error)]
-pub(super) enum ConnectError {
-    /// The name leads nowhere. Not transparent: who explains the failure looks for the resolver's error itself.
-    #[error("{0}")]
-    Dns(#[from] DnsError),
-    /// The resolver knows the name, and no address of it.
-    #[error("its name has no address")]
-    NoAddress,
-    /// No address takes a connection; what the first said.
-    #[error(transparent)]
-    Unreachable(Unreachable),
-}
-
-/// An address takes no connection.
-#[derive(Debug, Error)]
-#[error("{problem} ({address}{kind})", kind = kind(address))]
-pub(super) struct Unreachable {
-    address: SocketAddr,
-    problem: io::Error,
-}
-
-/// What is said of an address that only a private network has.
-fn kind(address: &SocketAddr) -> &'static str {
-    match AddressKind::of(address.ip()) {
-        AddressKind::Private => ", a private address",
-        _ => "",
-    }
 }
 
 impl Dialer {
@@ -247,46 +183,12 @@ impl Dialer {
     }
 }
 
-/// The name that the certificate of a URL's host must have.
-pub(super) fn tls_name(host: &Host<&str>) -> Option<ServerName<'static>> {
-    match host {
-        Host::Domain(name) => ServerName::try_from((*name).to_owned()).ok(),
-        Host::Ipv4(address) => Some(IpAddr::from(*address).into()),
-        Host::Ipv6(address) => Some(IpAddr::from(*address).into()),
-    }
-}
-
-impl Tls {
-    /// The handshake, on a connection that is there.
-    pub(super) async fn shake_hands<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        TlsConnector::from(Arc::clone(&self.config))
-            .connect(self.name.clone(), stream)
-            .await
-    }
-}
-
 /// Something goes on until this is dropped, also where nobody waits for the connection any more.
 struct Dialing<'a>(&'a Progress);
 
 impl Drop for Dialing<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = None;
-    }
-}
-
-impl Progress {
-    /// Something begins.
-    pub(super) fn reach(&self, phase: Phase) {
-        *self.lock() = Some(phase);
-    }
-
-    /// What goes on now.
-    pub(super) fn now(&self) -> Option<Phase> {
-        *self.lock()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
-        lock(&self.0)
+        self.0.end();
     }
 }
 

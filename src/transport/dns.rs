@@ -55,8 +55,8 @@ impl Place {
 mod tests {
     use super::*;
     use crate::transport::TransportError;
-    use crate::transport::dial::ConnectError;
     use crate::transport::proxy::WayError;
+    use crate::transport::stream::ConnectError;
 
     fn failure(words: &str) -> ConnectError {
         DnsError(io::Error::other(words.to_owned())).into()

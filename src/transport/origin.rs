@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
@@ -15,7 +15,7 @@ use crate::metrics::Traffic;
 use crate::traces::Trace;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
-use crate::transport::{MAX_BODY, Phase, TransportError, in_chain};
+use crate::transport::{MAX_BODY, Phase, Refusal, TransportError, in_chain};
 
 /// How long a whole request may take, from the first byte sent to the last byte received. Key Vault's
 /// slowest answers take a second or two.
@@ -23,7 +23,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many connections a request is tried on, where each turns out to be closed, or to take no more requests, before
 /// the server has begun to work on it. Servers end a connection after so many requests, and a burst may be several
 /// times as many.
-const MAX_CONNECTIONS: usize = 8;
+const MAX_TRIED: usize = 8;
 
 /// One server, and the connections to it.
 #[derive(Debug)]
@@ -45,6 +45,16 @@ pub(super) struct Answer {
 }
 
 impl Origin {
+    /// An answer of it as an error.
+    pub(super) fn refusal(&self, answer: Answer) -> Refusal {
+        Refusal {
+            host: self.shown().to_owned(),
+            status: answer.status.as_u16(),
+            retry_after: retry_after(&answer.headers),
+            body: answer.body,
+        }
+    }
+
     /// A server that nobody has talked to yet.
     pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>, max_http1: usize) -> Self {
         Self {
@@ -107,7 +117,7 @@ impl Origin {
 
     async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
         let mut request = Some(request);
-        for _ in 0..MAX_CONNECTIONS {
+        for _ in 0..MAX_TRIED {
             let lease = self.connections.lease(&self.dialer).await?;
             let attempt = self.attempt(lease, &mut request);
             match tokio::time::timeout(REQUEST_TIMEOUT, attempt).await {
@@ -264,6 +274,12 @@ fn left_alone(error: &h2::Error) -> Option<LeftAlone> {
     }
 }
 
+/// The wait that a server asks for, where it says so in seconds.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -274,7 +290,7 @@ mod tests {
 
     use super::*;
     use crate::transport::canned::Canned;
-    use crate::transport::dial::Progress;
+    use crate::transport::stream::Progress;
     use crate::transport::dns::Place;
 
     /// Kinds of frames.

@@ -10,10 +10,11 @@ use url::{Position, Url};
 
 use crate::metrics::Traffic;
 use crate::transport::FOR_TOKENS;
-use crate::transport::dial::{Dialer, Progress, Tls};
+use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
 use crate::transport::route::Route;
+use crate::transport::stream::{Progress, Tls};
 use crate::transport::{TransportError, TransportSetupError, Trust};
 
 /// A server of the cluster.

@@ -9,10 +9,11 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use url::Url;
 
 use crate::transport::challenge::ask_without_token;
-use crate::transport::dial::{Dialer, Stream};
+use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
 use crate::transport::route::Route;
 use crate::transport::server_certificate::ServerCertificate;
+use crate::transport::stream::Stream;
 use crate::transport::{TransportError, presented};
 
 /// The way to one server.

@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use crate::transport::Phase;
-use crate::transport::dial::{ConnectError, Progress, Stream, Tls, tls_name};
 use crate::transport::dns::Place;
+use crate::transport::stream::{ConnectError, Progress, Stream, Tls, tls_name};
 use crate::transport::trust::Trust;
 
 /// The proxies of the environment, and the hosts that are reached without.

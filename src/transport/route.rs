@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -20,13 +19,12 @@ use azure_core::http::{
 };
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::RETRY_AFTER;
 use url::Url;
 
 use crate::metrics::Traffic;
 use crate::transport::challenge::Challenge;
 use crate::transport::origin::{Answer, Origin};
-use crate::transport::{Phase, Refusal, TransportError};
+use crate::transport::{Phase, TransportError};
 
 /// The way to one server, for clients that think that they talk to the server they are made for.
 #[derive(Debug)]
@@ -124,7 +122,7 @@ impl Route {
         if answer.status.is_success() {
             return Ok(incoming(answer));
         }
-        Err(TransportError::Refused(refusal(&self.origin, answer)))
+        Err(TransportError::Refused(self.origin.refusal(answer)))
     }
 
     /// The same request for the other library.
@@ -189,22 +187,6 @@ fn path(below: &str, url: &Url) -> String {
         Some(query) => format!("{below}{path}?{query}"),
         None => format!("{below}{path}"),
     }
-}
-
-/// The answer as an error.
-pub(super) fn refusal(origin: &Origin, answer: Answer) -> Refusal {
-    Refusal {
-        host: origin.shown().to_owned(),
-        status: answer.status.as_u16(),
-        retry_after: retry_after(&answer.headers),
-        body: answer.body,
-    }
-}
-
-/// The wait that a server asks for, where it says so in seconds.
-pub fn retry_after(headers: &hyper::HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The answer for the SDK.
