@@ -2,9 +2,8 @@
 
 use std::io;
 
+use hyper::StatusCode;
 use thiserror::Error;
-
-use crate::load::FloorError;
 
 /// Why there are no figures, or no good ones.
 #[derive(Debug, Error)]
@@ -44,6 +43,31 @@ pub enum Failure {
         action: String,
         /// Why it cannot.
         source: io::Error,
+    },
+}
+
+/// A bare request did not work.
+#[derive(Debug, Error)]
+pub enum FloorError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] std::io::Error),
+    /// No TLS.
+    #[error("cannot use TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// No request.
+    #[error("cannot make a request: {0}")]
+    Request(#[from] hyper::http::Error),
+    /// No answer.
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    /// Another answer than expected.
+    #[error("{path} was answered with {status}")]
+    Refused {
+        /// What was asked for.
+        path: String,
+        /// The answer.
+        status: StatusCode,
     },
 }
 

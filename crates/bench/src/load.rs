@@ -28,7 +28,6 @@ use std::time::{Duration, Instant};
 use azure_emulator::{CaFiles, Settings};
 
 pub use self::arguments::Arguments;
-pub use self::floor::FloorError;
 
 use self::arena::Arena;
 use self::document::Document;

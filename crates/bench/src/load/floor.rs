@@ -19,7 +19,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
-use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
@@ -27,6 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::protocol::Protocol;
 use super::work::Work;
+use crate::failure::FloorError;
 use crate::pod::VAULT;
 
 /// How many connections stand in for one where there is no HTTP/2.
@@ -35,31 +35,6 @@ const HTTP1_CONNECTIONS: usize = 32;
 const LOGIN: &str = "login.microsoftonline.com";
 const CLIENT: &str = "f100f100-1f15-4f03-9fb4-b546f51aafe9";
 const CLIENT_SECRET: &str = "floor";
-
-/// A bare request did not work.
-#[derive(Debug, Error)]
-pub enum FloorError {
-    /// No connection.
-    #[error("cannot connect: {0}")]
-    Connect(#[from] std::io::Error),
-    /// No TLS.
-    #[error("cannot use TLS: {0}")]
-    Tls(#[from] rustls::Error),
-    /// No request.
-    #[error("cannot make a request: {0}")]
-    Request(#[from] hyper::http::Error),
-    /// No answer.
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
-    /// Another answer than expected.
-    #[error("{path} was answered with {status}")]
-    Refused {
-        /// What was asked for.
-        path: String,
-        /// The answer.
-        status: StatusCode,
-    },
-}
 
 type Sender1 = http1::SendRequest<Full<Bytes>>;
 type Sender2 = http2::SendRequest<Full<Bytes>>;
