@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, cannot};
 use crate::node::Node;
 use crate::screen::Screen;
 use crate::signals::Signals;
@@ -57,7 +57,7 @@ async fn run(provider: Option<PathBuf>, screen: &mut Screen) -> Result<ExitCode,
     let started = Instant::now();
     let binary = binary::find(provider)?;
     // Before there is anything to clean up, so that no signal finds something that it leaves behind.
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen().map_err(cannot("listen for signals"))?;
     let mut node = Node::new(binary)?;
     screen.shorten(node.folder(), "$DEMO");
 

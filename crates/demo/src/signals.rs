@@ -1,8 +1,8 @@
 //! [`Signals`], what asks the demo to end early.
 
-use tokio::signal::unix::{self, SignalKind};
+use std::io;
 
-use crate::failure::{Failure, cannot};
+use tokio::signal::unix::{self, SignalKind};
 
 /// A signal that ends the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,11 @@ pub struct Signals {
 
 impl Signals {
     /// Starts listening.
-    pub fn listen() -> Result<Self, Failure> {
-        let listen = |kind| unix::signal(kind).map_err(cannot("listen for signals"));
+    pub fn listen() -> io::Result<Self> {
         Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
+            hangup: unix::signal(SignalKind::hangup())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
         })
     }
 
