@@ -14,12 +14,12 @@ use std::process::ExitCode;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::core_dumps;
-use crate::excerpt::causes;
-use crate::open_files;
+use crate::observe::telemetry::{self, FAILED_MOUNTS, targets};
+use crate::observe::traces::Exporter;
+use crate::os::core_dumps;
+use crate::os::open_files;
 use crate::settings::{Command, ServeSettings, Settings};
-use crate::telemetry::{self, FAILED_MOUNTS, targets};
-use crate::traces::Exporter;
+use crate::text::excerpt::causes;
 
 /// The names under which this provider serves classes.
 const PROVIDERS: [&str; 2] = ["azure-rs", "azure"];

@@ -22,8 +22,8 @@ pub use calls::{class, mount_request, objects, token};
 pub use certificates::{pem, pfx, server_certificate};
 pub use operator::{environment_file, policy, proxy};
 
-use crate::excerpt::causes;
-use crate::status::{CallError, Explanation};
+use crate::explain::{CallError, Explanation};
+use crate::text::excerpt::causes;
 
 /// Judges one input.
 type Target = fn(&[u8]);

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+pub(crate) mod codec;
 #[rustfmt::skip]
 pub mod v1alpha1;
 

@@ -1,14 +1,13 @@
 //! [`Policy`], what the platform team lets each namespace do: which vaults it may ask, as which kinds of
 //! identity, and for which objects.
 //!
-//! Read from the file of `--policy` by [`PolicyFile`](file::PolicyFile), asked by [`crate::service`] when a
+//! Read from the file of `--policy` by [`PolicyFile`](crate::server::policy_file::PolicyFile), asked by [`crate::server::service`] when a
 //! mount is planned and before anything is sent. Every parameter of a class is written by a pod's author; the
 //! namespace and the service account are the kubelet's word ([`Pod`]), and those are what a rule begins with.
 //!
 //! What no rule allows is denied. Without a policy everything is left to Azure.
 
 mod access;
-pub mod file;
 mod identities;
 mod one_or_more;
 mod pattern;
@@ -21,13 +20,13 @@ use serde::Deserialize;
 use serde_saphyr::{Options, Spanned};
 use thiserror::Error;
 
-use crate::cloud::{Cloud, VaultName};
-use crate::object::yaml::Unreadable;
-use crate::plan::Plan;
+use crate::class::cloud::{Cloud, VaultName};
+use crate::class::object::yaml::Unreadable;
+use crate::class::plan::Plan;
+use crate::class::request::Pod;
 use crate::policy::access::Access;
 pub use crate::policy::refusal::Refusal;
 use crate::policy::rule::Rule;
-use crate::request::Pod;
 
 /// The most bytes of a policy. A rule has two hundred or so.
 pub const MAX_BYTES: usize = 256 * 1024;

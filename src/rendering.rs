@@ -26,8 +26,8 @@ mod public_key;
 pub use self::encoding::{Encoding, EncodingError};
 pub use self::pfx::PfxError;
 pub use self::public_key::{JsonWebKey, PublicKeyError, render as public_key};
-use crate::excerpt::Excerpt;
-use crate::sensitive::Sensitive;
+use crate::text::excerpt::Excerpt;
+use crate::text::sensitive::Sensitive;
 
 /// What a secret's value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

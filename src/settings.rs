@@ -117,7 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::socket::AllowedUsers;
+    use crate::server::socket::AllowedUsers;
 
     fn parse(arguments: &[&str]) -> Result<Settings, clap::Error> {
         Settings::try_parse_from(["provider-azure-rs"].iter().chain(arguments))

@@ -9,7 +9,7 @@
 //! - a general HTTP client opens a connection for each request of a cold burst, bounds none of them, and
 //!   does not say what it waited for (docs/decisions/0012).
 //!
-//! [`crate::vault::azure`] and [`crate::credential`] find the [`TransportError`] again with [`in_chain`]
+//! [`crate::azure::vault::azure`] and [`crate::azure::credential`] find the [`TransportError`] again with [`in_chain`]
 //! and read the service's own words from it.
 
 mod address_kind;
@@ -41,8 +41,8 @@ use rustls::ClientConfig;
 use thiserror::Error;
 use url::{Position, Url};
 
-use crate::lock::lock;
-use crate::metrics::{AzureService, Cache, CacheMetrics, Metrics};
+use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
+use crate::os::lock::lock;
 use crate::transport::challenge::Challenges;
 use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;

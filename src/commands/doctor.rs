@@ -20,21 +20,21 @@ use std::process::ExitCode;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::asked::Asked;
+use crate::class::asked::Asked;
+use crate::class::parameters::Parameters;
+use crate::class::plan::Plan;
+use crate::class::request::Request;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Outcome, Step, Subject};
 use crate::commands::driver_call::{self, DriverCallError};
 use crate::commands::manifest::{Class, ManifestError};
 use crate::commands::serve::{self, ServiceSetupError};
-use crate::excerpt::causes;
+use crate::explain::{CallError, Explanation, Reason};
 use crate::generated::v1alpha1::MountRequest;
-use crate::metrics::Metrics;
-use crate::parameters::Parameters;
-use crate::plan::Plan;
-use crate::request::Request;
-use crate::service::Service;
+use crate::observe::metrics::Metrics;
+use crate::server::service::Service;
 use crate::settings::{DoctorSettings, OutputForm};
-use crate::status::{CallError, Explanation, Reason};
+use crate::text::excerpt::causes;
 
 /// The status for a class or a flag that cannot be used. It is also clap's for a wrong command line.
 const UNUSABLE: u8 = 2;

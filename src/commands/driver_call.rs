@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thiserror::Error;
 
+use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
 use crate::commands::manifest::Class;
 use crate::generated::v1alpha1::MountRequest;
-use crate::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
-use crate::sensitive::Sensitive;
 use crate::settings::PodSettings;
+use crate::text::sensitive::Sensitive;
 
 /// Why there is no call for a pod.
 #[derive(Debug, Error)]

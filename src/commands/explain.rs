@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 
 use thiserror::Error;
 
+use crate::explain::Reason;
 use crate::settings::ExplainSettings;
-use crate::status::Reason;
 
 /// The page in `docs/`, but for its table.
 const PAGE: &str = "\

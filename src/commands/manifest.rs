@@ -9,8 +9,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::commands::PROVIDERS;
-use crate::excerpt::one_line;
-use crate::sensitive::Sensitive;
+use crate::text::excerpt::one_line;
+use crate::text::sensitive::Sensitive;
 
 /// What matters of a SecretProviderClass.
 #[derive(Debug)]

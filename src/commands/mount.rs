@@ -20,10 +20,10 @@ use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
 use crate::commands::serve::{self, ServiceSetupError};
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
-use crate::metrics::Metrics;
-use crate::private_folder::PrivateFolder;
+use crate::observe::metrics::Metrics;
+use crate::os::private_folder::PrivateFolder;
+use crate::server::socket::{self, AllowedUsers, Socket, SocketError};
 use crate::settings::MountSettings;
-use crate::socket::{self, AllowedUsers, Socket, SocketError};
 
 /// Longer than the kubelet waits, for providers that give up late.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);

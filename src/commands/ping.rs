@@ -9,9 +9,9 @@ use tonic::Status;
 
 use crate::generated::v1alpha1::VersionRequest;
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
-use crate::service::CONTRACT;
+use crate::server::service::CONTRACT;
+use crate::server::socket;
 use crate::settings::PingSettings;
-use crate::socket;
 
 /// A provider answers within milliseconds, or something is wrong with it.
 const PATIENCE: Duration = Duration::from_secs(5);

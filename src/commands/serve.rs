@@ -14,23 +14,23 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::calls::{Calls, MAX_MESSAGE};
-use crate::credential::token_proxy::TokenProxy;
+use crate::azure::credential::token_proxy::TokenProxy;
+use crate::azure::vault::Vaults;
+use crate::azure::vault::memory::Memory;
+use crate::azure::vault::values::{ValueSettingsError, Values};
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
-use crate::healthz::{self, Check};
-use crate::memory_lock::{self, MemoryLockError};
-use crate::metrics::{self, AzureService, Metrics};
 use crate::mount::Provider;
-use crate::policy::file::{PolicyFile, PolicyFileError};
-use crate::service::Service;
+use crate::observe::metrics::{self, AzureService, Metrics};
+use crate::os::memory_lock::{self, MemoryLockError};
+use crate::server::calls::{Calls, MAX_MESSAGE};
+use crate::server::healthz::{self, Check};
+use crate::server::policy_file::{PolicyFile, PolicyFileError};
+use crate::server::service::Service;
+use crate::server::socket::{Socket, SocketError};
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
-use crate::socket::{Socket, SocketError};
 use crate::transport::{Transport, TransportSetupError};
-use crate::vault::Vaults;
-use crate::vault::memory::Memory;
-use crate::vault::values::{ValueSettingsError, Values};
 
 /// How long the answers to mounts that did not end in time may take to get out.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -240,8 +240,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::server::socket::AllowedUsers;
     use crate::settings::Settings;
-    use crate::socket::AllowedUsers;
 
     fn usual() -> Service {
         let settings = Settings::try_parse_from(["provider-azure-rs"]).unwrap();

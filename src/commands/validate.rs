@@ -28,8 +28,8 @@ use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Severity};
 use crate::commands::validate::input::Input;
 use crate::commands::validate::marked::{Origin, Text};
-use crate::excerpt::causes;
 use crate::settings::{OutputForm, ValidateSettings};
+use crate::text::excerpt::causes;
 
 /// The status for an input that could not be read. It is also clap's for a wrong command line.
 const UNREADABLE: u8 = 2;
@@ -118,14 +118,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cloud::environment_file::EnvironmentFiles;
-    use crate::cloud::{Cloud, CloudChoice};
-    use crate::file_mode::FileMode;
+    use crate::class::cloud::environment_file::EnvironmentFiles;
+    use crate::class::cloud::{Cloud, CloudChoice};
+    use crate::class::file_mode::FileMode;
+    use crate::class::identity::IdentityError;
+    use crate::class::parameters::{NAMES, ParameterError, Parameters};
+    use crate::class::plan::{Conventions, HistoryCount, Plan};
+    use crate::class::request::Request;
     use crate::foreign_bytes::tests::yaml_text;
-    use crate::identity::IdentityError;
-    use crate::parameters::{NAMES, ParameterError, Parameters};
-    use crate::plan::{Conventions, HistoryCount, Plan};
-    use crate::request::Request;
 
     fn assumptions() -> Assumptions {
         Assumptions {

@@ -14,26 +14,26 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{CANARY, Secrets, choice_and_rest, has, parts, refused};
-use crate::asked::Asked;
-use crate::assertion::Claims;
-use crate::cloud::{Cloud, environment_file};
-use crate::credential::refusal::{EntraRefusal, ImdsRefusal};
-use crate::credential::token_proxy::{TokenProxy, TokenProxySettings};
-use crate::credential::{TokenError, TokenService};
-use crate::limiter::{Limiter, Limits, Turn};
-use crate::metrics::Metrics;
+use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::azure::credential::token_proxy::{TokenProxy, TokenProxySettings};
+use crate::azure::credential::{TokenError, TokenService};
+use crate::azure::limiter::{Limiter, Limits, Turn};
+use crate::azure::vault::refusal::{Operation, VaultRefusal};
+use crate::azure::vault::{VaultError, Vaults};
+use crate::class::asked::Asked;
+use crate::class::assertion::Claims;
+use crate::class::cloud::{Cloud, environment_file};
+use crate::class::parameters::Parameters;
+use crate::class::plan::{Conventions, HistoryCount, Plan};
+use crate::class::request::Request;
+use crate::explain::{CallError, Explanation};
 use crate::mount::{Failure, MountError, MountedFile, Provider};
-use crate::parameters::Parameters;
-use crate::phases::Phases;
-use crate::plan::{Conventions, HistoryCount, Plan};
-use crate::request::Request;
-use crate::service::grpc_timeout;
-use crate::status::{CallError, Explanation};
+use crate::observe::metrics::Metrics;
+use crate::observe::phases::Phases;
+use crate::server::service::grpc_timeout;
 use crate::transport::{
     Canned, Refusal, Transport, TransportError, TransportSettings, retry_after, scope_in,
 };
-use crate::vault::refusal::{Operation, VaultRefusal};
-use crate::vault::{VaultError, Vaults};
 
 /// The time of a mount, on a clock that runs as fast as nobody waits.
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -5,16 +5,16 @@ use std::path::Path;
 use prost::Message as _;
 
 use super::{Secrets, is_hidden_in_map, parts, refused};
-use crate::assertion::{self, Claims};
-use crate::cloud::Cloud;
+use crate::class::assertion::{self, Claims};
+use crate::class::cloud::Cloud;
+use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, Identity, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::class::object::{FIELDS, FilePath, Object, yaml};
+use crate::class::parameters::Parameters;
+use crate::class::plan::{Conventions, Fetch, HistoryCount, Plan};
+use crate::class::request::Request;
+use crate::class::service_account_tokens::ServiceAccountTokens;
 use crate::generated::v1alpha1::MountRequest;
-use crate::identity::{IDENTITY_BINDING_AUDIENCE, Identity, WORKLOAD_IDENTITY_AUDIENCE};
-use crate::object::{FIELDS, FilePath, Object, yaml};
-use crate::parameters::Parameters;
-use crate::plan::{Conventions, Fetch, HistoryCount, Plan};
-use crate::request::Request;
-use crate::sensitive::Sensitive;
-use crate::service_account_tokens::ServiceAccountTokens;
+use crate::text::sensitive::Sensitive;
 
 /// The most entries whose paths are compared one by one with every other's.
 const MAX_COMPARED: usize = 30;

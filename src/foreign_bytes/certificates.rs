@@ -5,10 +5,10 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 
 use super::{Secrets, choice_and_rest, has};
-use crate::credential::token_proxy::server_name;
-use crate::excerpt::causes;
+use crate::azure::credential::token_proxy::server_name;
 use crate::rendering::{self, Encoding, Format, RenderError, Rendered, Rendering, SecretContent};
-use crate::sensitive::Sensitive;
+use crate::text::excerpt::causes;
+use crate::text::sensitive::Sensitive;
 use crate::transport::ServerCertificate;
 
 /// What one PFX file may cost here: the seeds need no more, and a bound of the released one's size takes half

@@ -7,12 +7,12 @@ use url::Url;
 
 use super::answers::usual_transport;
 use super::{Secrets, parts};
-use crate::cloud::environment_file;
-use crate::cloud::{Cloud, VaultName};
-use crate::parameters::Parameters;
-use crate::plan::{Conventions, HistoryCount, Plan};
+use crate::class::cloud::environment_file;
+use crate::class::cloud::{Cloud, VaultName};
+use crate::class::parameters::Parameters;
+use crate::class::plan::{Conventions, HistoryCount, Plan};
+use crate::class::request::{Pod, Request};
 use crate::policy::Policy;
-use crate::request::{Pod, Request};
 use crate::transport::leads_out;
 
 /// The policy of `--policy`; a namespace and a service account may follow it, between lines of `%%`.

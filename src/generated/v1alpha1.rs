@@ -190,7 +190,7 @@ pub mod csi_driver_provider_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::codec::StrictCodec::default();
+            let codec = crate::generated::codec::StrictCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/v1alpha1.CSIDriverProvider/Version",
             );
@@ -212,7 +212,7 @@ pub mod csi_driver_provider_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = crate::codec::StrictCodec::default();
+            let codec = crate::generated::codec::StrictCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/v1alpha1.CSIDriverProvider/Mount",
             );
@@ -355,7 +355,7 @@ pub mod csi_driver_provider_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = VersionSvc(inner);
-                        let codec = crate::codec::StrictCodec::default();
+                        let codec = crate::generated::codec::StrictCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -399,7 +399,7 @@ pub mod csi_driver_provider_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MountSvc(inner);
-                        let codec = crate::codec::StrictCodec::default();
+                        let codec = crate::generated::codec::StrictCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{MountedFile, ObjectProblem, Objects, Provider, Room, Source};
-use crate::phases::Phases;
-use crate::plan::{Fetch, Plan};
-use crate::vault::VaultError;
-use crate::vault::azure::Vault;
+use crate::azure::vault::VaultError;
+use crate::azure::vault::azure::Vault;
+use crate::class::plan::{Fetch, Plan};
+use crate::observe::phases::Phases;
 
 impl Provider {
     /// The plan's vault as the plan's identity. Sends nothing yet.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::limiter::Turn;
-use crate::metrics::ObjectRequests;
-use crate::object::ObjectVersion;
-use crate::plan::Fetch;
-use crate::retry::retry;
-use crate::vault::azure::Vault;
-use crate::vault::memory::{Memory, Principal, Recollection};
-use crate::vault::values::{ValueKey, Values};
-use crate::vault::{ListedVersion, VaultError, VaultObject};
+use crate::azure::limiter::Turn;
+use crate::azure::retry::retry;
+use crate::azure::vault::azure::Vault;
+use crate::azure::vault::memory::{Memory, Principal, Recollection};
+use crate::azure::vault::values::{ValueKey, Values};
+use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
+use crate::class::object::ObjectVersion;
+use crate::class::plan::Fetch;
+use crate::observe::metrics::ObjectRequests;
 
 /// Where the objects of one mount come from.
 pub(super) enum Source<'a> {

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::cloud::{Cloud, VaultName};
-use crate::identity::{Identity, ManagedIdentity};
-use crate::plan::Plan;
-use crate::request::Pod;
+use crate::class::cloud::{Cloud, VaultName};
+use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::plan::Plan;
+use crate::class::request::Pod;
 
 /// What stands for the machine's own identity, for which a class has no ID. Where a machine has none of its
 /// own and one user-assigned identity, IMDS gives that one.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::excerpt::Excerpt;
 use crate::policy::access::{Access, IdentityKind, SYSTEM_ASSIGNED};
 use crate::policy::one_or_more::OneOrMore;
+use crate::text::excerpt::Excerpt;
 
 /// IDs by kind.
 #[derive(Debug, Deserialize)]

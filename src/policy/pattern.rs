@@ -7,10 +7,10 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::excerpt::Excerpt;
-use crate::object::ObjectKind;
-use crate::plan::Fetch;
+use crate::class::object::ObjectKind;
+use crate::class::plan::Fetch;
 use crate::policy::access::Access;
+use crate::text::excerpt::Excerpt;
 
 /// A name, in which each `*` stands for any number of characters.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,15 +1,15 @@
 //! [`Refusal`], what the pod's author reads when no rule of the [policy](super::Policy) allows a mount,
-//! put into the caller's words by [`crate::status`].
+//! put into the caller's words by [`crate::explain`].
 
 use std::cmp::Reverse;
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::excerpt::Excerpt;
-use crate::plan::Fetch;
+use crate::class::plan::Fetch;
 use crate::policy::access::Access;
 use crate::policy::rule::{Field, Rule};
+use crate::text::excerpt::Excerpt;
 
 /// Why a mount is not allowed.
 #[derive(Debug, Error)]

@@ -5,12 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use crate::excerpt::Excerpt;
-use crate::plan::Fetch;
+use crate::class::plan::Fetch;
 use crate::policy::access::Access;
 use crate::policy::identities::Identities;
 use crate::policy::one_or_more::OneOrMore;
 use crate::policy::pattern::{KubernetesNames, ObjectNames, VaultNames};
+use crate::text::excerpt::Excerpt;
 
 /// What it allows is what fits all its fields.
 #[derive(Debug, Deserialize)]

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::*;
-use crate::cloud::CloudChoice;
-use crate::file_mode::FileMode;
-use crate::parameters::Parameters;
-use crate::plan::{Conventions, HistoryCount};
-use crate::request::Request;
+use crate::class::cloud::CloudChoice;
+use crate::class::file_mode::FileMode;
+use crate::class::parameters::Parameters;
+use crate::class::plan::{Conventions, HistoryCount};
+use crate::class::request::Request;
 
 const NODE: &str = "e502213f-1f15-4f03-9fb4-b546f51aafe9";
 

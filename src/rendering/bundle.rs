@@ -8,7 +8,7 @@ use super::chain;
 use super::pem::{self, Block, CERTIFICATE, PRIVATE_KEY};
 use super::pfx::{Pfx, PfxError};
 use super::private_key::PrivateKey;
-use crate::sensitive::Sensitive;
+use crate::text::sensitive::Sensitive;
 
 /// Writes what a PFX holds. All keys come first, in their stored order; the certificates follow, in
 /// their stored order unless `construct_pem_chain`.

@@ -10,7 +10,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use crate::sensitive::Sensitive;
+use crate::text::sensitive::Sensitive;
 
 /// Go does not look at the unused bits of the last character, so neither do we.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

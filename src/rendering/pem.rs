@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::encoding;
-use crate::sensitive::Sensitive;
+use crate::text::sensitive::Sensitive;
 
 pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY";

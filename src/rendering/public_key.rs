@@ -7,8 +7,8 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::curve::{Curve, UNCOMPRESSED};
 use super::pem;
-use crate::excerpt::Excerpt;
-use crate::sensitive::Sensitive;
+use crate::text::excerpt::Excerpt;
+use crate::text::sensitive::Sensitive;
 
 pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

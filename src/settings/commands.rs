@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::values::{file_mode, socket_path};
 use super::{EndpointSettings, FileSettings, OutputForm, ProviderSettings};
-use crate::file_mode::FileMode;
+use crate::class::file_mode::FileMode;
 
 /// Flags of `mount`.
 #[derive(Args, Clone, Debug)]

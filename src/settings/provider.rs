@@ -15,13 +15,13 @@ use super::values::{
     TOKEN_PROXY, duration, duration_or_none, go_bool, http_url, request_count, server_name,
     service_port, token_proxy_url,
 };
-use crate::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFiles};
-use crate::cloud::{Cloud, CloudChoice, CloudError};
-use crate::credential::token_proxy::TokenProxySettings;
-use crate::plan::{Conventions, HistoryCount};
+use crate::azure::credential::token_proxy::TokenProxySettings;
+use crate::azure::vault::memory::MemorySettings;
+use crate::azure::vault::values::{ValueSettings, ValueSettingsError};
+use crate::class::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFiles};
+use crate::class::cloud::{Cloud, CloudChoice, CloudError};
+use crate::class::plan::{Conventions, HistoryCount};
 use crate::transport::TransportSettings;
-use crate::vault::memory::MemorySettings;
-use crate::vault::values::{ValueSettings, ValueSettingsError};
 
 /// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
 #[derive(Args, Clone, Debug)]

@@ -10,8 +10,8 @@ use clap::Args;
 
 use super::ProviderSettings;
 use super::values::{class_count, duration, go_bool, provider_name, socket_path, url_path};
-use crate::metrics::MetricsSettings;
-use crate::socket::AllowedUsers;
+use crate::observe::metrics::MetricsSettings;
+use crate::server::socket::AllowedUsers;
 
 /// Flags of `serve`.
 #[derive(Args, Clone, Debug)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::file_mode::FileMode;
-use crate::parameters;
+use crate::class::file_mode::FileMode;
+use crate::class::parameters;
 
 /// The API server, which AKS has the token proxy behind.
 pub(super) const TOKEN_PROXY: &str = "https://kubernetes.default.svc.cluster.local";

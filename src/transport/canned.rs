@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use crate::lock::lock;
+use crate::os::lock::lock;
 use crate::transport::stream::Dialed;
 
 /// The bytes that are on their way at once.

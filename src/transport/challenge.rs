@@ -16,8 +16,8 @@ use lru::LruCache;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::lock::lock;
-use crate::metrics::{Cache, CacheMetrics, Metrics};
+use crate::observe::metrics::{Cache, CacheMetrics, Metrics};
+use crate::os::lock::lock;
 use crate::transport::TransportError;
 use crate::transport::origin::{Answer, Origin};
 

@@ -19,8 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::lock::lock;
-use crate::metrics::Traffic;
+use crate::observe::metrics::Traffic;
+use crate::os::lock::lock;
 use crate::transport::TransportError;
 use crate::transport::dial::Dialer;
 use crate::transport::stream::Dialed;
@@ -405,8 +405,8 @@ mod tests {
     use url::Host;
 
     use super::*;
-    use crate::transport::stream::Progress;
     use crate::transport::dns::Place;
+    use crate::transport::stream::Progress;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_nobody_uses_is_closed_by_itself() {

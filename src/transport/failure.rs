@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::excerpt::one_line;
+use crate::text::excerpt::one_line;
 use crate::transport::{MAX_BODY, dns, in_chain, trust};
 
 /// What went wrong between a request and a successful answer to it.

@@ -11,8 +11,8 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
-use crate::metrics::Traffic;
-use crate::traces::Trace;
+use crate::observe::metrics::Traffic;
+use crate::observe::traces::Trace;
 use crate::transport::connections::{Body, Connections, Lease};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, Refusal, TransportError, in_chain};
@@ -290,8 +290,8 @@ mod tests {
 
     use super::*;
     use crate::transport::canned::Canned;
-    use crate::transport::stream::Progress;
     use crate::transport::dns::Place;
+    use crate::transport::stream::Progress;
 
     /// Kinds of frames.
     const HEADERS: u8 = 1;

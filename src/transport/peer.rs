@@ -8,7 +8,7 @@ use hyper::http::uri::Authority;
 use rustls::pki_types::{CertificateDer, ServerName};
 use url::{Position, Url};
 
-use crate::metrics::Traffic;
+use crate::observe::metrics::Traffic;
 use crate::transport::FOR_TOKENS;
 use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;

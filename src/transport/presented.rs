@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use crate::lock::lock;
+use crate::os::lock::lock;
 use crate::transport::stream::{Stream, Tls};
 
 /// Notes the certificate that it is shown, and accepts none: a handshake with it always fails, and nothing is ever

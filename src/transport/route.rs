@@ -21,7 +21,7 @@ use bytes::Bytes;
 use hyper::Method;
 use url::Url;
 
-use crate::metrics::Traffic;
+use crate::observe::metrics::Traffic;
 use crate::transport::challenge::Challenge;
 use crate::transport::origin::{Answer, Origin};
 use crate::transport::{Phase, TransportError};

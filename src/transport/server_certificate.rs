@@ -6,7 +6,7 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, TagMode, TagNumber, Tagged
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 
-use crate::excerpt::one_line;
+use crate::text::excerpt::one_line;
 
 /// The most names that are kept: one certificate of Azure's has dozens.
 const MAX_NAMES: usize = 20;

@@ -12,7 +12,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
-use crate::lock::lock;
+use crate::os::lock::lock;
 use crate::transport::Phase;
 use crate::transport::address_kind::AddressKind;
 use crate::transport::dns::DnsError;

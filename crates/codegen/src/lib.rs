@@ -32,7 +32,7 @@ pub fn generate() -> Result<String, Box<dyn Error>> {
     tonic_prost_build::configure()
         .out_dir(out.path())
         .skip_debug(["v1alpha1.MountRequest", "v1alpha1.File"])
-        .codec_path("crate::codec::StrictCodec")
+        .codec_path("crate::generated::codec::StrictCodec")
         .build_transport(false)
         .compile_fds(descriptors)?;
     Ok(fs::read_to_string(out.path().join("v1alpha1.rs"))?)

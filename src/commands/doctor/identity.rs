@@ -4,14 +4,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::assertion;
-use crate::commands::doctor::step::Facts;
-use crate::commands::doctor::way::rfc3339;
-use crate::excerpt::one_line;
-use crate::identity::{
+use crate::class::assertion;
+use crate::class::identity::{
     IDENTITY_BINDING_AUDIENCE, Identity, ManagedIdentity, WORKLOAD_IDENTITY_AUDIENCE,
 };
-use crate::sensitive::Sensitive;
+use crate::commands::doctor::step::Facts;
+use crate::commands::doctor::way::rfc3339;
+use crate::text::excerpt::one_line;
+use crate::text::sensitive::Sensitive;
 
 /// The most characters of a claim that are shown.
 const MAX_CHARS: usize = 150;

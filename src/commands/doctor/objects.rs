@@ -7,18 +7,18 @@ use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tokio::time::Instant;
 
-use crate::asked::Asked;
+use crate::azure::vault::azure::Vault;
+use crate::class::asked::Asked;
+use crate::class::plan::{Fetch, Plan};
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Begun, Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
-use crate::excerpt::one_line;
+use crate::explain::Explanation;
 use crate::mount::{Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
-use crate::plan::{Fetch, Plan};
-use crate::service::Service;
-use crate::status::Explanation;
+use crate::server::service::Service;
+use crate::text::excerpt::one_line;
 use crate::transport::Greeting;
-use crate::vault::azure::Vault;
 
 /// How far two clocks may differ. Tokens are taken up to five minutes before they are valid.
 const MAX_SKEW: Duration = Duration::seconds(60);

@@ -220,7 +220,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::status::{Explanation, Reason};
+    use crate::explain::{Explanation, Reason};
 
     fn step(subject: Subject, name: &str, finding: Finding) -> Step {
         Step {

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
-use crate::excerpt::plain;
+use crate::text::excerpt::plain;
 
 /// How long the page may take.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::status::Explanation;
+use crate::explain::Explanation;
 
 /// What is looked at. The words are a contract with those who read the JSON; see docs/doctor.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -4,17 +4,17 @@ use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::asked::Asked;
-use crate::assertion;
+use crate::azure::credential::TokenService;
+use crate::azure::vault::VaultError;
+use crate::azure::vault::azure::Vault;
+use crate::class::asked::Asked;
+use crate::class::assertion;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
-use crate::credential::TokenService;
-use crate::excerpt::one_line;
-use crate::sensitive::Sensitive;
-use crate::vault::VaultError;
-use crate::vault::azure::Vault;
+use crate::text::excerpt::one_line;
+use crate::text::sensitive::Sensitive;
 
 /// The most characters of a claim that are shown.
 const MAX_CHARS: usize = 100;

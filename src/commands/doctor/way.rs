@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::asked::Asked;
+use crate::azure::credential::TokenError;
+use crate::azure::vault::VaultError;
+use crate::azure::vault::azure::Vault;
+use crate::class::asked::Asked;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
 use crate::commands::doctor::why;
-use crate::credential::TokenError;
-use crate::status::Explanation;
+use crate::explain::Explanation;
 use crate::transport::{AddressKind, Handshake, Probe, Route, ServerCertificate, TransportError};
-use crate::vault::VaultError;
-use crate::vault::azure::Vault;
 
 /// A certificate that expires so soon should have been renewed.
 const SOON_DAYS: i64 = 14;

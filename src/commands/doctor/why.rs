@@ -1,9 +1,9 @@
 //! Why a mount would fail, in the words in which it would say so.
 
-use crate::asked::Asked;
+use crate::azure::vault::VaultError;
+use crate::class::asked::Asked;
+use crate::explain::{CallError, Explanation};
 use crate::mount::{Failure, MountError};
-use crate::status::{CallError, Explanation};
-use crate::vault::VaultError;
 
 /// The vault or the token fails, and with it every object.
 pub(super) fn whole(asked: &Asked, error: VaultError) -> Explanation {

@@ -16,8 +16,8 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::class::object::FilePath;
 use crate::generated::v1alpha1::File;
-use crate::object::FilePath;
 
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data_tmp";

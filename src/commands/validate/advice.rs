@@ -1,12 +1,12 @@
 //! What to do about a class that the provider would refuse: shorter than a mount's answer says it, since
 //! the reader has the class before them.
 
-use crate::cloud::CloudError;
-use crate::identity::IdentityError;
-use crate::object::ObjectError;
-use crate::object::yaml::YamlError;
-use crate::parameters::{ParameterError, Warning, closest};
-use crate::plan::PlanError;
+use crate::class::cloud::CloudError;
+use crate::class::identity::IdentityError;
+use crate::class::object::ObjectError;
+use crate::class::object::yaml::YamlError;
+use crate::class::parameters::{ParameterError, Warning, closest};
+use crate::class::plan::PlanError;
 
 /// How to put a parameter right.
 pub fn of_parameter(error: &ParameterError) -> String {

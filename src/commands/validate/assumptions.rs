@@ -1,7 +1,7 @@
 //! [`Assumptions`], what a check takes for granted that a class does not say.
 
-use crate::file_mode::FileMode;
-use crate::plan::Conventions;
+use crate::class::file_mode::FileMode;
+use crate::class::plan::Conventions;
 
 /// What holds for every class.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use crate::commands::validate::findings::{Findings, Say, unknown_field};
 use crate::commands::validate::marked::{Node, Text};
 use crate::commands::validate::parameters;
 use crate::commands::validate::places::{Places, Subject};
-use crate::excerpt::Excerpt;
+use crate::text::excerpt::Excerpt;
 
 /// The group of the API that the kind belongs to.
 pub const GROUP: &str = "secrets-store.csi.x-k8s.io";

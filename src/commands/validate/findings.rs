@@ -1,10 +1,10 @@
 //! [`Findings`] of one class, while it is checked.
 
+use crate::class::parameters::closest;
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::marked::Node;
 use crate::commands::validate::places::Subject;
-use crate::excerpt::Excerpt;
-use crate::parameters::closest;
+use crate::text::excerpt::Excerpt;
 
 /// The most findings of one severity for one class.
 const MAX_FINDINGS: usize = 100;

@@ -6,7 +6,7 @@ use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::class::{self, GROUP};
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::marked::{Node, Problem, Text};
-use crate::excerpt::Excerpt;
+use crate::text::excerpt::Excerpt;
 
 /// The most findings of one file.
 const MAX_FINDINGS: usize = 1000;

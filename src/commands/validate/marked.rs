@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
-use crate::excerpt::one_line;
+use crate::text::excerpt::one_line;
 
 /// The most nodes of one text. A file with a thousand classes has some ten thousand.
 const MAX_NODES: usize = 500_000;

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::cloud::CloudChoice;
-use crate::cloud::environment_file;
+use crate::class::cloud::CloudChoice;
+use crate::class::cloud::environment_file;
+use crate::class::parameters::go_bool;
+use crate::class::plan::Fetch;
+use crate::class::request::DRIVER_PREFIX;
 use crate::commands::validate::finding::Severity;
 use crate::commands::validate::findings::{Findings, Say};
 use crate::commands::validate::places::Places;
-use crate::excerpt::Excerpt;
-use crate::parameters::go_bool;
-use crate::plan::Fetch;
-use crate::request::DRIVER_PREFIX;
+use crate::text::excerpt::Excerpt;
 
 /// How many requests a mount of a class may need before it is worth a word. Key Vault answers 4,000
 /// requests in ten seconds for a vault, which forty pods of such a class use up when they start at once.

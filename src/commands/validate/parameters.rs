@@ -7,6 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use crate::class::identity::{
+    IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE,
+};
+use crate::class::parameters::{Draft, ParameterError, Warning};
+use crate::class::plan::{Fetch, conflicts};
+use crate::class::request::{DRIVER_PREFIX, Request, RequestError};
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say};
@@ -14,12 +20,8 @@ use crate::commands::validate::marked::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
 use crate::commands::validate::scalar_type::not_text;
 use crate::commands::validate::{advice, oddities, secret_objects};
-use crate::excerpt::Excerpt;
-use crate::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE};
-use crate::parameters::{Draft, ParameterError, Warning};
-use crate::plan::{Fetch, conflicts};
-use crate::request::{DRIVER_PREFIX, Request, RequestError};
-use crate::status::{Explanation, Reason};
+use crate::explain::{Explanation, Reason};
+use crate::text::excerpt::Excerpt;
 
 /// Checks the parameters as a mount does, and what hangs on them.
 pub fn check(

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use crate::class::identity::IdentityError;
+use crate::class::object::yaml::YamlError;
+use crate::class::parameters::{ParameterError, Warning};
+use crate::class::plan::PlanError;
 use crate::commands::validate::finding::Place;
 use crate::commands::validate::marked::{Node, Text};
-use crate::identity::IdentityError;
-use crate::object::yaml::YamlError;
-use crate::parameters::{ParameterError, Warning};
-use crate::plan::PlanError;
 
 /// The places of one class.
 pub struct Places<'a> {
@@ -211,7 +211,7 @@ impl<'a> Places<'a> {
     }
 }
 
-/// The entries of `objects`, of the first document, as [`crate::object::yaml`] counts them.
+/// The entries of `objects`, of the first document, as [`crate::class::object::yaml`] counts them.
 fn entries(objects: &Text<'_>) -> Vec<Rc<Node>> {
     let documents = objects.documents();
     let Some(document) = documents.roots.first() else {
@@ -344,7 +344,7 @@ parameters:
                 (12, "objects[1].objectAlias".into())
             );
             let text = CLASS.split_once("|\n").unwrap().1;
-            let entries = crate::object::yaml::entries(text.trim()).unwrap();
+            let entries = crate::class::object::yaml::entries(text.trim()).unwrap();
             let problem = ParameterError::Yaml(entries.into_iter().nth(3).unwrap().unwrap_err());
             let (line, field) = line(places.of_parameter(&problem));
             assert_eq!((line > 14, field), (true, "objects[3]".into()));

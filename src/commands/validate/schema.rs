@@ -7,10 +7,10 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::class::object::FIELDS;
+use crate::class::parameters::NAMES;
 use crate::commands::PROVIDERS;
 use crate::commands::validate::class::GROUP;
-use crate::object::FIELDS;
-use crate::parameters::NAMES;
 
 /// The schema as it is committed in `docs/secretproviderclass.schema.json`.
 pub fn text() -> String {

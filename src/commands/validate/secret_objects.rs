@@ -4,14 +4,14 @@
 //!
 //! Source: the driver's `pkg/util/secretutil` and `controllers/secretproviderclasspodstatus_controller.go`.
 
+use crate::class::parameters::closest_of;
+use crate::class::plan::Fetch;
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
 use crate::commands::validate::marked::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
-use crate::excerpt::Excerpt;
-use crate::parameters::closest_of;
-use crate::plan::Fetch;
 use crate::rendering::Encoding;
+use crate::text::excerpt::Excerpt;
 
 const SECRET: [&str; 5] = ["secretName", "type", "labels", "annotations", "data"];
 const DATA: [&str; 2] = ["objectName", "key"];

@@ -1,0 +1,420 @@
+//! [`Credentials`], from an [`Identity`] to the token that Key Vault takes.
+//!
+//! There is one credential per identity for the process's life, so that a token is fetched once and
+//! serves every mount until it is about to expire. A workload identity is known by the assertion
+//! itself (its digest), not by what the parameters claim: a pod that names another pod's client ID
+//! gets a credential of its own, and Entra ID refuses it.
+
+pub mod refusal;
+mod source;
+pub mod token_proxy;
+mod tokens;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
+use lru::LruCache;
+use thiserror::Error;
+
+use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::azure::credential::source::Source;
+use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
+use crate::azure::credential::tokens::Tokens;
+use crate::azure::limiter::{Limiter, Limits, Overload};
+use crate::azure::retry::{Again, Retriable};
+use crate::class::cloud::Cloud;
+use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::parameters::TenantId;
+use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
+use crate::os::lock::lock;
+use crate::text::sensitive::Sensitive;
+use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
+
+/// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
+/// message can say that it was the token, and long enough for most pauses that a service asks for.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(45);
+/// The most identities that are kept. A node runs at most some hundreds of pods; the kubelet renews each
+/// pod's assertion within the hour, which makes a new entry.
+const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+
+/// The credentials that this process has.
+#[derive(Debug)]
+pub struct Credentials {
+    transport: Transport,
+    token_proxy: Arc<TokenProxy>,
+    imds_limiter: Arc<Limiter>,
+    known: Mutex<LruCache<IdentityKey, Credential>>,
+    metrics: CacheMetrics,
+}
+
+/// Whose token it is. Two identities with equal keys may share a token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum IdentityKey {
+    /// An identity that Entra ID, or a token proxy in its place, gives a token to.
+    Entra {
+        /// The kind of identity.
+        kind: &'static str,
+        /// The authority's URL.
+        authority: String,
+        /// The tenant.
+        tenant: TenantId,
+        /// The client ID.
+        client_id: String,
+        /// The SHA-256 digest of what proves who asks: the assertion or the client secret.
+        proof: [u8; 32],
+    },
+    /// One of the node's.
+    Managed(ManagedIdentity),
+}
+
+impl IdentityKey {
+    /// The key of an identity.
+    pub fn of(identity: &Identity, tenant: &TenantId, cloud: &Cloud) -> Self {
+        let entra = |client_id: &str, proof: &Sensitive| Self::Entra {
+            kind: identity.kind(),
+            authority: cloud.authority().to_owned(),
+            tenant: tenant.clone(),
+            client_id: client_id.to_owned(),
+            proof: sha256(proof.expose()),
+        };
+        match identity {
+            Identity::Workload {
+                client_id,
+                assertion,
+            }
+            | Identity::Binding {
+                client_id,
+                assertion,
+            } => entra(client_id, assertion),
+            Identity::ServicePrincipal { client_id, secret } => entra(client_id, secret),
+            Identity::Managed(managed) => Self::Managed(managed.clone()),
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut array = [0; 32];
+    array.copy_from_slice(digest.as_ref());
+    array
+}
+
+/// The service that gives tokens to an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenService {
+    /// Microsoft Entra ID.
+    Entra,
+    /// The Azure Instance Metadata Service of the node.
+    Imds,
+    /// The token proxy of the AKS cluster.
+    TokenProxy,
+}
+
+impl fmt::Display for TokenService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Entra => "Entra ID",
+            Self::Imds => "IMDS",
+            Self::TokenProxy => "the AKS token proxy",
+        })
+    }
+}
+
+/// Why there is no token.
+#[derive(Clone, Debug, Error)]
+pub enum TokenError {
+    /// Entra ID answered with an error of its own.
+    #[error("Entra ID refused the identity")]
+    Entra(#[source] EntraRefusal),
+    /// IMDS answered with an error of its own.
+    #[error("IMDS refused the identity")]
+    Imds(#[source] ImdsRefusal),
+    /// The token proxy answered with an error: one of Entra ID's, which it relays, or one of its own, which
+    /// has no code.
+    #[error("the AKS token proxy refused the identity")]
+    TokenProxy(#[source] EntraRefusal),
+    /// The token proxy is not known well enough to be asked.
+    #[error("the AKS token proxy cannot be found")]
+    NoTokenProxy(#[source] TokenProxyError),
+    /// The service could not be asked, or did not answer.
+    #[error("{service} cannot be asked for a token")]
+    Transport {
+        /// The service.
+        service: TokenService,
+        /// What went wrong.
+        #[source]
+        source: TransportError,
+    },
+    /// No token in time.
+    #[error("{service} gave no token within {} s: it took too long to {phase}", after.as_secs())]
+    Timeout {
+        /// The service.
+        service: TokenService,
+        /// The time it had.
+        after: Duration,
+        /// What went on last.
+        phase: Phase,
+    },
+    /// The service's limits leave no time for it.
+    #[error("there is no time left to wait for a token")]
+    Overload(#[source] Overload),
+    /// The SDK refuses to ask, in its own words.
+    #[error("the client gave up: {problem}")]
+    Client {
+        /// Its words.
+        problem: String,
+    },
+    /// An answer that has no token in it.
+    #[error("{service} answered with something that is no token")]
+    Unreadable {
+        /// The service.
+        service: TokenService,
+    },
+}
+
+impl Retriable for TokenError {
+    fn again(&self) -> Again {
+        match self {
+            Self::Entra(refusal) | Self::TokenProxy(refusal) => refusal.again(),
+            Self::Imds(refusal) => refusal.again(),
+            Self::Transport { source, .. } if source.is_transient() => Again::Soon,
+            Self::NoTokenProxy(error) if error.is_transient() => Again::Soon,
+            _ => Again::No,
+        }
+    }
+
+    fn overloaded(overload: Overload, last: Option<Self>) -> Self {
+        match last {
+            // It is out of order rather than overloaded, and has said so.
+            Some(last) if last.status() != Some(429) => last,
+            _ => Self::Overload(overload),
+        }
+    }
+}
+
+impl TokenError {
+    /// The HTTP status, if the service answered.
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Entra(refusal) | Self::TokenProxy(refusal) => Some(refusal.status),
+            Self::Imds(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+}
+
+impl Credentials {
+    /// No credentials yet.
+    pub fn new(transport: Transport, token_proxy: TokenProxy, metrics: &Metrics) -> Self {
+        Self {
+            transport,
+            token_proxy: Arc::new(token_proxy),
+            imds_limiter: Arc::new(Limiter::new(
+                Limits::of_imds(),
+                metrics.traffic(AzureService::Imds),
+            )),
+            known: Mutex::new(LruCache::new(MAX_IDENTITIES)),
+            metrics: metrics.cache(Cache::Credentials, MAX_IDENTITIES.get()),
+        }
+    }
+
+    /// The credential of the identity that has this key, the same one for as long as it is in use. One
+    /// whose proof has expired gets another one, which has no token yet.
+    pub fn of(
+        &self,
+        identity: &Identity,
+        tenant: &TenantId,
+        cloud: &Cloud,
+        key: &IdentityKey,
+    ) -> Result<Credential, TokenError> {
+        if identity.proof_has_expired() {
+            return self.build(identity, tenant, cloud);
+        }
+        let mut known = lock(&self.known);
+        if let Some(credential) = known.get(key) {
+            return Ok(credential.clone());
+        }
+        let credential = self.build(identity, tenant, cloud)?;
+        known.put(key.clone(), credential.clone());
+        self.metrics.added(known.len());
+        Ok(credential)
+    }
+
+    fn build(
+        &self,
+        identity: &Identity,
+        tenant: &TenantId,
+        cloud: &Cloud,
+    ) -> Result<Credential, TokenError> {
+        Ok(Credential(Arc::new(Inner {
+            source: Source::new(
+                identity,
+                tenant,
+                cloud,
+                &self.transport,
+                &self.token_proxy,
+                &self.imds_limiter,
+            )?,
+            tokens: Tokens::default(),
+        })))
+    }
+}
+
+/// One identity's credential. Clones share everything.
+#[derive(Clone)]
+pub struct Credential(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    tokens: Tokens,
+}
+
+impl Credential {
+    /// The service that is being asked for a token now, and what goes on while it is connected to.
+    pub fn pending(&self) -> Option<(TokenService, Option<Phase>)> {
+        let source = &self.0.source;
+        let pending = self.0.tokens.are_pending();
+        pending.then(|| (source.service(), source.connecting()))
+    }
+
+    /// Whether the identity has proved who it is: whether there is a token for it.
+    pub fn is_proved(&self) -> bool {
+        self.0.tokens.are_there()
+    }
+
+    /// The service that gives its tokens.
+    pub fn service(&self) -> TokenService {
+        self.0.source.service()
+    }
+
+    /// The way to that service.
+    pub async fn way(&self) -> Result<Arc<Route>, TokenError> {
+        self.0.source.way().await
+    }
+
+    /// A token for this scope: the known one, or one that is asked for once, however many wait for it.
+    pub async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        let service = self.0.source.service();
+        let asking = || {
+            let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
+            async move { this.source.token(&scope).await }
+        };
+        let token = self.0.tokens.get(scope, asking).await;
+        // A panic in there is a bug, whose place is in the log.
+        token.unwrap_or(Err(TokenError::Unreadable { service }))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("service", &self.0.source.service())
+            .finish_non_exhaustive()
+    }
+}
+
+impl TokenHolder for Credential {
+    fn rejected(&self, token: &str) {
+        self.0.tokens.reject(token);
+    }
+}
+
+#[async_trait]
+impl TokenCredential for Credential {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        self.token(&scopes.join(" "))
+            .await
+            .map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::azure::credential::token_proxy::TokenProxySettings;
+    use crate::class::cloud::CloudChoice;
+    use crate::transport::TransportSettings;
+
+    fn workload(client_id: &str, assertion: &str) -> Identity {
+        Identity::Workload {
+            client_id: client_id.into(),
+            assertion: assertion.to_owned().into(),
+        }
+    }
+
+    #[test]
+    fn identities_share_a_credential_only_with_themselves() {
+        let metrics = Metrics::default();
+        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
+        let token_proxy = TokenProxy::new(
+            TokenProxySettings {
+                url: "https://proxy".parse().unwrap(),
+                server_name: None,
+                ca_file: None,
+                api_server_address: None,
+                api_server_port: 443,
+            },
+            &transport,
+            metrics.traffic(AzureService::TokenProxy),
+        );
+        let credentials = Credentials::new(transport, token_proxy, &metrics);
+        let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
+        let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
+            let key = IdentityKey::of(identity, tenant, cloud);
+            credentials.of(identity, tenant, cloud, &key).unwrap()
+        };
+        let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
+            panic!("China has a cloud");
+        };
+        let binding = Identity::Binding {
+            client_id: "c".into(),
+            assertion: "a.b.c".to_owned().into(),
+        };
+        let principal = Identity::ServicePrincipal {
+            client_id: "c".into(),
+            secret: "a.b.c".to_owned().into(),
+        };
+        let first = of(&workload("c", "a.b.c"), &tenant, &cloud);
+        let again = of(&workload("c", "a.b.c"), &tenant, &cloud);
+        assert!(Arc::ptr_eq(&first.0, &again.0));
+        let others = [
+            of(&workload("c", "a.b.d"), &tenant, &cloud),
+            of(&workload("d", "a.b.c"), &tenant, &cloud),
+            of(&binding, &tenant, &cloud),
+            of(&principal, &tenant, &cloud),
+            of(
+                &workload("c", "a.b.c"),
+                &TenantId::new("u").unwrap(),
+                &cloud,
+            ),
+            of(&workload("c", "a.b.c"), &tenant, &china),
+            of(
+                &Identity::Managed(ManagedIdentity::SystemAssigned),
+                &tenant,
+                &cloud,
+            ),
+            of(
+                &Identity::Managed(ManagedIdentity::ClientId("c".into())),
+                &tenant,
+                &cloud,
+            ),
+        ];
+        for (index, other) in others.iter().enumerate() {
+            assert!(!Arc::ptr_eq(&first.0, &other.0));
+            assert!(
+                others[..index]
+                    .iter()
+                    .all(|earlier| !Arc::ptr_eq(&earlier.0, &other.0))
+            );
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! [`Source`], where the tokens of one identity come from: the SDK's credential, with our patience, our
+//! limits and our errors.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::http::{ClientMethodOptions, ClientOptions};
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions,
+    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId,
+};
+use futures::TryFutureExt as _;
+use tokio::time::Instant;
+
+use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
+use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
+use crate::azure::credential::{TOKEN_TIMEOUT, TokenError, TokenService};
+use crate::azure::limiter::{Limiter, Limits, Turn};
+use crate::azure::retry::retry;
+use crate::class::cloud::Cloud;
+use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::parameters::TenantId;
+use crate::observe::metrics::Traffic;
+use crate::text::sensitive::Sensitive;
+use crate::transport::{Phase, Route, Transport, TransportError, in_chain};
+
+/// Where the tokens of one identity come from.
+pub(super) struct Source {
+    identity: Identity,
+    tenant: TenantId,
+    authority: String,
+    service: Service,
+    limiter: Arc<Limiter>,
+}
+
+/// The service that gives the tokens.
+enum Service {
+    Entra(Arc<Route>),
+    Imds(Arc<Route>),
+    TokenProxy(Arc<TokenProxy>),
+}
+
+impl Service {
+    fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(match self {
+            Self::Entra(route) | Self::Imds(route) => route.traffic(),
+            Self::TokenProxy(proxy) => proxy.traffic(),
+        })
+    }
+}
+
+impl Source {
+    /// The source for an identity. Sends nothing yet.
+    pub(super) fn new(
+        identity: &Identity,
+        tenant: &TenantId,
+        cloud: &Cloud,
+        transport: &Transport,
+        token_proxy: &Arc<TokenProxy>,
+        imds_limiter: &Arc<Limiter>,
+    ) -> Result<Self, TokenError> {
+        let service = match identity {
+            Identity::Workload { .. } | Identity::ServicePrincipal { .. } => {
+                let route = transport.to_entra(cloud.authority());
+                Service::Entra(route.map_err(|error| TokenError::Client {
+                    problem: error.to_string(),
+                })?)
+            }
+            Identity::Binding { .. } => Service::TokenProxy(Arc::clone(token_proxy)),
+            Identity::Managed(_) => Service::Imds(transport.to_imds()),
+        };
+        let limiter = match identity {
+            // The machine's, whichever identity asks.
+            Identity::Managed(_) => Arc::clone(imds_limiter),
+            // What one identity is refused for is no reason for others to wait.
+            _ => Arc::new(Limiter::new(Limits::of_identity(), service.traffic())),
+        };
+        let source = Self {
+            identity: identity.clone(),
+            tenant: tenant.clone(),
+            authority: cloud.authority().to_owned(),
+            service,
+            limiter,
+        };
+        // What the SDK does not take is better known now.
+        source
+            .credential()
+            .map_err(|error| source.understand(&error))?;
+        Ok(source)
+    }
+
+    pub(super) fn service(&self) -> TokenService {
+        match self.service {
+            Service::Entra(_) => TokenService::Entra,
+            Service::Imds(_) => TokenService::Imds,
+            Service::TokenProxy(_) => TokenService::TokenProxy,
+        }
+    }
+
+    /// The way to the service.
+    pub(super) async fn way(&self) -> Result<Arc<Route>, TokenError> {
+        match &self.service {
+            Service::Entra(route) | Service::Imds(route) => Ok(Arc::clone(route)),
+            Service::TokenProxy(proxy) => proxy.route().await.map_err(TokenError::NoTokenProxy),
+        }
+    }
+
+    /// What goes on while the service is connected to.
+    pub(super) fn connecting(&self) -> Option<Phase> {
+        match &self.service {
+            Service::Entra(route) | Service::Imds(route) => route.connecting(),
+            Service::TokenProxy(proxy) => proxy.connecting(),
+        }
+    }
+
+    /// Asks for a new token.
+    pub(super) async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        // A fresh one, since the SDK's own cache would give the last token again.
+        let credential = self.credential().map_err(|error| self.understand(&error))?;
+        let scopes = [scope];
+        let turn = Turn::default();
+        let attempts = retry(&self.limiter, &turn, Instant::now() + TOKEN_TIMEOUT, || {
+            credential
+                .get_token(&scopes, None)
+                .map_err(|error| self.understand(&error))
+                .and_then(|token| ready(self.check(token)))
+        });
+        let result = tokio::time::timeout(TOKEN_TIMEOUT, attempts).await;
+        result.unwrap_or(Err(TokenError::Timeout {
+            service: self.service(),
+            after: TOKEN_TIMEOUT,
+            phase: self.connecting().unwrap_or(Phase::Answer),
+        }))
+    }
+
+    /// The SDK takes any JSON object for an answer with a token, which is then empty.
+    fn check(&self, token: AccessToken) -> Result<AccessToken, TokenError> {
+        if token.token.secret().is_empty() {
+            let service = self.service();
+            return Err(TokenError::Unreadable { service });
+        }
+        Ok(token)
+    }
+
+    /// The SDK's credential for the identity.
+    fn credential(&self) -> azure_core::Result<Arc<dyn TokenCredential>> {
+        Ok(match &self.identity {
+            Identity::Workload {
+                client_id,
+                assertion,
+            }
+            | Identity::Binding {
+                client_id,
+                assertion,
+            } => ClientAssertionCredential::new(
+                self.tenant.as_str().to_owned(),
+                client_id.clone(),
+                ServiceAccountToken(assertion.clone()),
+                Some(ClientAssertionCredentialOptions {
+                    client_options: self.client_options(),
+                }),
+            )?,
+            Identity::ServicePrincipal { client_id, secret } => ClientSecretCredential::new(
+                self.tenant.as_str(),
+                client_id.clone(),
+                secret.expose_str().unwrap_or_default().to_owned().into(),
+                Some(ClientSecretCredentialOptions {
+                    client_options: self.client_options(),
+                }),
+            )?,
+            Identity::Managed(managed) => {
+                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    user_assigned_id: user_assigned(managed),
+                    client_options: self.client_options(),
+                }))?
+            }
+        })
+    }
+
+    fn client_options(&self) -> ClientOptions {
+        let options = match &self.service {
+            Service::Entra(route) => route.client_options(),
+            Service::TokenProxy(proxy) => proxy.client_options(),
+            Service::Imds(route) => return route.client_options(),
+        };
+        let mut configuration = CustomConfiguration::default();
+        self.authority.clone_into(&mut configuration.authority_host);
+        ClientOptions {
+            cloud: Some(Arc::new(CloudConfiguration::Custom(configuration))),
+            ..options
+        }
+    }
+
+    /// Finds in the SDK's error what really happened.
+    fn understand(&self, error: &azure_core::Error) -> TokenError {
+        let service = self.service();
+        // Before the failure of a request, which may be what it is made of.
+        if let Some(error) = in_chain::<TokenProxyError>(error) {
+            return TokenError::NoTokenProxy(error.clone());
+        }
+        match in_chain::<TransportError>(error) {
+            Some(TransportError::Refused(refusal)) => {
+                let of_entra = EntraRefusal::read(refusal);
+                match service {
+                    TokenService::Entra => TokenError::Entra(of_entra),
+                    TokenService::TokenProxy => TokenError::TokenProxy(of_entra),
+                    // IMDS asks Entra ID in its turn, and passes on what that one says.
+                    TokenService::Imds if of_entra.code.is_some() => TokenError::Entra(of_entra),
+                    TokenService::Imds => TokenError::Imds(ImdsRefusal::read(refusal)),
+                }
+            }
+            Some(error) => TokenError::Transport {
+                service,
+                source: error.clone(),
+            },
+            // The SDK's own words may quote the answer, which may hold a token.
+            None => TokenError::Unreadable { service },
+        }
+    }
+}
+
+fn user_assigned(managed: &ManagedIdentity) -> Option<UserAssignedId> {
+    match managed {
+        ManagedIdentity::SystemAssigned => None,
+        ManagedIdentity::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
+        ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
+        ManagedIdentity::ResourceId(id) => Some(UserAssignedId::ResourceId(id.clone())),
+    }
+}
+
+/// The pod's token as the proof of who asks.
+#[derive(Debug)]
+struct ServiceAccountToken(Sensitive);
+
+#[async_trait]
+impl ClientAssertion for ServiceAccountToken {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        // Only ASCII gets this far; see `request`.
+        Ok(self.0.expose_str().unwrap_or_default().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_does_not_show_its_assertion() {
+        let token = ServiceAccountToken("canary".to_owned().into());
+        assert!(!format!("{token:?}").contains("canary"));
+    }
+}

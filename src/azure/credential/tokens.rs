@@ -1,0 +1,357 @@
+//! [`Tokens`] of one identity: each is asked for once, however many mounts wait for it, and also when that
+//! fails.
+//!
+//! A request for a token belongs to nobody who waits for it: it goes on when a mount ends. Its failure is
+//! everyone's who waits, and the next one is asked for a step later, so that a service that fails sees one
+//! request per identity and step, whether one pod starts or a hundred.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use azure_core::credentials::AccessToken;
+use azure_core::time::OffsetDateTime;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::time::Instant;
+
+use crate::azure::credential::TokenError;
+use crate::azure::retry::{Again, Retriable as _, wait_before};
+use crate::observe::traces;
+use crate::os::lock::lock;
+
+/// How long before its end a token is replaced, while it still serves.
+const RENEWAL: Duration = Duration::from_secs(300);
+/// How long before its end a token serves no more: the vault's clock is another one.
+const MARGIN: Duration = Duration::from_secs(30);
+/// The least time between two requests for a token that is refused.
+const REFUSED_STEP: Duration = Duration::from_millis(100);
+/// The most doublings of the time between two requests to a service that fails: 3 to 5 seconds.
+const MAX_DOUBLINGS: u32 = 6;
+/// The least time between two tokens that are dropped because vaults do not take them.
+const REJECTION_STEP: Duration = Duration::from_secs(60);
+/// The most scopes of one identity. There is one per cloud.
+const MAX_SCOPES: usize = 8;
+
+type Result = std::result::Result<AccessToken, TokenError>;
+/// A request for a token. None where it panicked.
+type Flight = Shared<BoxFuture<'static, Option<Result>>>;
+
+/// The tokens of one identity, by scope.
+#[derive(Default)]
+pub(super) struct Tokens(Arc<Mutex<HashMap<String, Slot>>>);
+
+/// The token for one scope.
+#[derive(Default)]
+struct Slot {
+    token: Option<Kept>,
+    flight: Option<Flight>,
+    /// Failures since the last success.
+    failures: u32,
+    /// When the next request may go.
+    next: Option<Instant>,
+    /// When a token was last dropped because a vault did not take it.
+    rejected: Option<Instant>,
+}
+
+/// A token, and until when it is used.
+struct Kept {
+    token: AccessToken,
+    renewal: OffsetDateTime,
+    end: OffsetDateTime,
+}
+
+/// What a slot has for whoever comes now.
+enum Find {
+    Token(AccessToken),
+    Flight(Flight),
+}
+
+impl Tokens {
+    /// The known token, or the one that is being asked for, or one that is asked for now. None where that
+    /// panicked.
+    pub(super) async fn get<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Option<Result>
+    where
+        F: Future<Output = Result> + Send + 'static,
+    {
+        let find = self.find(scope, ask);
+        match find {
+            Find::Token(token) => Some(Ok(token)),
+            Find::Flight(flight) => flight.await,
+        }
+    }
+
+    /// Whether a token is being asked for.
+    pub(super) fn are_pending(&self) -> bool {
+        lock(&self.0).values().any(|slot| slot.flight.is_some())
+    }
+
+    /// Drops a token that a vault does not take: it was revoked, mostly. Where its successor is not taken
+    /// either, the token is not to blame, and stays for a while.
+    pub(super) fn reject(&self, token: &str) {
+        let now = Instant::now();
+        for slot in lock(&self.0).values_mut() {
+            let is_it = |kept: &Kept| kept.token.token.secret() == token;
+            let lately = slot
+                .rejected
+                .is_some_and(|then| now - then < REJECTION_STEP);
+            if slot.token.as_ref().is_some_and(is_it) && !lately {
+                slot.token = None;
+                slot.rejected = Some(now);
+            }
+        }
+    }
+
+    /// Whether there is a token that serves.
+    pub(super) fn are_there(&self) -> bool {
+        let now = OffsetDateTime::now_utc();
+        let slots = lock(&self.0);
+        let mut tokens = slots.values().filter_map(|slot| slot.token.as_ref());
+        tokens.any(|kept| now < kept.end)
+    }
+
+    fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
+    where
+        F: Future<Output = Result> + Send + 'static,
+    {
+        let mut slots = lock(&self.0);
+        if slots.len() >= MAX_SCOPES && !slots.contains_key(scope) {
+            slots.clear();
+        }
+        let slot = slots.entry(scope.to_owned()).or_default();
+        let now = OffsetDateTime::now_utc();
+        let serving = slot.token.as_ref().filter(|kept| now < kept.end);
+        let serving = serving.map(|kept| (kept.token.clone(), now < kept.renewal));
+        if let Some((token, true)) = serving {
+            return Find::Token(token);
+        }
+        let too_early = slot.next.is_some_and(|next| Instant::now() < next);
+        match (serving, &slot.flight) {
+            // What still serves need not be waited for.
+            (Some((token, _)), Some(_)) => Find::Token(token),
+            (Some((token, _)), None) if too_early => Find::Token(token),
+            (Some((token, _)), None) => {
+                slot.flight = Some(self.fly(scope, slot.next, ask()));
+                Find::Token(token)
+            }
+            (None, Some(flight)) => Find::Flight(flight.clone()),
+            (None, None) => {
+                let flight = self.fly(scope, slot.next, traces::here(ask()));
+                slot.flight = Some(flight.clone());
+                Find::Flight(flight)
+            }
+        }
+    }
+
+    /// Asks from then on, as a task of its own.
+    fn fly(
+        &self,
+        scope: &str,
+        next: Option<Instant>,
+        asking: impl Future<Output = Result> + Send + 'static,
+    ) -> Flight {
+        let (slots, scope) = (Arc::clone(&self.0), scope.to_owned());
+        let task = tokio::spawn(async move {
+            if let Some(next) = next {
+                tokio::time::sleep_until(next).await;
+            }
+            let result = AssertUnwindSafe(asking).catch_unwind().await.ok();
+            lock(&slots).entry(scope).or_default().land(result.as_ref());
+            result
+        });
+        task.map(|result| result.ok().flatten()).boxed().shared()
+    }
+}
+
+impl Slot {
+    /// A request has ended.
+    fn land(&mut self, result: Option<&Result>) {
+        self.flight = None;
+        if let Some(Ok(token)) = result {
+            self.token = Some(Kept::now(token.clone()));
+            self.failures = 0;
+            self.next = None;
+            return;
+        }
+        self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
+        let refused = matches!(result, Some(Err(error)) if error.again() == Again::No);
+        let step = if refused {
+            REFUSED_STEP
+        } else {
+            wait_before(self.failures)
+        };
+        self.next = Some(Instant::now() + step);
+    }
+}
+
+impl Kept {
+    /// A token that came just now. One that lives for minutes only is used for most of them.
+    fn now(token: AccessToken) -> Self {
+        let life = token.expires_on - OffsetDateTime::now_utc();
+        let life = Duration::try_from(life).unwrap_or_default();
+        Self {
+            renewal: token.expires_on - RENEWAL.min(life / 2),
+            end: token.expires_on - MARGIN.min(life / 4),
+            token,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::azure::credential::TokenService;
+    use crate::transport::TransportError;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What a service answers: a token that lives so long, or a failure.
+    #[derive(Clone, Copy)]
+    enum Says {
+        Token(Duration),
+        Refused,
+        Down,
+        Panic,
+    }
+
+    /// A service that counts its requests.
+    #[derive(Clone, Default)]
+    struct Service(Arc<AtomicU32>);
+
+    impl Service {
+        fn requests(&self) -> u32 {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn ask(&self, says: Says) -> impl Future<Output = Result> + Send + 'static {
+            let count = Arc::clone(&self.0);
+            async move {
+                let number = count.fetch_add(1, Ordering::Relaxed) + 1;
+                tokio::time::sleep(SECOND / 50).await;
+                let service = TokenService::Entra;
+                match says {
+                    Says::Token(life) => Ok(AccessToken {
+                        token: number.to_string().into(),
+                        expires_on: OffsetDateTime::now_utc() + life,
+                    }),
+                    Says::Refused => Err(TokenError::Unreadable { service }),
+                    Says::Down => Err(TokenError::Transport {
+                        service,
+                        source: TransportError::Interrupted {
+                            host: "h".into(),
+                            problem: "down".into(),
+                            source: Arc::new(std::io::Error::other("down")),
+                        },
+                    }),
+                    Says::Panic => panic!("a bug"),
+                }
+            }
+        }
+    }
+
+    async fn token(tokens: &Tokens, service: &Service, says: Says) -> Option<String> {
+        let result = tokens.get("scope", || service.ask(says)).await;
+        Some(result?.ok()?.token.secret().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_who_wait_ask_once() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        let ask = |_| token(&tokens, &service, Says::Token(3600 * SECOND));
+        let all = join_all((0..100).map(ask)).await;
+        assert!(
+            all.iter().all(|token| token.as_deref() == Some("1")),
+            "{all:?}"
+        );
+        assert!(!tokens.are_pending());
+        assert_eq!(ask(0).await.as_deref(), Some("1"));
+        assert_eq!(service.requests(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_everyones_and_the_next_request_goes_a_step_later() {
+        for (says, first_step, last_step) in [
+            (Says::Refused, SECOND / 10, SECOND / 10),
+            (Says::Down, SECOND / 10, 5 * SECOND),
+            (Says::Panic, SECOND / 10, 5 * SECOND),
+        ] {
+            let (tokens, service) = (Tokens::default(), Service::default());
+            let start = Instant::now();
+            let mut took = Duration::ZERO;
+            for round in 1..=8 {
+                let before = Instant::now();
+                let all = join_all((0..100).map(|_| token(&tokens, &service, says))).await;
+                assert!(all.iter().all(Option::is_none));
+                assert_eq!(service.requests(), round);
+                took = before.elapsed();
+            }
+            assert!(start.elapsed() >= 7 * first_step);
+            assert!(took <= last_step + SECOND / 10, "{took:?}");
+            let well = token(&tokens, &service, Says::Token(3600 * SECOND)).await;
+            assert_eq!(well.as_deref(), Some("9"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_goes_on_without_who_asked() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        let says = Says::Token(3600 * SECOND);
+        let gone = tokio::time::timeout(SECOND / 100, token(&tokens, &service, says)).await;
+        assert!(gone.is_err() && tokens.are_pending());
+        assert_eq!(token(&tokens, &service, says).await.as_deref(), Some("1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_renewed_while_it_serves() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        // It lives for less than `RENEWAL`, and real time passes with these tests.
+        let short = Says::Token(2 * SECOND);
+        assert_eq!(token(&tokens, &service, short).await.as_deref(), Some("1"));
+        std::thread::sleep(SECOND + SECOND / 10);
+        let down = token(&tokens, &service, Says::Down).await;
+        assert_eq!(down.as_deref(), Some("1"), "it serves on");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(service.requests(), 2);
+        std::thread::sleep(SECOND);
+        let new = token(&tokens, &service, Says::Token(3600 * SECOND)).await;
+        assert_eq!(new.as_deref(), Some("3"), "it has ended");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_token_is_replaced_once() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        let ask = || token(&tokens, &service, Says::Token(3600 * SECOND));
+        assert_eq!(ask().await.as_deref(), Some("1"));
+        tokens.reject("another one");
+        assert_eq!(ask().await.as_deref(), Some("1"));
+        tokens.reject("1");
+        tokens.reject("1");
+        assert_eq!(ask().await.as_deref(), Some("2"));
+        tokens.reject("2");
+        assert_eq!(ask().await.as_deref(), Some("2"));
+        tokio::time::advance(REJECTION_STEP).await;
+        tokens.reject("2");
+        assert_eq!(ask().await.as_deref(), Some("3"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scopes_are_few() {
+        let (tokens, service) = (Tokens::default(), Service::default());
+        for number in 0..100 {
+            let ask = || service.ask(Says::Token(3600 * SECOND));
+            let scope = format!("scope {number}");
+            assert!(
+                tokens
+                    .get(&scope, ask)
+                    .await
+                    .is_some_and(|token| token.is_ok())
+            );
+        }
+        assert!(lock(&tokens.0).len() <= MAX_SCOPES);
+    }
+}

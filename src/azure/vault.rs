@@ -1,0 +1,291 @@
+//! [`Vaults`], the Key Vaults that this process talks to, and what they say.
+//!
+//! [`crate::mount`] opens a vault and gets objects from it. Everything that is Azure's SDK stays in
+//! [`azure`]; everything that is Key Vault's wire stays in [`refusal`].
+
+pub mod attributes;
+pub mod azure;
+pub mod memory;
+pub mod refusal;
+pub mod values;
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+
+use lru::LruCache;
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::azure::credential::token_proxy::TokenProxy;
+use crate::azure::credential::{Credentials, IdentityKey, TokenError, TokenService};
+use crate::azure::limiter::{Limiter, Limits, Overload};
+use crate::azure::retry::{Again, Retriable};
+use crate::azure::vault::attributes::Attributes;
+use crate::azure::vault::azure::Vault;
+use crate::azure::vault::refusal::VaultRefusal;
+use crate::azure::vault::values::Owner;
+use crate::class::cloud::VaultName;
+use crate::class::plan::Plan;
+use crate::observe::metrics::{Cache, CacheMetrics, Metrics, Traffic};
+use crate::os::lock::lock;
+use crate::text::sensitive::Sensitive;
+use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
+
+/// The most pairs of vault and identity that are kept.
+const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+
+/// The vaults that this process has talked to, each as each identity: a vault tells once whose token it
+/// takes, and the answer serves every later mount.
+#[derive(Debug)]
+pub struct Vaults {
+    transport: Transport,
+    credentials: Credentials,
+    max_concurrent_requests: usize,
+    open: Mutex<LruCache<Arc<Owner>, Arc<Vault>>>,
+    open_metrics: CacheMetrics,
+    /// By host, since a vault's limits are everyone's.
+    limiters: Mutex<LruCache<String, Arc<Limiter>>>,
+}
+
+/// One version of an object as the vault has it.
+#[derive(Clone, Debug)]
+pub struct VaultObject {
+    /// The version's id.
+    pub version: String,
+    /// What is in it.
+    pub contents: Contents,
+    /// Whether and when it is meant to be used.
+    pub attributes: Attributes,
+}
+
+/// What is in an object.
+#[derive(Clone, Debug)]
+pub enum Contents {
+    /// A secret.
+    Secret {
+        /// The value.
+        value: Sensitive,
+        /// `kid`, which only a certificate's secret has.
+        kid: Option<String>,
+        /// `contentType`
+        content_type: Option<String>,
+    },
+    /// The public half of a key.
+    Key(PublicJwk),
+    /// A certificate in DER.
+    Certificate(Vec<u8>),
+}
+
+/// The public members of a key, as the vault's JSON Web Key has them.
+#[derive(Clone, Debug, Default)]
+pub struct PublicJwk {
+    /// `kty`
+    pub kty: Option<String>,
+    /// `crv`
+    pub crv: Option<String>,
+    /// `n`
+    pub n: Option<Vec<u8>>,
+    /// `e`
+    pub e: Option<Vec<u8>>,
+    /// `x`
+    pub x: Option<Vec<u8>>,
+    /// `y`
+    pub y: Option<Vec<u8>>,
+}
+
+/// One entry in the list of an object's versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedVersion {
+    /// The version's id.
+    pub id: String,
+    /// When it was made; the vault's clock has whole seconds.
+    pub created: Option<OffsetDateTime>,
+    /// Whether it can be fetched.
+    pub enabled: bool,
+}
+
+/// Why a vault gave no object.
+#[derive(Clone, Debug, Error)]
+pub enum VaultError {
+    /// There was no token to ask with.
+    #[error("no token for the vault")]
+    Token(#[source] Box<TokenError>),
+    /// The vault answered with an error of its own.
+    #[error("the vault refused the request")]
+    Refused(#[source] Box<VaultRefusal>),
+    /// The vault could not be asked, or did not answer.
+    #[error("the vault cannot be asked")]
+    Transport(#[source] Box<TransportError>),
+    /// A successful answer that does not have what it should.
+    #[error("the vault answered without {missing}")]
+    Unreadable {
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// The vault's limits leave no time for the request.
+    #[error("there is no time left to wait for the vault")]
+    Overload(#[source] Overload),
+    /// It is not known what the vault gave before.
+    #[error("there is nothing in memory")]
+    Forgotten,
+    /// The SDK lost the token that it had just been given.
+    #[error("the client lost its token")]
+    LostToken,
+    /// The SDK refuses to go on, in its own words.
+    #[error("the client gave up: {problem}")]
+    Client {
+        /// Its words.
+        problem: String,
+    },
+}
+
+impl VaultError {
+    /// In a word, for the Go provider's metric of requests.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => match refusal.status {
+                401 => "401",
+                403 => "403",
+                404 => "404",
+                429 => "429",
+                400..500 => "4xx",
+                _ => "5xx",
+            },
+            Self::Token(_) | Self::LostToken => "no_token",
+            Self::Transport(_) => "no_answer",
+            Self::Overload(_) => "no_time",
+            Self::Unreadable { .. } | Self::Forgotten | Self::Client { .. } => "unreadable",
+        }
+    }
+}
+
+/// Whom a mount waits for, and what goes on while that one is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitingFor {
+    /// The service that gives the token.
+    Token(TokenService, Option<Phase>),
+    /// The vault.
+    Vault(Option<Phase>),
+}
+
+impl Retriable for VaultError {
+    fn again(&self) -> Again {
+        match self {
+            Self::Refused(refusal) => refusal.again(),
+            Self::Transport(error) if error.is_transient() => Again::Soon,
+            Self::LostToken => Again::Now,
+            // A token has had its own retries.
+            _ => Again::No,
+        }
+    }
+
+    fn overloaded(overload: Overload, last: Option<Self>) -> Self {
+        match last {
+            // It is out of order rather than overloaded, and has said so.
+            Some(Self::Refused(refusal)) if refusal.status != 429 => Self::Refused(refusal),
+            Some(Self::Transport(error)) => Self::Transport(error),
+            _ => Self::Overload(overload),
+        }
+    }
+}
+
+impl VaultError {
+    /// Whether the vault is out of order, rather than saying no.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => matches!(refusal.status, 408 | 429 | 500..),
+            Self::Transport(error) => error.is_outage(),
+            Self::Overload(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the vault itself does not give what was asked for, which is not a matter of time.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Refused(refusal)
+            if matches!(refusal.status, 403 | 404) && !refusal.code.is_empty())
+    }
+
+    /// Whether it says something about the one object that was asked for, not about the vault.
+    pub fn concerns_one_object(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))
+            || matches!(self, Self::Unreadable { .. })
+    }
+}
+
+impl Vaults {
+    /// No vaults yet.
+    pub fn new(
+        transport: Transport,
+        token_proxy: TokenProxy,
+        max_concurrent_requests: usize,
+        metrics: &Metrics,
+    ) -> Self {
+        Self {
+            credentials: Credentials::new(transport.clone(), token_proxy, metrics),
+            transport,
+            max_concurrent_requests,
+            open: Mutex::new(LruCache::new(MAX_VAULTS)),
+            open_metrics: metrics.cache(Cache::Vaults, MAX_VAULTS.get()),
+            limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
+        }
+    }
+
+    /// A vault as the plan's identity, the same client for as long as it is in use. Sends
+    /// nothing yet.
+    pub fn open(&self, plan: &Plan, vault: &VaultName) -> Result<Arc<Vault>, VaultError> {
+        let host = plan.cloud.vault_host(vault);
+        let key = IdentityKey::of(&plan.identity, &plan.tenant, &plan.cloud);
+        let owner = Arc::new((host, key));
+        if plan.identity.proof_has_expired() {
+            // Whether it is still good enough is for Entra ID to say, not for what was earned with it.
+            return self.connect(plan, owner).map(Arc::new);
+        }
+        let mut open = lock(&self.open);
+        if let Some(vault) = open.get(&owner) {
+            return Ok(Arc::clone(vault));
+        }
+        let vault = Arc::new(self.connect(plan, Arc::clone(&owner))?);
+        open.put(owner, Arc::clone(&vault));
+        self.open_metrics.added(open.len());
+        Ok(vault)
+    }
+
+    fn connect(&self, plan: &Plan, owner: Arc<Owner>) -> Result<Vault, VaultError> {
+        let credential = self
+            .credentials
+            .of(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
+            .map_err(|error| VaultError::Token(Box::new(error)))?;
+        let resource = plan.cloud.vault_resource();
+        let tokens = Arc::new(credential.clone());
+        let route = self
+            .transport
+            .to_vault(&owner.0, resource.as_deref(), tokens);
+        let route = route.map_err(|error| VaultError::Client {
+            problem: error.to_string(),
+        })?;
+        let limiter = self.limiter_of(&owner.0, route.traffic());
+        Ok(Vault::new(owner, credential, route, limiter))
+    }
+
+    fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
+        let limits = Limits::of_vault(self.max_concurrent_requests, MAX_CONNECTIONS);
+        let mut limiters = lock(&self.limiters);
+        if let Some(limiter) = limiters.get(host) {
+            return Arc::clone(limiter);
+        }
+        if limiters.len() == MAX_VAULTS.get() {
+            // A pause is kept while another can go: whoever asks for many vaults ends nobody's pause.
+            let unpaused = limiters
+                .iter()
+                .rev()
+                .find(|(_, limiter)| !limiter.is_paused());
+            if let Some(host) = unpaused.map(|(host, _)| host.clone()) {
+                limiters.pop(&host);
+            }
+        }
+        let limiter = Arc::new(Limiter::new(limits, Arc::clone(traffic)));
+        limiters.put(host.to_owned(), Arc::clone(&limiter));
+        limiter
+    }
+}

@@ -1,0 +1,455 @@
+//! [`Vault`], one Key Vault asked as one identity, by way of Azure's SDK. The only user of the Key Vault
+//! crates.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind;
+use azure_core::http::pager::Page;
+use azure_core::http::{ItemIterator, Url};
+use azure_security_keyvault_certificates::models::CertificateClientGetCertificateOptions;
+use azure_security_keyvault_certificates::{CertificateClient, CertificateClientOptions};
+use azure_security_keyvault_keys::models::KeyClientGetKeyOptions;
+use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
+use azure_security_keyvault_secrets::models::SecretClientGetSecretOptions;
+use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
+use futures::future::try_join;
+use futures::{FutureExt as _, TryStreamExt as _};
+use time::OffsetDateTime;
+
+use crate::azure::credential::{Credential, TokenError};
+use crate::azure::limiter::Limiter;
+use crate::azure::vault::attributes::Attributes;
+use crate::azure::vault::refusal::{Operation, VaultRefusal};
+use crate::azure::vault::values::Owner;
+use crate::azure::vault::{
+    Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor,
+};
+use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
+use crate::observe::phases::Phases;
+use crate::observe::traces::Trace;
+use crate::text::excerpt::one_line;
+use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
+
+/// The most versions of one object that are looked at. Each page of the vault's list has 25.
+const MAX_VERSIONS: usize = 5_000;
+
+/// The most pages of such a list, one after the other, that have nothing which the ones before had not. A
+/// list that leads back to itself has no end otherwise.
+const MAX_PAGES_WITHOUT_NEWS: u32 = 10;
+
+/// One vault as one identity.
+pub struct Vault {
+    owner: Arc<Owner>,
+    url: String,
+    credential: Credential,
+    route: Arc<Route>,
+    limiter: Arc<Limiter>,
+    // Made when they are needed: most classes have secrets only.
+    secrets: OnceLock<SecretClient>,
+    keys: OnceLock<KeyClient>,
+    certificates: OnceLock<CertificateClient>,
+}
+
+impl Vault {
+    /// The owner's vault. Sends nothing yet.
+    pub fn new(
+        owner: Arc<Owner>,
+        credential: Credential,
+        route: Arc<Route>,
+        limiter: Arc<Limiter>,
+    ) -> Self {
+        Self {
+            url: format!("https://{}", owner.0),
+            owner,
+            credential,
+            route,
+            limiter,
+            secrets: OnceLock::new(),
+            keys: OnceLock::new(),
+            certificates: OnceLock::new(),
+        }
+    }
+
+    fn secrets(&self) -> Result<&SecretClient, VaultError> {
+        made(&self.secrets, || {
+            let options = SecretClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            SecretClient::new(&self.url, self.sdk_credential(), Some(options))
+        })
+    }
+
+    fn keys(&self) -> Result<&KeyClient, VaultError> {
+        made(&self.keys, || {
+            let options = KeyClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            KeyClient::new(&self.url, self.sdk_credential(), Some(options))
+        })
+    }
+
+    fn certificates(&self) -> Result<&CertificateClient, VaultError> {
+        made(&self.certificates, || {
+            let options = CertificateClientOptions {
+                client_options: self.route.client_options(),
+                ..Default::default()
+            };
+            CertificateClient::new(&self.url, self.sdk_credential(), Some(options))
+        })
+    }
+
+    fn sdk_credential(&self) -> Arc<dyn TokenCredential> {
+        Arc::new(self.credential.clone())
+    }
+
+    /// Where it is, and as whom it is asked.
+    pub fn owner(&self) -> &Arc<Owner> {
+        &self.owner
+    }
+
+    /// How much may be asked of it.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// The way to it.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// As whom it is asked.
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// What it says to who brings no token.
+    pub async fn greeting(&self) -> Result<Greeting, VaultError> {
+        self.route.greeting().await.map_err(unanswered)
+    }
+
+    /// The scope that its tokens are for.
+    pub async fn scope(&self) -> Result<String, VaultError> {
+        self.route.scope().await.map_err(unanswered)
+    }
+
+    /// Whom the mounts of this identity wait for now, and what goes on while that one is connected to.
+    pub fn waiting_for(&self) -> WaitingFor {
+        match self.credential.pending() {
+            Some((service, phase)) => WaitingFor::Token(service, phase),
+            None => WaitingFor::Vault(self.route.connecting()),
+        }
+    }
+
+    /// Whether the identity has proved who it is, by a token that serves.
+    pub fn is_signed_in(&self) -> bool {
+        self.credential.is_proved()
+    }
+
+    /// Sees to it that there are a token and a connection, both at once, so that the requests that follow
+    /// find them.
+    pub async fn sign_in(&self, phases: &Phases) -> Result<(), VaultError> {
+        let _sign_in = phases.sign_in.run();
+        let scope = self.scope().await?;
+        let token = Trace::token().around(async {
+            let _token = phases.token.run();
+            self.credential.token(&scope).await
+        });
+        let (_, connected) = try_join(token, self.route.warm_up().map(Ok))
+            .await
+            .map_err(|error| VaultError::Token(Box::new(error)))?;
+        match connected {
+            Ok(true) => self.limiter.allow_streams(),
+            // The requests would wait for as long once more.
+            Err(error @ TransportError::Timeout { .. }) => {
+                return Err(VaultError::Transport(Box::new(error)));
+            }
+            // Any other failure is left to the requests, which try again.
+            Ok(false) | Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Gets one version of an object.
+    pub async fn get(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+        version: &ObjectVersion,
+    ) -> Result<VaultObject, VaultError> {
+        let version = match version {
+            ObjectVersion::Latest => None,
+            ObjectVersion::Exact(version) => Some(version.as_str().to_owned()),
+        };
+        match kind {
+            ObjectKind::Secret => self.secret(name.as_str(), version).await,
+            ObjectKind::Key => self.key(name.as_str(), version).await,
+            ObjectKind::Certificate => self.certificate(name.as_str(), version).await,
+        }
+    }
+
+    async fn secret(&self, name: &str, version: Option<String>) -> Result<VaultObject, VaultError> {
+        let options = SecretClientGetSecretOptions {
+            secret_version: version,
+            ..Default::default()
+        };
+        let response = self
+            .secrets()?
+            .get_secret(name, Some(options))
+            .await
+            .map_err(|error| got(&error))?;
+        // The library's own words about a body that is not a secret may quote it.
+        let secret = response
+            .into_model()
+            .map_err(|_| unreadable("a secret in the form of Key Vault"))?;
+        let attributes = secret.attributes.unwrap_or_default();
+        Ok(VaultObject {
+            version: version_of(secret.id).ok_or(unreadable("the secret's version"))?,
+            contents: Contents::Secret {
+                value: secret.value.ok_or(unreadable("the secret's value"))?.into(),
+                kid: secret.kid,
+                content_type: secret.content_type,
+            },
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
+        })
+    }
+
+    async fn key(&self, name: &str, version: Option<String>) -> Result<VaultObject, VaultError> {
+        let options = KeyClientGetKeyOptions {
+            key_version: version,
+            ..Default::default()
+        };
+        let response = self
+            .keys()?
+            .get_key(name, Some(options))
+            .await
+            .map_err(|error| got(&error))?;
+        let key = response
+            .into_model()
+            .map_err(|_| unreadable("a key in the form of Key Vault"))?;
+        let attributes = key.attributes.unwrap_or_default();
+        let jwk = key.key.ok_or(unreadable("the key"))?;
+        Ok(VaultObject {
+            version: version_of(jwk.kid).ok_or(unreadable("the key's version"))?,
+            contents: Contents::Key(PublicJwk {
+                kty: jwk.kty.map(|kty| kty.as_ref().to_owned()),
+                crv: jwk.crv.map(|crv| crv.as_ref().to_owned()),
+                n: jwk.n,
+                e: jwk.e,
+                x: jwk.x,
+                y: jwk.y,
+            }),
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
+        })
+    }
+
+    async fn certificate(
+        &self,
+        name: &str,
+        version: Option<String>,
+    ) -> Result<VaultObject, VaultError> {
+        let options = CertificateClientGetCertificateOptions {
+            certificate_version: version,
+            ..Default::default()
+        };
+        let response = self
+            .certificates()?
+            .get_certificate(name, Some(options))
+            .await
+            .map_err(|error| got(&error))?;
+        let certificate = response
+            .into_model()
+            .map_err(|_| unreadable("a certificate in the form of Key Vault"))?;
+        let attributes = certificate.attributes.unwrap_or_default();
+        Ok(VaultObject {
+            version: version_of(certificate.id).ok_or(unreadable("the certificate's version"))?,
+            contents: Contents::Certificate(certificate.cer.ok_or(unreadable("the certificate"))?),
+            attributes: Attributes {
+                enabled: attributes.enabled != Some(false),
+                not_before: attributes.not_before,
+                expires: attributes.expires,
+            },
+        })
+    }
+
+    /// Lists the versions of an object across all pages, in no order.
+    pub async fn versions(
+        &self,
+        kind: ObjectKind,
+        name: &ObjectName,
+    ) -> Result<Vec<ListedVersion>, VaultError> {
+        let name = name.as_str();
+        match kind {
+            ObjectKind::Secret => {
+                let pages = self.secrets()?.list_secret_properties_versions(name, None);
+                let listed = |item: azure_security_keyvault_secrets::models::SecretProperties| {
+                    let attributes = item.attributes?;
+                    listed(item.id, attributes.created, attributes.enabled)
+                };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+            ObjectKind::Key => {
+                let pages = self.keys()?.list_key_properties_versions(name, None);
+                let listed = |item: azure_security_keyvault_keys::models::KeyProperties| {
+                    let attributes = item.attributes?;
+                    listed(item.kid, attributes.created, attributes.enabled)
+                };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+            ObjectKind::Certificate => {
+                let pages = self
+                    .certificates()?
+                    .list_certificate_properties_versions(name, None);
+                let listed =
+                    |item: azure_security_keyvault_certificates::models::CertificateProperties| {
+                        let attributes = item.attributes?;
+                        listed(item.id, attributes.created, attributes.enabled)
+                    };
+                collect(pages.map_err(|error| listing(&error))?, listed).await
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client in this cell.
+fn made<T>(
+    cell: &OnceLock<T>,
+    make: impl FnOnce() -> azure_core::Result<T>,
+) -> Result<&T, VaultError> {
+    if let Some(client) = cell.get() {
+        return Ok(client);
+    }
+    let client = make().map_err(|error| VaultError::Client {
+        problem: error.to_string(),
+    })?;
+    Ok(cell.get_or_init(|| client))
+}
+
+/// An item of a list; one without attributes or version is passed over, as in the Go provider.
+fn listed(
+    id: Option<String>,
+    created: Option<OffsetDateTime>,
+    enabled: Option<bool>,
+) -> Option<ListedVersion> {
+    Some(ListedVersion {
+        id: version_of(id)?,
+        created,
+        enabled: enabled != Some(false),
+    })
+}
+
+async fn collect<P: Page + Send>(
+    items: ItemIterator<P>,
+    listed: impl Fn(P::Item) -> Option<ListedVersion>,
+) -> Result<Vec<ListedVersion>, VaultError> {
+    let mut pages = items.into_pages();
+    let mut versions = HashMap::new();
+    let mut pages_without_news = 0;
+    while let Some(page) = pages.try_next().await.map_err(|error| listing(&error))? {
+        let known = versions.len();
+        let page = page.into_items().await.map_err(|error| listing(&error))?;
+        versions.extend(page.filter_map(&listed).map(|one| (one.id.clone(), one)));
+        if versions.len() >= MAX_VERSIONS {
+            break;
+        }
+        pages_without_news = if versions.len() > known {
+            0
+        } else {
+            pages_without_news + 1
+        };
+        if pages_without_news == MAX_PAGES_WITHOUT_NEWS {
+            return Err(unreadable("an end to a list of versions"));
+        }
+    }
+    Ok(versions.into_values().collect())
+}
+
+/// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages
+/// as it is.
+fn version_of(id: Option<String>) -> Option<String> {
+    let url = Url::parse(&id?).ok()?;
+    let version = url.path_segments()?.nth(2)?;
+    ObjectName::new(version).map(|version| version.as_str().to_owned())
+}
+
+fn unreadable(missing: &'static str) -> VaultError {
+    VaultError::Unreadable { missing }
+}
+
+fn got(error: &azure_core::Error) -> VaultError {
+    understand(error, Operation::Get)
+}
+
+fn listing(error: &azure_core::Error) -> VaultError {
+    understand(error, Operation::List)
+}
+
+/// Why it does not say what it says to everyone.
+fn unanswered(error: TransportError) -> VaultError {
+    match error {
+        TransportError::Refused(refusal) => {
+            VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
+        }
+        error => VaultError::Transport(Box::new(error)),
+    }
+}
+
+/// Finds in the SDK's error what really happened.
+fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
+    let refused =
+        |refusal: &Refusal| VaultError::Refused(Box::new(VaultRefusal::read(refusal, operation)));
+    if let Some(error) = in_chain::<TokenError>(error) {
+        return VaultError::Token(Box::new(error.clone()));
+    }
+    match in_chain::<TransportError>(error) {
+        Some(TransportError::Refused(refusal)) => return refused(refusal),
+        Some(error) => return VaultError::Transport(Box::new(error.clone())),
+        None => {}
+    }
+    match error.kind() {
+        // A 401 reaches the SDK as it is; the second one in a row comes back this way.
+        ErrorKind::HttpResponse {
+            status,
+            raw_response: Some(response),
+            ..
+        } => refused(&Refusal {
+            host: "the vault".to_owned(),
+            status: (*status).into(),
+            retry_after: None,
+            body: response.body().as_ref().to_vec().into(),
+        }),
+        // A body that is no JSON; the library's words may quote it.
+        ErrorKind::DataConversion => unreadable(match operation {
+            Operation::Get => "an object in the form of Key Vault",
+            Operation::List => "a list in the form of Key Vault",
+        }),
+        // Its token was dropped by another request's 401 between being put there and being taken: a race in
+        // the SDK's `BearerTokenAuthorizationPolicy` (azure_core 1.1), which a new client's first requests
+        // can lose.
+        ErrorKind::Credential => VaultError::LostToken,
+        // A challenge that names another domain, mostly.
+        _ => VaultError::Client {
+            problem: one_line(&error.to_string(), 300),
+        },
+    }
+}

@@ -1,0 +1,50 @@
+//! [`Asked`], who asked which vault, as logs and messages tell it.
+
+use crate::class::assertion::Claims;
+use crate::class::cloud::VaultName;
+use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::plan::Plan;
+
+/// Who asked which vault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The vault's name.
+    pub vault: String,
+    /// The vault's host.
+    pub host: String,
+    /// The tenant.
+    pub tenant: String,
+    /// The kind of identity.
+    pub identity: &'static str,
+    /// Its client ID, where the class names one.
+    pub client_id: Option<String>,
+    /// The object ID or resource ID, where the class names one of those instead.
+    pub other_id: Option<String>,
+    /// What the pod's token says, for a workload identity.
+    pub claims: Option<Claims>,
+}
+
+impl Asked {
+    /// The plan's identity asks this vault.
+    pub fn by(plan: &Plan, vault: &VaultName) -> Self {
+        Self {
+            vault: vault.as_str().to_owned(),
+            host: plan.cloud.vault_host(vault),
+            tenant: plan.tenant.as_str().to_owned(),
+            identity: plan.identity.kind(),
+            client_id: plan.identity.client_id().map(str::to_owned),
+            other_id: match &plan.identity {
+                Identity::Managed(
+                    ManagedIdentity::ObjectId(id) | ManagedIdentity::ResourceId(id),
+                ) => Some(id.clone()),
+                _ => None,
+            },
+            claims: match &plan.identity {
+                Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
+                    Claims::of(assertion)
+                }
+                _ => None,
+            },
+        }
+    }
+}

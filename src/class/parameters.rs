@@ -1,0 +1,518 @@
+//! [`Parameters`], everything that a class (and the pod's `volumeAttributes`) says, typed once.
+//!
+//! [`crate::server::service`] makes it from a [`Request`]; nothing after it reads a string map. The names and
+//! their meaning are those of the Go provider, so that its classes work as they are.
+
+use thiserror::Error;
+
+use crate::class::cloud::{CloudChoice, CloudError, VaultName};
+use crate::class::identity::{Identity, IdentityError, IdentityParameters};
+use crate::class::object::yaml::{self, Fields, YamlError};
+use crate::class::object::{FIELDS, Object, ObjectError};
+use crate::class::problems::Problems;
+use crate::class::request::Request;
+use crate::text::excerpt::Excerpt;
+
+/// The parameters that a class can have.
+pub const NAMES: [&str; 12] = [
+    "keyvaultName",
+    "failoverKeyvaultName",
+    "tenantID",
+    "tenantId",
+    "objects",
+    "clientID",
+    "useVMManagedIdentity",
+    "userAssignedIdentityID",
+    "usePodIdentity",
+    "useAzureTokenProxy",
+    "cloudName",
+    "cloudEnvFileName",
+];
+
+/// The most warnings about one class.
+const MAX_WARNINGS: usize = 100;
+
+/// What a class asks for.
+#[derive(Debug)]
+pub struct Parameters {
+    /// The vault.
+    pub vault: VaultName,
+    /// The vault that is asked when that one is out of order.
+    pub failover_vault: Option<VaultName>,
+    /// The tenant that the vault's identities live in.
+    pub tenant: TenantId,
+    /// The cloud.
+    pub cloud: CloudChoice,
+    /// Who asks.
+    pub identity: Identity,
+    /// What is asked, in the order of the class; at least one.
+    pub objects: Vec<Object>,
+    /// What is accepted and probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// A tenant of Entra ID: its UUID or one of its domain names. It becomes part of a URL's path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The tenant, if the text can be one.
+    pub fn new(tenant: &str) -> Option<Self> {
+        let fits = (1..=253).contains(&tenant.len())
+            && tenant.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && tenant
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+        fits.then(|| Self(tenant.to_owned()))
+    }
+
+    /// The tenant as the class has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that is accepted and probably not meant, such as a parameter that nobody reads.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Warning {
+    /// A parameter that does nothing.
+    #[error("parameter {} is unknown and does nothing{}", Excerpt(name), did_you_mean(*closest))]
+    UnknownParameter {
+        /// The name.
+        name: String,
+        /// The parameter that was probably meant.
+        closest: Option<&'static str>,
+    },
+    /// A field of an entry that does nothing.
+    #[error("objects[{index}]: field {} is unknown and does nothing{}", Excerpt(name), did_you_mean(*closest))]
+    UnknownField {
+        /// Which entry, counted from 0.
+        index: usize,
+        /// The name.
+        name: String,
+        /// The field that was probably meant.
+        closest: Option<&'static str>,
+    },
+}
+
+/// Why a class cannot be served. Every message names the parameter and what was expected.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ParameterError {
+    /// `keyvaultName` is missing or cannot be a vault's.
+    #[error(
+        "keyvaultName: expected 3 to 24 letters, digits and hyphens, such as ai-chat-kv, found {0}"
+    )]
+    Vault(String),
+    /// `failoverKeyvaultName` cannot be a vault's.
+    #[error(
+        "failoverKeyvaultName: expected nothing, or 3 to 24 letters, digits and hyphens, found {0}"
+    )]
+    FailoverVault(String),
+    /// `tenantID` is missing or cannot be a tenant's.
+    #[error(
+        "tenantID: expected the tenant of the vault, such as 42ddc44e-97dd-4c3b-bf8a-31c785e24c67, found {0}"
+    )]
+    Tenant(String),
+    /// A switch is neither on nor off.
+    #[error("{name}: expected \"true\" or \"false\", found {found}")]
+    Switch {
+        /// The parameter.
+        name: &'static str,
+        /// Its value, quoted.
+        found: String,
+    },
+    /// There is no such cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// There is no such identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// `objects` is no list.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// An entry of `objects` cannot be.
+    #[error("objects[{index}] {name}: {error}")]
+    Object {
+        /// Which, counted from 0.
+        index: usize,
+        /// Its `objectName`, quoted.
+        name: String,
+        /// What is wrong with it.
+        error: ObjectError,
+    },
+}
+
+/// A class read as far as it can be, with everything that is wrong with it.
+#[derive(Debug)]
+pub struct Draft {
+    vault: Option<VaultName>,
+    failover_vault: Option<VaultName>,
+    tenant: Option<TenantId>,
+    /// The cloud, where there is such a cloud.
+    pub cloud: Option<CloudChoice>,
+    identity: Option<Identity>,
+    /// The entries of `objects`; `None` where one is refused. Empty where they cannot be read.
+    pub objects: Vec<Option<Object>>,
+    /// What is accepted and probably not meant.
+    pub warnings: Vec<Warning>,
+    /// Why the class cannot be served, in the order of the parameters.
+    pub problems: Problems<ParameterError>,
+}
+
+impl Draft {
+    /// Reads the attributes of a call.
+    pub fn read(request: &Request) -> Self {
+        let get = |name: &str| {
+            request
+                .attributes
+                .get(name)
+                .map_or("", |value| value.trim())
+        };
+        let mut problems = Problems::default();
+        let vault =
+            problems
+                .keep(VaultName::new(get("keyvaultName")).ok_or_else(|| {
+                    ParameterError::Vault(Excerpt(get("keyvaultName")).to_string())
+                }));
+        let failover_vault = problems
+            .keep(match get("failoverKeyvaultName") {
+                "" => Ok(None),
+                name => VaultName::new(name)
+                    .map(Some)
+                    .ok_or_else(|| ParameterError::FailoverVault(Excerpt(name).to_string())),
+            })
+            .flatten();
+        let tenant = match get("tenantID") {
+            "" => get("tenantId"),
+            tenant => tenant,
+        };
+        let tenant = problems.keep(
+            TenantId::new(tenant)
+                .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string())),
+        );
+        let cloud = problems.keep(CloudChoice::new(get("cloudName"), get("cloudEnvFileName")));
+        let mut switch = |name: &'static str| {
+            problems.keep(go_bool(get(name)).ok_or_else(|| ParameterError::Switch {
+                name,
+                found: Excerpt(get(name)).to_string(),
+            }))
+        };
+        let switches = (
+            switch("usePodIdentity"),
+            switch("useVMManagedIdentity"),
+            switch("useAzureTokenProxy"),
+        );
+        // Which identity is meant cannot be told before it is known which switches are on.
+        let identity = match switches {
+            (
+                Some(use_pod_identity),
+                Some(use_vm_managed_identity),
+                Some(use_azure_token_proxy),
+            ) => {
+                let identity = IdentityParameters {
+                    use_pod_identity,
+                    use_vm_managed_identity,
+                    use_azure_token_proxy,
+                    user_assigned_identity_id: get("userAssignedIdentityID"),
+                    client_id: get("clientID"),
+                };
+                problems.keep(Identity::decide(
+                    &identity,
+                    &request.tokens,
+                    &request.node_publish_secret,
+                ))
+            }
+            _ => None,
+        };
+        let entries = problems
+            .keep(yaml::entries(get("objects")))
+            .unwrap_or_default();
+        let warnings = warnings(request, &entries);
+        let objects = entries
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                let fields = problems.keep(entry)?;
+                let name = || Excerpt(fields.get("objectName")).to_string();
+                Object::from_fields(&fields)
+                    .map_err(|errors| {
+                        for error in errors {
+                            problems.push(ParameterError::Object {
+                                index,
+                                name: name(),
+                                error,
+                            });
+                        }
+                    })
+                    .ok()
+            })
+            .collect();
+        Self {
+            vault,
+            failover_vault,
+            tenant,
+            cloud,
+            identity,
+            objects,
+            warnings,
+            problems,
+        }
+    }
+
+    /// The parameters, where nothing is wrong with them.
+    fn finish(self) -> Result<Parameters, Problems<ParameterError>> {
+        let objects: Option<Vec<_>> = self.objects.into_iter().collect();
+        match (self.vault, self.tenant, self.cloud, self.identity, objects) {
+            (Some(vault), Some(tenant), Some(cloud), Some(identity), Some(objects))
+                if self.problems.is_empty() =>
+            {
+                Ok(Parameters {
+                    vault,
+                    failover_vault: self.failover_vault,
+                    tenant,
+                    cloud,
+                    identity,
+                    objects,
+                    warnings: self.warnings,
+                })
+            }
+            _ => Err(self.problems),
+        }
+    }
+}
+
+impl Parameters {
+    /// Types the attributes of a call.
+    pub fn parse(request: &Request) -> Result<Self, Problems<ParameterError>> {
+        Draft::read(request).finish()
+    }
+}
+
+/// The spellings of Go's `strconv.ParseBool`; empty means false.
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "" | "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<Warning> {
+    let parameters = request
+        .attributes
+        .keys()
+        // `secretProviderClass` is how a pod names the class; it comes with its volumeAttributes.
+        .filter(|name| !NAMES.contains(&name.as_str()) && *name != "secretProviderClass")
+        .map(|name| Warning::UnknownParameter {
+            name: name.clone(),
+            closest: closest(name, &NAMES),
+        });
+    let fields = entries.iter().enumerate().flat_map(|(index, fields)| {
+        fields
+            .iter()
+            .flat_map(Fields::names)
+            .filter(|name| !FIELDS.contains(name))
+            .map(move |name| Warning::UnknownField {
+                index,
+                name: name.to_owned(),
+                closest: closest(name, &FIELDS),
+            })
+    });
+    // An attacker's class may have any number of them.
+    parameters.chain(fields).take(MAX_WARNINGS).collect()
+}
+
+/// The known name that differs in case only, or by a few letters.
+pub fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    closest_of(name, known.iter().copied())
+}
+
+/// The same of names that a class has itself.
+pub fn closest_of<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The cost grows with both lengths.
+    const MAX_BYTES: usize = 64;
+    if name.len() > MAX_BYTES {
+        return None;
+    }
+    let name = name.to_lowercase();
+    known
+        .filter(|known| known.len() <= MAX_BYTES)
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&name, &known.to_lowercase()),
+                known,
+            )
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, known)| known)
+}
+
+fn did_you_mean(closest: Option<&str>) -> String {
+    closest
+        .map(|closest| format!("; did you mean {closest}?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OBJECTS: &str = "array: [{objectName: a, objectType: secret}]";
+
+    fn parse(attributes: &[(&str, &str)]) -> Result<Parameters, Problems<ParameterError>> {
+        let defaults = [
+            ("keyvaultName", "kv1"),
+            ("tenantId", "t1"),
+            ("objects", OBJECTS),
+        ];
+        let identity = attributes.iter().any(|(name, _)| name.starts_with("use"));
+        let mut all = serde_json::json!({
+            "csi.storage.k8s.io/pod.name": "p",
+            "csi.storage.k8s.io/pod.namespace": "n",
+        });
+        for (name, value) in defaults.iter().chain(attributes) {
+            all[name] = (*value).into();
+        }
+        if !identity {
+            all["useVMManagedIdentity"] = "true".into();
+        }
+        Parameters::parse(&Request::parse(&all.to_string(), "", "420").unwrap())
+    }
+
+    #[test]
+    fn both_spellings_of_the_tenant_count_and_the_newer_wins() {
+        assert_eq!(parse(&[]).unwrap().tenant.as_str(), "t1");
+        assert_eq!(parse(&[("tenantID", "t2")]).unwrap().tenant.as_str(), "t2");
+        assert_eq!(parse(&[("tenantID", " ")]).unwrap().tenant.as_str(), "t1");
+    }
+
+    #[test]
+    fn values_are_trimmed() {
+        assert_eq!(
+            parse(&[("keyvaultName", " kv2\n")]).unwrap().vault.as_str(),
+            "kv2"
+        );
+    }
+
+    #[test]
+    fn switches_are_spelled_as_go_spells_them() {
+        for on in ["1", "t", "T", "true", "TRUE", "True", " true "] {
+            assert!(parse(&[("useVMManagedIdentity", on)]).is_ok(), "{on}");
+        }
+        for off in ["", "0", "f", "F", "false", "FALSE", "False"] {
+            let error = parse(&[("useVMManagedIdentity", off)]).unwrap_err();
+            assert_eq!(
+                error.first(),
+                Some(&ParameterError::Identity(IdentityError::None)),
+                "{off}"
+            );
+        }
+        for other in ["yes", "on", "tRUE", "2"] {
+            let error = parse(&[("useVMManagedIdentity", other)])
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with("useVMManagedIdentity: expected \"true\" or \"false\""),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_parameter_is_named() {
+        for (name, value, message) in [
+            ("keyvaultName", "", "keyvaultName: expected 3 to 24 letters"),
+            ("keyvaultName", "kv1.evil.com/", "found \"kv1.evil.com/\""),
+            (
+                "failoverKeyvaultName",
+                "a b",
+                "expected nothing, or 3 to 24",
+            ),
+            ("tenantId", "", "tenantID: expected the tenant"),
+            ("tenantId", "../common", "tenantID: "),
+            ("tenantId", "a/b", "tenantID: "),
+            ("cloudName", "moon", "cloudName: expected AzurePublicCloud"),
+            ("cloudName", "AzureGermanCloud", "closed in October 2021"),
+            ("objects", "", "objects: expected a list"),
+            (
+                "objects",
+                "array: [{objectName: a/b, objectType: secret}]",
+                "objects[0] \"a/b\": objectName: expected",
+            ),
+            (
+                "objects",
+                "array: [{objectName: a, objectType: secret}, {objectName: b}]",
+                "objects[1] \"b\": objectType: expected secret, key or cert",
+            ),
+        ] {
+            let error = parse(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.contains(message), "{error} should contain {message}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let objects = "array:\n- {objectName: a/b, objectType: x}\n- text\n- {objectName: b, objectType: secret}";
+        let error = parse(&[
+            ("keyvaultName", ""),
+            ("tenantId", "/"),
+            ("cloudName", "moon"),
+            ("useVMManagedIdentity", "yes"),
+            ("usePodIdentity", "no"),
+            ("objects", objects),
+        ])
+        .unwrap_err();
+        let starts: Vec<_> = error
+            .iter()
+            .map(|error| {
+                error
+                    .to_string()
+                    .split(": expected")
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                "keyvaultName",
+                "tenantID",
+                "cloudName",
+                "usePodIdentity",
+                "useVMManagedIdentity",
+                "objects[0] \"a/b\": objectName",
+                "objects[0] \"a/b\": objectType",
+                "objects[1]",
+            ]
+        );
+        assert!(error.to_string().ends_with("; and 3 more"), "{error}");
+    }
+
+    #[test]
+    fn near_misses_are_pointed_out() {
+        let objects = "array: [{objectName: a, objectType: secret, objectVerson: x, tags: {}}]";
+        let parameters = parse(&[
+            ("keyVaultName", "x"),
+            ("whatever", "x"),
+            ("secretProviderClass", "c"),
+            ("objects", objects),
+        ]);
+        let warnings: Vec<_> = parameters
+            .unwrap()
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            warnings,
+            [
+                "parameter \"keyVaultName\" is unknown and does nothing; did you mean keyvaultName?",
+                "parameter \"whatever\" is unknown and does nothing",
+                "objects[0]: field \"objectVerson\" is unknown and does nothing; did you mean objectVersion?",
+                "objects[0]: field \"tags\" is unknown and does nothing",
+            ]
+        );
+    }
+}

@@ -1,0 +1,314 @@
+//! [`Request`], one `Mount` call as the driver sent it, typed at the door.
+//!
+//! The driver sends JSON inside strings: `attributes` (the class's parameters, overlaid by the pod's
+//! own `volumeAttributes`, and what the driver knows about the pod), `secrets` (the pod's
+//! `nodePublishSecretRef`) and `permission`. [`crate::server::service`] hands them over; afterwards nobody
+//! sees JSON again, and nothing that is secret can be printed.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::class::file_mode::FileMode;
+use crate::class::service_account_tokens::ServiceAccountTokens;
+use crate::text::excerpt::Excerpt;
+use crate::text::json::{json_problem, json_type};
+use crate::text::sensitive::Sensitive;
+
+/// What the driver puts before the keys of its own attributes.
+pub const DRIVER_PREFIX: &str = "csi.storage.k8s.io/";
+const POD_NAME: &str = "csi.storage.k8s.io/pod.name";
+const POD_NAMESPACE: &str = "csi.storage.k8s.io/pod.namespace";
+const POD_UID: &str = "csi.storage.k8s.io/pod.uid";
+const SERVICE_ACCOUNT: &str = "csi.storage.k8s.io/serviceAccount.name";
+/// The only one of the driver's own attributes that has no prefix: it is the volume's.
+const CLASS: &str = "secretProviderClass";
+const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
+
+/// One `Mount` call.
+#[derive(Debug)]
+pub struct Request {
+    /// The pod that the volume is for.
+    pub pod: Pod,
+    /// The class's parameters and the pod's `volumeAttributes`, without the driver's own keys. To be
+    /// read as written by the pod's author.
+    pub attributes: BTreeMap<String, String>,
+    /// The pod's service account tokens.
+    pub tokens: ServiceAccountTokens,
+    /// The data of the Secret that the pod names in `nodePublishSecretRef`.
+    pub node_publish_secret: BTreeMap<String, Sensitive>,
+    /// The mode of files that have none of their own.
+    pub default_mode: FileMode,
+}
+
+/// The pod that a volume is for, as the kubelet names it (`podInfoOnMount`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pod {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.uid`; empty where the caller does not tell.
+    pub uid: String,
+    /// `spec.serviceAccountName`; empty where the caller does not tell.
+    pub service_account: String,
+    /// The name of the class that its volume has; empty where the caller does not tell.
+    pub class: String,
+}
+
+/// Why a call is not one that a driver makes. Every variant names the field and what was expected.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RequestError {
+    /// The text is not JSON at all, or not a map. The text itself is never shown: it may hold tokens.
+    #[error("{field}: expected a JSON map of strings, found {found}")]
+    NotAMap {
+        /// The field of the call.
+        field: &'static str,
+        /// What was there instead, without quoting it.
+        found: String,
+    },
+    /// A value in the map is not a string.
+    #[error("{field}: {key}: expected a string, found {found}")]
+    NotAString {
+        /// The field of the call.
+        field: &'static str,
+        /// The key, quoted.
+        key: String,
+        /// The JSON type that was there instead.
+        found: &'static str,
+    },
+    /// `permission` is no file mode.
+    #[error(
+        "permission: expected a JSON number from 0 to 511 (decimal; 420 is mode 0644), found {0}"
+    )]
+    Permission(String),
+    /// The driver did not say which pod the volume is for.
+    #[error("attributes: {0} is missing; the CSIDriver object needs podInfoOnMount: true")]
+    PodUnknown(&'static str),
+}
+
+impl Request {
+    /// Types the three JSON texts of a `Mount` call.
+    pub fn parse(attributes: &str, secrets: &str, permission: &str) -> Result<Self, RequestError> {
+        let mut attributes = string_map("attributes", attributes)?;
+        let mut secrets = if secrets.trim().is_empty() {
+            BTreeMap::new()
+        } else {
+            string_map("secrets", secrets)?
+        };
+        let default_mode = default_mode(permission)?;
+        let pod = Pod {
+            name: required(&attributes, POD_NAME)?,
+            namespace: required(&attributes, POD_NAMESPACE)?,
+            uid: trimmed(&attributes, POD_UID),
+            service_account: trimmed(&attributes, SERVICE_ACCOUNT),
+            class: trimmed(&attributes, CLASS),
+        };
+        // With `serviceAccountTokenInSecrets` (Kubernetes 1.35) the tokens come with the secrets.
+        let in_attributes = attributes.remove(TOKENS);
+        let in_secrets = secrets.remove(TOKENS);
+        let tokens = in_secrets
+            .or(in_attributes)
+            .map(ServiceAccountTokens::from)
+            .unwrap_or_default();
+        attributes.retain(|key, _| !key.starts_with(DRIVER_PREFIX));
+        Ok(Self {
+            pod,
+            attributes,
+            tokens,
+            node_publish_secret: secrets
+                .into_iter()
+                .map(|(key, value)| (key, value.into()))
+                .collect(),
+            default_mode,
+        })
+    }
+}
+
+/// A JSON map of strings. `null` stands for an empty map, and a `null` value for an absent key, as in
+/// the Go provider.
+fn string_map(field: &'static str, text: &str) -> Result<BTreeMap<String, String>, RequestError> {
+    let map = match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => map,
+        Ok(Value::Null) => return Ok(BTreeMap::new()),
+        Ok(other) => {
+            return Err(RequestError::NotAMap {
+                field,
+                found: json_type(&other).to_owned(),
+            });
+        }
+        Err(error) => {
+            return Err(RequestError::NotAMap {
+                field,
+                found: json_problem(text, &error),
+            });
+        }
+    };
+    map.into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| match value {
+            Value::String(value) => Ok((key, value)),
+            other => Err(RequestError::NotAString {
+                field,
+                key: Excerpt(&key).to_string(),
+                found: json_type(&other),
+            }),
+        })
+        .collect()
+}
+
+fn default_mode(permission: &str) -> Result<FileMode, RequestError> {
+    serde_json::from_str::<u32>(permission)
+        .ok()
+        .and_then(FileMode::new)
+        .ok_or_else(|| RequestError::Permission(Excerpt(permission).to_string()))
+}
+
+fn trimmed(attributes: &BTreeMap<String, String>, key: &str) -> String {
+    attributes
+        .get(key)
+        .map(|value| value.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn required(
+    attributes: &BTreeMap<String, String>,
+    key: &'static str,
+) -> Result<String, RequestError> {
+    Some(trimmed(attributes, key))
+        .filter(|value| !value.is_empty())
+        .ok_or(RequestError::PodUnknown(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POD: &str = r#""csi.storage.k8s.io/pod.name":"p","csi.storage.k8s.io/pod.namespace":"n""#;
+
+    fn parse(attributes: &str, secrets: &str, permission: &str) -> Result<Request, RequestError> {
+        Request::parse(attributes, secrets, permission)
+    }
+
+    #[test]
+    fn a_call_is_typed() {
+        let request = parse(
+            &format!(r#"{{{POD},"csi.storage.k8s.io/ephemeral":"true","keyvaultName":"kv1","gone":null}}"#),
+            r#"{"clientid":"c"}"#,
+            "420",
+        )
+        .unwrap();
+        assert_eq!(
+            (request.pod.name.as_str(), request.pod.namespace.as_str()),
+            ("p", "n")
+        );
+        assert_eq!(
+            request.attributes,
+            BTreeMap::from([("keyvaultName".into(), "kv1".into())])
+        );
+        assert_eq!(request.node_publish_secret["clientid"].expose(), b"c");
+        assert_eq!(request.default_mode.bits(), 0o644);
+    }
+
+    #[test]
+    fn no_secrets_come_in_four_spellings() {
+        for secrets in ["", " ", "null", "{}"] {
+            assert!(
+                parse(&format!("{{{POD}}}"), secrets, "420")
+                    .unwrap()
+                    .node_publish_secret
+                    .is_empty()
+            );
+        }
+    }
+
+    #[test]
+    fn tokens_come_from_attributes_or_secrets() {
+        const AUDIENCE: &str = "api://AzureADTokenExchange";
+        let tokens = Value::from(r#"{"api://AzureADTokenExchange":{"token":"a.b.c"}}"#);
+        let entry = format!(r#""csi.storage.k8s.io/serviceAccount.tokens":{tokens}"#);
+        for (attributes, secrets) in [
+            (format!("{{{POD},{entry}}}"), "{}".to_owned()),
+            (format!("{{{POD}}}"), format!("{{{entry}}}")),
+        ] {
+            let request = parse(&attributes, &secrets, "420").unwrap();
+            assert_eq!(
+                request.tokens.of_audience(AUDIENCE).unwrap().expose(),
+                b"a.b.c"
+            );
+            assert!(request.attributes.is_empty() && request.node_publish_secret.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_no_driver_sends_is_refused_with_the_field_named() {
+        let pod = format!("{{{POD}}}");
+        for (attributes, secrets, permission, message) in [
+            (
+                "",
+                "",
+                "420",
+                "attributes: expected a JSON map of strings, found an empty text",
+            ),
+            (
+                "{",
+                "",
+                "420",
+                "attributes: expected a JSON map of strings, found text that is not JSON from line 1 column 1",
+            ),
+            (
+                "[]",
+                "",
+                "420",
+                "attributes: expected a JSON map of strings, found a list",
+            ),
+            (
+                r#"{"a":1}"#,
+                "",
+                "420",
+                r#"attributes: "a": expected a string, found a number"#,
+            ),
+            (
+                "null",
+                "",
+                "420",
+                "attributes: csi.storage.k8s.io/pod.name is missing",
+            ),
+            (
+                r#"{"csi.storage.k8s.io/pod.name":"p"}"#,
+                "",
+                "420",
+                "csi.storage.k8s.io/pod.namespace is missing",
+            ),
+            (
+                &pod,
+                "[1]",
+                "420",
+                "secrets: expected a JSON map of strings, found a list",
+            ),
+            (
+                &pod,
+                r#"{"a":{}}"#,
+                "420",
+                r#"secrets: "a": expected a string, found a map"#,
+            ),
+            (
+                &pod,
+                "{}",
+                "",
+                "permission: expected a JSON number from 0 to 511",
+            ),
+            (&pod, "{}", "512", "permission: "),
+            (&pod, "{}", "-1", "permission: "),
+            (&pod, "{}", "0644", "permission: "),
+            (&pod, "{}", "\"420\"", "permission: "),
+            (&pod, "{}", "99999999999999999999", "permission: "),
+        ] {
+            let error = parse(attributes, secrets, permission)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(message), "{error} should contain {message}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! [`ServiceAccountTokens`], the tokens of a pod's service account as the kubelet sends them: JSON, a map
+//! of audience to `{"token": "…", "expirationTimestamp": "…"}`.
+//!
+//! They come with every mount where the CSIDriver object asks for them, whatever the class does. So they
+//! are only read when [`crate::class::identity`] needs one, as in the Go provider: what is wrong with them is
+//! nobody's business otherwise.
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::text::excerpt::Excerpt;
+use crate::text::json::{json_problem, json_type};
+use crate::text::sensitive::Sensitive;
+
+/// The tokens, not read yet.
+#[derive(Debug, Default)]
+pub struct ServiceAccountTokens(Sensitive);
+
+/// Why there is no token that could be used. No token is ever shown.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum TokensError {
+    /// Not what the kubelet sends.
+    #[error(
+        "csi.storage.k8s.io/serviceAccount.tokens: {0}; expected a JSON map of audience to {{\"token\": \"…\", \
+         \"expirationTimestamp\": \"…\"}}"
+    )]
+    Malformed(String),
+    /// None for this audience.
+    #[error(
+        "the driver sent no service account token for audience {audience} (it sent {found}); the CSIDriver object \
+         secrets-store.csi.k8s.io needs spec.tokenRequests with audience: {audience}"
+    )]
+    Absent {
+        /// The audience that is needed.
+        audience: &'static str,
+        /// The audiences that there are.
+        found: String,
+    },
+}
+
+impl From<String> for ServiceAccountTokens {
+    fn from(json: String) -> Self {
+        Self(json.into())
+    }
+}
+
+impl ServiceAccountTokens {
+    /// The token for an audience. It must be one word of the characters that RFC 6750 allows in a bearer
+    /// token; whether it is a good one is for Entra ID to judge.
+    pub fn of_audience(&self, audience: &'static str) -> Result<Sensitive, TokensError> {
+        let mut map = self.read()?;
+        let absent = |map: &Map<String, Value>| TokensError::Absent {
+            audience,
+            found: audiences(map),
+        };
+        let mut entry = match map.remove(audience) {
+            Some(Value::Object(entry)) => entry,
+            None | Some(Value::Null) => return Err(absent(&map)),
+            Some(other) => {
+                return Err(malformed(audience, &format!("is {}", json_type(&other))));
+            }
+        };
+        // Go reads the names of members in any case.
+        let name = entry
+            .keys()
+            .find(|name| name.eq_ignore_ascii_case("token"))
+            .cloned();
+        let token = match name.and_then(|name| entry.remove(&name)) {
+            Some(Value::String(token)) => Sensitive::from(token),
+            _ => return Err(malformed(audience, "has no token")),
+        };
+        let token = token.expose_str().unwrap_or_default().trim();
+        if token.is_empty() {
+            Err(absent(&map))
+        } else if is_bearer_token(token) {
+            Ok(token.to_owned().into())
+        } else {
+            Err(malformed(
+                audience,
+                "has a token with characters that no token has",
+            ))
+        }
+    }
+
+    fn read(&self) -> Result<Map<String, Value>, TokensError> {
+        let json = self.0.expose_str().unwrap_or_default().trim();
+        if json.is_empty() {
+            return Ok(Map::new());
+        }
+        match serde_json::from_str(json) {
+            Ok(Value::Object(map)) => Ok(map),
+            Ok(Value::Null) => Ok(Map::new()),
+            Ok(other) => Err(TokensError::Malformed(format!(
+                "found {}",
+                json_type(&other)
+            ))),
+            Err(error) => Err(TokensError::Malformed(format!(
+                "found {}",
+                json_problem(json, &error)
+            ))),
+        }
+    }
+}
+
+fn malformed(audience: &str, problem: &str) -> TokensError {
+    TokensError::Malformed(format!(
+        "the entry for audience {} {problem}",
+        Excerpt(audience)
+    ))
+}
+
+fn is_bearer_token(token: &str) -> bool {
+    token
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+}
+
+fn audiences(map: &Map<String, Value>) -> String {
+    if map.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<_> = map
+        .keys()
+        .take(5)
+        .map(|audience| Excerpt(audience).to_string())
+        .collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUDIENCE: &str = "api://AzureADTokenExchange";
+
+    fn token(json: &str) -> Result<Sensitive, TokensError> {
+        ServiceAccountTokens::from(json.to_owned()).of_audience(AUDIENCE)
+    }
+
+    #[test]
+    fn the_token_of_the_audience_is_found() {
+        for json in [
+            r#"{"api://AzureADTokenExchange":{"token":"a.b.c","expirationTimestamp":"2026-01-01T00:00:00Z"}}"#,
+            r#"{"api://AzureADTokenExchange":{"token":" a.b.c\n","expirationTimestamp":5,"more":[]}}"#,
+            r#"{"api://AzureADTokenExchange":{"Token":"a.b.c"},"other":"canary"}"#,
+        ] {
+            assert_eq!(token(json).unwrap().expose(), b"a.b.c", "{json}");
+        }
+    }
+
+    #[test]
+    fn a_missing_token_names_the_audience_and_the_setting() {
+        for (json, found) in [
+            ("", "it sent none"),
+            (" null ", "it sent none"),
+            ("{}", "it sent none"),
+            (
+                r#"{"api://other":{"token":"canary"}}"#,
+                "it sent \"api://other\"",
+            ),
+            (
+                r#"{"api://azureadtokenexchange":{"token":"canary"}}"#,
+                "it sent \"api://azureadtokenexchange\"",
+            ),
+            (r#"{"api://AzureADTokenExchange":null}"#, "it sent none"),
+            (
+                r#"{"api://AzureADTokenExchange":{"token":""}}"#,
+                "it sent none",
+            ),
+        ] {
+            let error = token(json).unwrap_err().to_string();
+            for words in [found, AUDIENCE, "spec.tokenRequests"] {
+                assert!(
+                    error.contains(words) && !error.contains("canary"),
+                    "{error} should contain {words}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_malformed_token_is_refused_and_not_shown() {
+        for json in [
+            "canary",
+            "[\"canary\"]",
+            "{\"canary\"",
+            r#"{"api://AzureADTokenExchange":"canary"}"#,
+            r#"{"api://AzureADTokenExchange":{"token":5}}"#,
+            r#"{"api://AzureADTokenExchange":{}}"#,
+            r#"{"api://AzureADTokenExchange":{"token":"canary with spaces"}}"#,
+            r#"{"api://AzureADTokenExchange":{"token":"can\u0000ary"}}"#,
+        ] {
+            let error = token(json).unwrap_err().to_string();
+            assert!(
+                error.starts_with("csi.storage.k8s.io/serviceAccount.tokens: "),
+                "{error}"
+            );
+            assert!(!error.contains("canary"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! [`CacheMetrics`], how full a cache is. Each cache has a handle, and says what it does to itself.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::observe::metrics::Labels;
+
+/// What is kept between mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Identities with their tokens.
+    Credentials,
+    /// Vaults, each as each identity.
+    Vaults,
+    /// What vaults say to a request without a token.
+    Challenges,
+    /// Servers with their connections.
+    Servers,
+    /// What vaults gave.
+    Values,
+    /// Classes that have metrics of their own.
+    Classes,
+}
+
+impl Cache {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Vaults => "vaults",
+            Self::Challenges => "challenges",
+            Self::Servers => "servers",
+            Self::Values => "values",
+            Self::Classes => "classes",
+        }
+    }
+}
+
+/// All caches.
+#[derive(Debug, Default)]
+pub(super) struct Caches {
+    entries: Family<Labels<1>, Gauge>,
+    capacity: Family<Labels<1>, Gauge>,
+    evictions: Family<Labels<1>, Counter>,
+}
+
+impl Caches {
+    pub(super) fn registered(registry: &mut Registry) -> Self {
+        let caches = Self::default();
+        registry.register(
+            "cache_entries",
+            "Entries of a cache",
+            caches.entries.clone(),
+        );
+        registry.register(
+            "cache_capacity",
+            "The most entries that a cache keeps",
+            caches.capacity.clone(),
+        );
+        registry.register(
+            "cache_evictions",
+            "Entries that had to make room for others",
+            caches.evictions.clone(),
+        );
+        caches
+    }
+
+    pub(super) fn of(&self, cache: Cache, capacity: usize) -> CacheMetrics {
+        let label = [("cache", cache.as_str())];
+        self.capacity.get_or_create(&label).set(gauge(capacity));
+        CacheMetrics {
+            entries: self.entries.get_or_create_owned(&label),
+            evictions: self.evictions.get_or_create_owned(&label),
+        }
+    }
+}
+
+/// How full a cache is.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    entries: Gauge,
+    evictions: Counter,
+}
+
+impl CacheMetrics {
+    /// An entry was added, and now there are so many: no more than before, if another had to make room.
+    pub fn added(&self, entries: usize) {
+        let entries = gauge(entries);
+        if self.entries.set(entries) == entries {
+            self.evictions.inc();
+        }
+    }
+
+    /// So many entries had to make room.
+    pub(super) fn evicted(&self, entries: u64) {
+        self.evictions.inc_by(entries);
+    }
+
+    /// There are so many entries now.
+    pub(super) fn size(&self, entries: usize) {
+        self.entries.set(gauge(entries));
+    }
+}
+
+/// Sizes are far from where the two types differ.
+pub(super) fn gauge(size: usize) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cache;
+    use crate::observe::metrics::Metrics;
+
+    #[test]
+    fn an_entry_that_makes_the_cache_no_larger_has_replaced_one() {
+        let metrics = Metrics::default();
+        let servers = metrics.cache(Cache::Servers, 2);
+        for entries in [1, 2, 2, 2] {
+            servers.added(entries);
+        }
+        let page = metrics.page().unwrap();
+        for series in [
+            "cache_entries{cache=\"servers\"} 2\n",
+            "cache_capacity{cache=\"servers\"} 2\n",
+            "cache_evictions_total{cache=\"servers\"} 2\n",
+        ] {
+            assert!(page.contains(series), "{series}{page}");
+        }
+    }
+}

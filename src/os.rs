@@ -1,0 +1,7 @@
+//! What is asked of the operating system, each in a few lines.
+
+pub mod core_dumps;
+pub mod lock;
+pub mod memory_lock;
+pub mod open_files;
+pub mod private_folder;

@@ -1,0 +1,124 @@
+//! [`PolicyFile`], the file of `--policy` and the policy that was last read from it.
+//!
+//! The file is read at each mount, as [environment files](crate::class::cloud::environment_file) are, and parsed
+//! where its bytes are others than the last time. That costs microseconds beside requests of milliseconds,
+//! needs no task and no timer, and leaves no time in which a mount is judged by a policy that has been
+//! replaced. Times and inodes could not tell as much: a file can change twice within one tick of the clock.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use thiserror::Error;
+
+use crate::class::cloud::Cloud;
+use crate::class::plan::Plan;
+use crate::class::request::Pod;
+use crate::os::lock::lock;
+use crate::policy::{MAX_BYTES, Policy, PolicyError, Refusal};
+
+/// A policy that follows its file.
+#[derive(Debug)]
+pub struct PolicyFile {
+    path: PathBuf,
+    held: Mutex<Held>,
+}
+
+/// What is known of the file.
+#[derive(Debug)]
+struct Held {
+    /// The last good one.
+    policy: Arc<Policy>,
+    /// What was there the last time, good or not.
+    seen: Result<String, PolicyFileError>,
+}
+
+/// Why a file gives no policy.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PolicyFileError {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::ErrorKind),
+    /// It is a folder, a pipe, or the like.
+    #[error("expected a file")]
+    NotAFile,
+    /// It is larger than any policy.
+    #[error("expected at most {MAX_BYTES} bytes, found more")]
+    TooLarge,
+    /// It is not text.
+    #[error("expected YAML in UTF-8")]
+    NotText,
+    /// It is no policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+impl PolicyFile {
+    /// Reads the file for the first time. Without a policy nothing is allowed, so there is none to start with.
+    pub fn open(path: &Path) -> Result<Self, PolicyFileError> {
+        let text = read(path)?;
+        let policy = Policy::parse(&text)?;
+        tracing::info!(policy = %path.display(), rules = policy.len(), "mounts need a rule of the policy");
+        Ok(Self {
+            path: path.to_owned(),
+            held: Mutex::new(Held {
+                policy: Arc::new(policy),
+                seen: Ok(text),
+            }),
+        })
+    }
+
+    /// Whether the policy, as the file has it now, lets this pod mount this.
+    pub fn check(&self, pod: &Pod, plan: &Plan, default_cloud: &Cloud) -> Result<(), Box<Refusal>> {
+        self.current().check(pod, plan, default_cloud)
+    }
+
+    /// The policy in the file, or the last one where there is none. Each change is logged once.
+    ///
+    /// Mounts read one after another: of two that read side by side, the one that has seen the older file
+    /// might come back last and bring it back.
+    fn current(&self) -> Arc<Policy> {
+        let mut held = lock(&self.held);
+        let found = read(&self.path);
+        if found != held.seen {
+            let path = self.path.display();
+            let parsed = match &found {
+                Ok(text) => Policy::parse(text).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            match parsed {
+                Ok(policy) => {
+                    tracing::info!(policy = %path, rules = policy.len(), "the policy has changed");
+                    held.policy = Arc::new(policy);
+                }
+                Err(problem) => tracing::error!(
+                    policy = %path,
+                    problem,
+                    rules = held.policy.len(),
+                    "the policy's file is broken; the last good one stays in force"
+                ),
+            }
+            held.seen = found;
+        }
+        Arc::clone(&held.policy)
+    }
+}
+
+fn read(path: &Path) -> Result<String, PolicyFileError> {
+    let failed = |error: io::Error| PolicyFileError::Unreadable(error.kind());
+    // Opening a pipe would wait for somebody to write.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(PolicyFileError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .map_err(failed)?
+        .take(MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(PolicyFileError::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|_| PolicyFileError::NotText)
+}

@@ -1,0 +1,267 @@
+//! [`Service`], the driver's gRPC service: a `Mount` call typed, planned, carried out, and answered.
+//!
+//! Each mount runs as a task of its own. When the caller goes away the task ends; when it panics, that
+//! mount is answered with `INTERNAL` and nothing else is touched.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::metadata::MetadataMap;
+use tonic::{Response, Status};
+
+use crate::class::cloud::environment_file::EnvironmentFiles;
+use crate::class::parameters::Parameters;
+use crate::class::plan::{Conventions, Plan};
+use crate::class::request::Request;
+use crate::explain::{CallError, Explanation};
+use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
+use crate::generated::v1alpha1::{
+    File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
+};
+use crate::mount::{MountedFile, Provider};
+use crate::observe::metrics::Metrics;
+use crate::server::journal::{Journal, Notes};
+use crate::server::policy_file::PolicyFile;
+use crate::server::socket::{Call, Seat};
+use crate::text::excerpt::one_line;
+
+/// The version of the contract between driver and provider.
+pub const CONTRACT: &str = "v1alpha1";
+/// What this provider calls itself towards the driver.
+pub const RUNTIME_NAME: &str = "provider-azure-rs";
+/// How long before the caller's deadline an answer is due, so that it still arrives.
+const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// The most characters of an error's message. It travels in a header, and callers limit those.
+const MAX_MESSAGE: usize = 3000;
+
+/// The driver's gRPC service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What carries mounts out.
+    pub provider: Arc<Provider>,
+    /// Which cloud a class may mean.
+    pub environment_files: EnvironmentFiles,
+    /// What the operator decides for every class.
+    pub conventions: Conventions,
+    /// What namespaces may do; everything where there is none.
+    pub policy: Option<Arc<PolicyFile>>,
+    /// Cancelled when mounts that are still under way must be answered now, since the process ends.
+    pub closing: CancellationToken,
+    /// Where mounts are counted.
+    pub metrics: Metrics,
+    /// What is known of how mounts came out.
+    pub journal: Arc<Journal>,
+    /// Most time for one mount.
+    pub mount_timeout: Duration,
+}
+
+impl Service {
+    async fn carry_out(
+        self,
+        request: Request,
+        deadline: Instant,
+        notes: Arc<Notes>,
+    ) -> Result<Vec<MountedFile>, CallError> {
+        let parameters = Parameters::parse(&request)?;
+        notes.warn(parameters.warnings.iter().map(ToString::to_string));
+        let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
+        let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
+        notes.plan(&plan);
+        if let Some(policy) = &self.policy {
+            policy.check(&request.pod, &plan, &self.environment_files.default)?;
+        }
+        Ok(self.provider.mount(&plan, deadline, &notes.phases).await?)
+    }
+
+    fn deadline(&self, metadata: &MetadataMap) -> Instant {
+        let callers = metadata
+            .get("grpc-timeout")
+            .and_then(|value| grpc_timeout(value.to_str().ok()?))
+            .map_or(self.mount_timeout, |timeout| {
+                timeout.saturating_sub(ANSWER_MARGIN)
+            });
+        Instant::now() + callers.min(self.mount_timeout)
+    }
+}
+
+#[tonic::async_trait]
+impl CsiDriverProvider for Service {
+    async fn version(
+        &self,
+        request: tonic::Request<VersionRequest>,
+    ) -> Result<Response<VersionResponse>, Status> {
+        let start = std::time::Instant::now();
+        let _call = counted(&request);
+        self.metrics
+            .called("/v1alpha1.CSIDriverProvider/Version", start);
+        Ok(Response::new(VersionResponse {
+            version: CONTRACT.to_owned(),
+            runtime_name: RUNTIME_NAME.to_owned(),
+            runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn mount(
+        &self,
+        request: tonic::Request<MountRequest>,
+    ) -> Result<Response<MountResponse>, Status> {
+        let mut entry = self.journal.begin();
+        let notes = Arc::clone(entry.notes());
+        let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
+        #[cfg(feature = "otlp")]
+        mounting.is_traced_as(notes.trace.id());
+        let _call = counted(&request);
+        let deadline = self.deadline(request.metadata());
+        let message = request.into_inner();
+        let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
+        let result = match request {
+            Ok(request) => {
+                entry.is_of(&request.pod, &message.target_path);
+                mounting.is_of(&request.pod.namespace, &request.pod.class);
+                let trace = notes.trace.clone();
+                let mount = self.clone().carry_out(request, deadline, notes);
+                tokio::select! {
+                    result = contain(trace.around(mount)) => result,
+                    () = self.closing.cancelled() => Err(CallError::ShuttingDown),
+                }
+            }
+            Err(error) => Err(error.into()),
+        };
+        match result {
+            Ok(files) => {
+                mounting.succeeded(earliest_expiry(&files));
+                entry.mounted(&files);
+                Ok(Response::new(answer(files)))
+            }
+            Err(error) => {
+                let explanation = Explanation::of(&error);
+                mounting.failed(explanation.reason.code(), explanation.reason.as_str());
+                entry.failed(&explanation, &error);
+                let message = one_line(&explanation.to_string(), MAX_MESSAGE);
+                Err(Status::new(explanation.reason.code(), message))
+            }
+        }
+    }
+}
+
+/// Counts a call on its connection. From here on, when its message is there: who only begins one is idle.
+fn counted<T>(request: &tonic::Request<T>) -> Option<Call> {
+    let seat = request.extensions().get::<Arc<Seat>>();
+    seat.map(Seat::begin_call)
+}
+
+/// Runs a mount as a task of its own, which ends with its caller and whose panic stays inside.
+async fn contain<T: Send + 'static>(
+    mount: impl Future<Output = Result<T, CallError>> + Send + 'static,
+) -> Result<T, CallError> {
+    AbortOnDropHandle::new(tokio::spawn(mount))
+        .await
+        .unwrap_or(Err(CallError::Panicked))
+}
+
+/// When the first of the objects expires, if one does.
+fn earliest_expiry(files: &[MountedFile]) -> Option<OffsetDateTime> {
+    files
+        .iter()
+        .filter_map(|file| file.attributes.expires)
+        .min()
+}
+
+fn answer(files: Vec<MountedFile>) -> MountResponse {
+    let object_version = files
+        .iter()
+        .map(|file| ObjectVersion {
+            id: file.id.clone(),
+            version: file.version.clone(),
+        })
+        .collect();
+    let files = files
+        .into_iter()
+        .map(|file| File {
+            path: file.path,
+            mode: i32::from(file.mode.bits()),
+            contents: file.contents.into_bytes(),
+        })
+        .collect();
+    MountResponse {
+        object_version,
+        error: None,
+        files,
+    }
+}
+
+/// The header `grpc-timeout`: up to eight digits and a unit.
+///
+/// Source: "gRPC over HTTP2", section "Requests".
+pub fn grpc_timeout(text: &str) -> Option<Duration> {
+    let (value, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if value.is_empty() || value.len() > 8 || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = value.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(value * 3600)),
+        "M" => Some(Duration::from_secs(value * 60)),
+        "S" => Some(Duration::from_secs(value)),
+        "m" => Some(Duration::from_millis(value)),
+        "u" => Some(Duration::from_micros(value)),
+        "n" => Some(Duration::from_nanos(value)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_stays_in_its_mount() {
+        let panicking = contain(async { panic!("canary") as Result<(), CallError> }).await;
+        let error = panicking.unwrap_err();
+        assert!(matches!(error, CallError::Panicked));
+        let explanation = Explanation::of(&error);
+        assert_eq!(explanation.reason.code(), tonic::Code::Internal);
+        assert!(!explanation.to_string().contains("canary"));
+        assert!(contain(async { Ok::<_, CallError>(7) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_mount_ends_with_its_caller() {
+        let (alive, gone) = tokio::sync::oneshot::channel::<()>();
+        let mount = contain(async move {
+            let _alive = alive;
+            std::future::pending::<Result<(), CallError>>().await
+        });
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), mount)
+                .await
+                .is_err()
+        );
+        assert!(gone.await.is_err());
+    }
+
+    #[test]
+    fn the_callers_timeout_is_read() {
+        for (text, expected) in [
+            ("5S", Some(Duration::from_secs(5))),
+            ("119999m", Some(Duration::from_millis(119_999))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("", None),
+            ("S", None),
+            ("5", None),
+            ("-5S", None),
+            ("123456789S", None),
+            ("5é", None),
+        ] {
+            assert_eq!(grpc_timeout(text), expected, "{text}");
+        }
+    }
+}
