@@ -2,6 +2,7 @@
 //! driver's [`service`], a mount's line in the log ([`journal`]), and the kubelet's probes ([`healthz`]).
 
 pub mod calls;
+pub mod environment_files;
 pub mod healthz;
 pub mod journal;
 pub mod policy_file;

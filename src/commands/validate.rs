@@ -118,7 +118,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::class::cloud::environment_file::EnvironmentFiles;
     use crate::class::cloud::{Cloud, CloudChoice};
     use crate::class::file_mode::FileMode;
     use crate::class::identity::IdentityError;
@@ -126,6 +125,7 @@ mod tests {
     use crate::class::plan::{Conventions, HistoryCount, Plan};
     use crate::class::request::Request;
     use crate::foreign_bytes::tests::yaml_text;
+    use crate::server::environment_files::EnvironmentFiles;
 
     fn assumptions() -> Assumptions {
         Assumptions {

@@ -1,6 +1,6 @@
 //! [`PolicyFile`], the file of `--policy` and the policy that was last read from it.
 //!
-//! The file is read at each mount, as [environment files](crate::class::cloud::environment_file) are, and parsed
+//! The file is read at each mount, as [environment files](crate::server::environment_files) are, and parsed
 //! where its bytes are others than the last time. That costs microseconds beside requests of milliseconds,
 //! needs no task and no timer, and leaves no time in which a mount is judged by a policy that has been
 //! replaced. Times and inodes could not tell as much: a file can change twice within one tick of the clock.

@@ -14,7 +14,6 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
-use crate::class::cloud::environment_file::EnvironmentFiles;
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, Plan};
 use crate::class::request::Request;
@@ -25,6 +24,7 @@ use crate::generated::v1alpha1::{
 };
 use crate::mount::{MountedFile, Provider};
 use crate::observe::metrics::Metrics;
+use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
 use crate::server::socket::{Call, Seat};

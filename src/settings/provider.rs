@@ -18,9 +18,10 @@ use super::values::{
 use crate::azure::credential::token_proxy::TokenProxySettings;
 use crate::azure::vault::memory::MemorySettings;
 use crate::azure::vault::values::{ValueSettings, ValueSettingsError};
-use crate::class::cloud::environment_file::{self, EnvironmentFileError, EnvironmentFiles};
+use crate::class::cloud::environment_file::EnvironmentFileError;
 use crate::class::cloud::{Cloud, CloudChoice, CloudError};
 use crate::class::plan::{Conventions, HistoryCount};
+use crate::server::environment_files::{self, EnvironmentFiles};
 use crate::transport::TransportSettings;
 
 /// Flags of whatever answers a mount: `serve`, and `mount` without a socket.
@@ -266,7 +267,7 @@ impl ProviderSettings {
                     .cloud_env_file
                     .as_deref()
                     .ok_or(DefaultCloudError::NoFile)?;
-                environment_file::read(file)?
+                environment_files::read(file)?
             }
         };
         Ok(EnvironmentFiles {
