@@ -28,11 +28,11 @@ pub struct Conventions {
 }
 
 /// How many files `objectVersionHistory: N` gives, where there are more versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistoryCount {
-    /// N, as the Go provider's documentation promises
+    /// N, as the Go provider's documentation promises.
     Documented,
-    /// N + 1, as the Go provider does
+    /// N + 1, as the Go provider does.
     Go,
 }
 

@@ -6,8 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::PossibleValue;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args, ValueEnum};
 use thiserror::Error;
 use url::Url;
 
@@ -274,6 +275,20 @@ impl ProviderSettings {
             default,
             folders: self.cloud_env_dir.clone(),
             operators_file: self.cloud_env_file.clone(),
+        })
+    }
+}
+
+impl ValueEnum for HistoryCount {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Documented, Self::Go]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Documented => PossibleValue::new("documented")
+                .help("N, as the Go provider's documentation promises"),
+            Self::Go => PossibleValue::new("go").help("N + 1, as the Go provider does"),
         })
     }
 }
