@@ -1,5 +1,6 @@
 //! What is asked of the operating system, each in a few lines.
 
+pub mod clock;
 pub mod core_dumps;
 pub mod lock;
 pub mod memory_lock;

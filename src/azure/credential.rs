@@ -31,6 +31,7 @@ use crate::class::cloud::Cloud;
 use crate::class::identity::{Identity, ManagedIdentity};
 use crate::class::parameters::TenantId;
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
+use crate::os::clock::Clock;
 use crate::os::lock::lock;
 use crate::text::sensitive::Sensitive;
 use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
@@ -47,6 +48,7 @@ const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 pub struct Credentials {
     transport: Transport,
     token_proxy: Arc<TokenProxy>,
+    clock: Clock,
     imds_limiter: Arc<Limiter>,
     known: Mutex<LruCache<IdentityKey, Credential>>,
     metrics: CacheMetrics,
@@ -210,10 +212,16 @@ impl TokenError {
 
 impl Credentials {
     /// No credentials yet.
-    pub fn new(transport: Transport, token_proxy: TokenProxy, metrics: &Metrics) -> Self {
+    pub fn new(
+        transport: Transport,
+        token_proxy: TokenProxy,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Self {
         Self {
             transport,
             token_proxy: Arc::new(token_proxy),
+            clock,
             imds_limiter: Arc::new(Limiter::new(
                 Limits::of_imds(),
                 metrics.traffic(AzureService::Imds),
@@ -232,7 +240,7 @@ impl Credentials {
         cloud: &Cloud,
         key: &IdentityKey,
     ) -> Result<Credential, TokenError> {
-        if identity.proof_has_expired() {
+        if identity.proof_has_expired(self.clock.now()) {
             return self.build(identity, tenant, cloud);
         }
         let mut known = lock(&self.known);
@@ -260,7 +268,7 @@ impl Credentials {
                 &self.token_proxy,
                 &self.imds_limiter,
             )?,
-            tokens: Tokens::default(),
+            tokens: Tokens::new(self.clock),
         })))
     }
 }
@@ -366,7 +374,7 @@ mod tests {
             &transport,
             metrics.traffic(AzureService::TokenProxy),
         );
-        let credentials = Credentials::new(transport, token_proxy, &metrics);
+        let credentials = Credentials::new(transport, token_proxy, Clock::default(), &metrics);
         let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
             let key = IdentityKey::of(identity, tenant, cloud);

@@ -27,6 +27,7 @@ use crate::azure::vault::values::Owner;
 use crate::class::cloud::VaultName;
 use crate::class::plan::Plan;
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics, Traffic};
+use crate::os::clock::Clock;
 use crate::os::lock::lock;
 use crate::text::sensitive::Sensitive;
 use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
@@ -41,6 +42,7 @@ pub struct Vaults {
     transport: Transport,
     credentials: Credentials,
     max_concurrent_requests: usize,
+    clock: Clock,
     open: Mutex<LruCache<Arc<Owner>, Arc<Vault>>>,
     open_metrics: CacheMetrics,
     /// By host, since a vault's limits are everyone's.
@@ -219,12 +221,14 @@ impl Vaults {
         transport: Transport,
         token_proxy: TokenProxy,
         max_concurrent_requests: usize,
+        clock: Clock,
         metrics: &Metrics,
     ) -> Self {
         Self {
-            credentials: Credentials::new(transport.clone(), token_proxy, metrics),
+            credentials: Credentials::new(transport.clone(), token_proxy, clock, metrics),
             transport,
             max_concurrent_requests,
+            clock,
             open: Mutex::new(LruCache::new(MAX_VAULTS)),
             open_metrics: metrics.cache(Cache::Vaults, MAX_VAULTS.get()),
             limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
@@ -237,7 +241,7 @@ impl Vaults {
         let host = plan.cloud.vault_host(vault);
         let key = IdentityKey::of(&plan.identity, &plan.tenant, &plan.cloud);
         let owner = Arc::new((host, key));
-        if plan.identity.proof_has_expired() {
+        if plan.identity.proof_has_expired(self.clock.now()) {
             // Whether it is still good enough is for Entra ID to say, not for what was earned with it.
             return self.connect(plan, owner).map(Arc::new);
         }

@@ -139,9 +139,8 @@ impl Identity {
     }
 
     /// Whether that was before now.
-    pub fn proof_has_expired(&self) -> bool {
-        self.proof_end()
-            .is_some_and(|end| end <= OffsetDateTime::now_utc())
+    pub fn proof_has_expired(&self, now: OffsetDateTime) -> bool {
+        self.proof_end().is_some_and(|end| end <= now)
     }
 
     /// Decides which identity the parameters mean. The order of precedence is the Go provider's:

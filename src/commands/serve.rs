@@ -23,6 +23,7 @@ use crate::generated::v1alpha1::csi_driver_provider_server::{
 };
 use crate::mount::Provider;
 use crate::observe::metrics::{self, AzureService, Metrics};
+use crate::os::clock::Clock;
 use crate::os::memory_lock::{self, MemoryLockError};
 use crate::server::calls::{Calls, MAX_MESSAGE};
 use crate::server::healthz::{self, Check};
@@ -128,10 +129,11 @@ pub fn service(
         &transport,
         metrics.traffic(AzureService::TokenProxy),
     );
+    let clock = Clock::default();
     let max_requests = settings.max_concurrent_requests;
-    let vaults = Vaults::new(transport, token_proxy, max_requests, &metrics);
+    let vaults = Vaults::new(transport, token_proxy, max_requests, clock, &metrics);
     let values = settings.cache.values()?;
-    let values = values.map(|settings| Values::new(settings, &metrics));
+    let values = values.map(|settings| Values::new(settings, clock, &metrics));
     let memory = settings.cache.memory().map(Memory::new);
     Ok(Service {
         provider: Arc::new(Provider::new(

@@ -30,6 +30,7 @@ use crate::explain::{CallError, Explanation};
 use crate::mount::{Failure, MountError, MountedFile, Provider};
 use crate::observe::metrics::Metrics;
 use crate::observe::phases::Phases;
+use crate::os::clock::Clock;
 use crate::server::service::grpc_timeout;
 use crate::transport::{
     Canned, Refusal, Transport, TransportError, TransportSettings, retry_after, scope_in,
@@ -201,7 +202,7 @@ fn provider(plan: &Plan, tokens: &Canned, vault: &Canned) -> Provider {
         api_server_port: 443,
     };
     let token_proxy = TokenProxy::new(settings, &transport, Arc::default());
-    let vaults = Vaults::new(transport, token_proxy, 16, &metrics);
+    let vaults = Vaults::new(transport, token_proxy, 16, Clock::default(), &metrics);
     Provider::new(vaults, None, None, &metrics, usize::MAX)
 }
 

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use lru::LruCache;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 use tonic::Code;
 use tracing::Level;
@@ -288,8 +289,9 @@ impl Entry<'_> {
         let of_class = self.notes.warnings.get().into_iter().flatten();
         let of_class =
             of_class.map(|warning| format!("the class may not mean what it says: {warning}"));
+        let now = OffsetDateTime::now_utc();
         let of_objects = files.iter().filter_map(|file| {
-            let oddity = file.attributes.oddity()?;
+            let oddity = file.attributes.oddity(now)?;
             let (id, version) = (plain(&file.id, MAX_NAME), plain(&file.version, MAX_VERSION));
             Some(format!(
                 "{id} version {version} {oddity}; it is served all the same, as the vault serves it"

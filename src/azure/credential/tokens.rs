@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::azure::credential::TokenError;
 use crate::azure::retry::{Again, Retriable as _, wait_before};
 use crate::observe::traces;
+use crate::os::clock::Clock;
 use crate::os::lock::lock;
 
 /// How long before its end a token is replaced, while it still serves.
@@ -39,8 +40,10 @@ type Result = std::result::Result<AccessToken, TokenError>;
 type Flight = Shared<BoxFuture<'static, Option<Result>>>;
 
 /// The tokens of one identity, by scope.
-#[derive(Default)]
-pub(super) struct Tokens(Arc<Mutex<HashMap<String, Slot>>>);
+pub(super) struct Tokens {
+    slots: Arc<Mutex<HashMap<String, Slot>>>,
+    clock: Clock,
+}
 
 /// The token for one scope.
 #[derive(Default)]
@@ -69,6 +72,13 @@ enum Find {
 }
 
 impl Tokens {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            slots: Arc::default(),
+            clock,
+        }
+    }
+
     /// The known token, or the one that is being asked for, or one that is asked for now. None where that
     /// panicked.
     pub(super) async fn get<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Option<Result>
@@ -84,14 +94,14 @@ impl Tokens {
 
     /// Whether a token is being asked for.
     pub(super) fn are_pending(&self) -> bool {
-        lock(&self.0).values().any(|slot| slot.flight.is_some())
+        lock(&self.slots).values().any(|slot| slot.flight.is_some())
     }
 
     /// Drops a token that a vault does not take: it was revoked, mostly. Where its successor is not taken
     /// either, the token is not to blame, and stays for a while.
     pub(super) fn reject(&self, token: &str) {
         let now = Instant::now();
-        for slot in lock(&self.0).values_mut() {
+        for slot in lock(&self.slots).values_mut() {
             let is_it = |kept: &Kept| kept.token.token.secret() == token;
             let lately = slot
                 .rejected
@@ -105,8 +115,8 @@ impl Tokens {
 
     /// Whether there is a token that serves.
     pub(super) fn are_there(&self) -> bool {
-        let now = OffsetDateTime::now_utc();
-        let slots = lock(&self.0);
+        let now = self.clock.now();
+        let slots = lock(&self.slots);
         let mut tokens = slots.values().filter_map(|slot| slot.token.as_ref());
         tokens.any(|kept| now < kept.end)
     }
@@ -115,12 +125,12 @@ impl Tokens {
     where
         F: Future<Output = Result> + Send + 'static,
     {
-        let mut slots = lock(&self.0);
+        let mut slots = lock(&self.slots);
         if slots.len() >= MAX_SCOPES && !slots.contains_key(scope) {
             slots.clear();
         }
         let slot = slots.entry(scope.to_owned()).or_default();
-        let now = OffsetDateTime::now_utc();
+        let now = self.clock.now();
         let serving = slot.token.as_ref().filter(|kept| now < kept.end);
         let serving = serving.map(|kept| (kept.token.clone(), now < kept.renewal));
         if let Some((token, true)) = serving {
@@ -151,13 +161,18 @@ impl Tokens {
         next: Option<Instant>,
         asking: impl Future<Output = Result> + Send + 'static,
     ) -> Flight {
-        let (slots, scope) = (Arc::clone(&self.0), scope.to_owned());
+        let (slots, scope) = (Arc::clone(&self.slots), scope.to_owned());
+        let clock = self.clock;
         let task = tokio::spawn(async move {
             if let Some(next) = next {
                 tokio::time::sleep_until(next).await;
             }
             let result = AssertUnwindSafe(asking).catch_unwind().await.ok();
-            lock(&slots).entry(scope).or_default().land(result.as_ref());
+            let now = clock.now();
+            lock(&slots)
+                .entry(scope)
+                .or_default()
+                .land(result.as_ref(), now);
             result
         });
         task.map(|result| result.ok().flatten()).boxed().shared()
@@ -166,10 +181,10 @@ impl Tokens {
 
 impl Slot {
     /// A request has ended.
-    fn land(&mut self, result: Option<&Result>) {
+    fn land(&mut self, result: Option<&Result>, now: OffsetDateTime) {
         self.flight = None;
         if let Some(Ok(token)) = result {
-            self.token = Some(Kept::now(token.clone()));
+            self.token = Some(Kept::new(token.clone(), now));
             self.failures = 0;
             self.next = None;
             return;
@@ -186,9 +201,9 @@ impl Slot {
 }
 
 impl Kept {
-    /// A token that came just now. One that lives for minutes only is used for most of them.
-    fn now(token: AccessToken) -> Self {
-        let life = token.expires_on - OffsetDateTime::now_utc();
+    /// A token that came now. One that lives for minutes only is used for most of them.
+    fn new(token: AccessToken, now: OffsetDateTime) -> Self {
+        let life = token.expires_on - now;
         let life = Duration::try_from(life).unwrap_or_default();
         Self {
             renewal: token.expires_on - RENEWAL.min(life / 2),
@@ -220,16 +235,29 @@ mod tests {
     }
 
     /// A service that counts its requests.
-    #[derive(Clone, Default)]
-    struct Service(Arc<AtomicU32>);
+    #[derive(Clone)]
+    struct Service {
+        requests: Arc<AtomicU32>,
+        clock: Clock,
+    }
+
+    /// No tokens, and a service, with one clock.
+    fn none() -> (Tokens, Service) {
+        let clock = Clock::of_tokio();
+        let service = Service {
+            requests: Arc::default(),
+            clock,
+        };
+        (Tokens::new(clock), service)
+    }
 
     impl Service {
         fn requests(&self) -> u32 {
-            self.0.load(Ordering::Relaxed)
+            self.requests.load(Ordering::Relaxed)
         }
 
         fn ask(&self, says: Says) -> impl Future<Output = Result> + Send + 'static {
-            let count = Arc::clone(&self.0);
+            let (count, clock) = (Arc::clone(&self.requests), self.clock);
             async move {
                 let number = count.fetch_add(1, Ordering::Relaxed) + 1;
                 tokio::time::sleep(SECOND / 50).await;
@@ -237,7 +265,7 @@ mod tests {
                 match says {
                     Says::Token(life) => Ok(AccessToken {
                         token: number.to_string().into(),
-                        expires_on: OffsetDateTime::now_utc() + life,
+                        expires_on: clock.now() + life,
                     }),
                     Says::Refused => Err(TokenError::Unreadable { service }),
                     Says::Down => Err(TokenError::Transport {
@@ -261,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hundred_who_wait_ask_once() {
-        let (tokens, service) = (Tokens::default(), Service::default());
+        let (tokens, service) = none();
         let ask = |_| token(&tokens, &service, Says::Token(3600 * SECOND));
         let all = join_all((0..100).map(ask)).await;
         assert!(
@@ -280,7 +308,7 @@ mod tests {
             (Says::Down, SECOND / 10, 5 * SECOND),
             (Says::Panic, SECOND / 10, 5 * SECOND),
         ] {
-            let (tokens, service) = (Tokens::default(), Service::default());
+            let (tokens, service) = none();
             let start = Instant::now();
             let mut took = Duration::ZERO;
             for round in 1..=8 {
@@ -299,7 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_goes_on_without_who_asked() {
-        let (tokens, service) = (Tokens::default(), Service::default());
+        let (tokens, service) = none();
         let says = Says::Token(3600 * SECOND);
         let gone = tokio::time::timeout(SECOND / 100, token(&tokens, &service, says)).await;
         assert!(gone.is_err() && tokens.are_pending());
@@ -308,23 +336,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_token_is_renewed_while_it_serves() {
-        let (tokens, service) = (Tokens::default(), Service::default());
-        // It lives for less than `RENEWAL`, and real time passes with these tests.
+        let (tokens, service) = none();
+        // It lives for less than `RENEWAL`.
         let short = Says::Token(2 * SECOND);
         assert_eq!(token(&tokens, &service, short).await.as_deref(), Some("1"));
-        std::thread::sleep(SECOND + SECOND / 10);
+        tokio::time::sleep(SECOND + SECOND / 10).await;
         let down = token(&tokens, &service, Says::Down).await;
         assert_eq!(down.as_deref(), Some("1"), "it serves on");
-        tokio::time::sleep(SECOND).await;
+        tokio::time::sleep(SECOND / 10).await;
         assert_eq!(service.requests(), 2);
-        std::thread::sleep(SECOND);
+        tokio::time::sleep(SECOND / 2).await;
         let new = token(&tokens, &service, Says::Token(3600 * SECOND)).await;
         assert_eq!(new.as_deref(), Some("3"), "it has ended");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rejected_token_is_replaced_once() {
-        let (tokens, service) = (Tokens::default(), Service::default());
+        let (tokens, service) = none();
         let ask = || token(&tokens, &service, Says::Token(3600 * SECOND));
         assert_eq!(ask().await.as_deref(), Some("1"));
         tokens.reject("another one");
@@ -341,7 +369,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn scopes_are_few() {
-        let (tokens, service) = (Tokens::default(), Service::default());
+        let (tokens, service) = none();
         for number in 0..100 {
             let ask = || service.ask(Says::Token(3600 * SECOND));
             let scope = format!("scope {number}");
@@ -352,6 +380,6 @@ mod tests {
                     .is_some_and(|token| token.is_ok())
             );
         }
-        assert!(lock(&tokens.0).len() <= MAX_SCOPES);
+        assert!(lock(&tokens.slots).len() <= MAX_SCOPES);
     }
 }

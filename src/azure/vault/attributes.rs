@@ -15,9 +15,8 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// What is odd about an object that is served.
-    pub fn oddity(&self) -> Option<&'static str> {
-        let now = OffsetDateTime::now_utc();
+    /// What is odd about an object that is served now.
+    pub fn oddity(&self, now: OffsetDateTime) -> Option<&'static str> {
         if !self.enabled {
             Some("is disabled")
         } else if self.expires.is_some_and(|expires| expires <= now) {

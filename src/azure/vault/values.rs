@@ -14,6 +14,7 @@ use crate::azure::credential::IdentityKey;
 use crate::azure::vault::{Contents, VaultError, VaultObject};
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::observe::metrics::Metrics;
+use crate::os::clock::Clock;
 
 /// The longest that an exact version is kept. It never changes, but somebody may lose the right to it.
 pub const MAX_VERSION_TTL: Duration = Duration::from_secs(3600);
@@ -88,6 +89,7 @@ pub type Owner = (String, IdentityKey);
 /// The objects that vaults gave.
 pub struct Values {
     settings: ValueSettings,
+    clock: Clock,
     objects: Cache<ValueKey, VaultObject, VaultError>,
 }
 
@@ -106,11 +108,12 @@ pub struct ValueKey {
 
 impl Values {
     /// None yet.
-    pub fn new(settings: ValueSettings, metrics: &Metrics) -> Self {
+    pub fn new(settings: ValueSettings, clock: Clock, metrics: &Metrics) -> Self {
         let metrics = metrics.values(settings.max_bytes);
         Self {
             objects: Cache::new(settings.max_bytes, Some(metrics)),
             settings,
+            clock,
         }
     }
 
@@ -130,7 +133,7 @@ impl Values {
             ObjectVersion::Exact(_) => self.settings.version_ttl,
         };
         let proof_end = proof_end.map(|end| {
-            let lasts = end - OffsetDateTime::now_utc();
+            let lasts = end - self.clock.now();
             Instant::now() + Duration::try_from(lasts).unwrap_or_default()
         });
         let mut asked = false;

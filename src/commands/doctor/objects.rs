@@ -244,10 +244,11 @@ fn file_facts(fetch: &Fetch, files: &[MountedFile]) -> Facts {
             "content_type": file.content_type.as_deref().map(|kind| one_line(kind, MAX_CHARS)),
         })
     };
+    let now = OffsetDateTime::now_utc();
     let mut warnings: Vec<_> = files
         .iter()
         .filter_map(|file| {
-            let oddity = file.attributes.oddity()?;
+            let oddity = file.attributes.oddity(now)?;
             Some(format!(
                 "version {} {oddity}; it is served all the same",
                 file.version
