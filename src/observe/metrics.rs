@@ -15,6 +15,7 @@ mod endpoint;
 mod mounts;
 mod outages;
 mod process;
+mod spelling;
 mod traffic;
 mod values;
 
@@ -36,8 +37,9 @@ use crate::observe::phases::Phases;
 pub use caches::{Cache, CacheMetrics};
 pub use compat::ObjectRequests;
 pub use endpoint::serve;
-pub use mounts::{Mounting, spelling};
+pub use mounts::Mounting;
 pub use outages::OutageMetrics;
+pub use spelling::spelling;
 pub use traffic::{AzureService, Traffic};
 pub use values::ValueMetrics;
 

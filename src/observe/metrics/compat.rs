@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use tonic::Code;
 
 use crate::class::object::ObjectKind;
-use crate::observe::metrics::mounts::spelling;
+use crate::observe::metrics::spelling::spelling;
 use crate::observe::metrics::{Labels, Metrics};
 
 /// Its buckets, in seconds.

@@ -15,6 +15,7 @@ use tonic::Code;
 use crate::observe::metrics::Labels;
 use crate::observe::metrics::classes::{ClassName, Classes};
 use crate::observe::metrics::compat::Compat;
+use crate::observe::metrics::spelling::spelling;
 use crate::observe::phases::{MountPhase, Phases};
 
 /// What a mount's time is compared with, in seconds: from one whose connections and tokens are there to the
@@ -167,29 +168,6 @@ impl Drop for Mounting<'_> {
                 histogram.observe(took.as_secs_f64());
             }
         }
-    }
-}
-
-/// A code as Go spells it, and so `kubectl describe pod` and the driver's own metrics.
-pub fn spelling(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "Canceled",
-        Code::Unknown => "Unknown",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::DeadlineExceeded => "DeadlineExceeded",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::PermissionDenied => "PermissionDenied",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::Aborted => "Aborted",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        Code::DataLoss => "DataLoss",
-        Code::Unauthenticated => "Unauthenticated",
     }
 }
 
