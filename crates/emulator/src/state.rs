@@ -1,4 +1,8 @@
 //! Everything that one emulator knows; every service and the control API hold it.
+//!
+//! The services import it, and it imports what each of them knows: a circle, on purpose. A fault of one service is set
+//! by another's API, a role that is granted in Entra ID opens a vault, and one clock moves all of them. Parts that do not
+//! know each other would have to be told of each other's changes, and a reader would look for one emulator in ten places.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
