@@ -60,7 +60,7 @@ struct Secrets {
 impl Secrets {
     /// Whether the word stands in the input once, where `is_secret` says that it is a secret's. An escape might
     /// spell it elsewhere.
-    fn of(input: &[u8], is_secret: bool) -> Self {
+    fn new(input: &[u8], is_secret: bool) -> Self {
         let is_spelled_out = !has(input, "\\u") && !has(input, "\\x");
         Self {
             marked: is_secret && is_spelled_out && count(input, CANARY.as_bytes()) == 1,

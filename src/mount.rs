@@ -295,7 +295,7 @@ impl Provider {
             }
             let (host, identity) = &**vault.owner();
             let principal = Arc::new(Principal::of(identity));
-            let source = Source::Memory(memory.of(principal, host.clone()));
+            let source = Source::Memory(memory.recollection(principal, host.clone()));
             let files = fetch_all(&source, plan, phases, self.max_answer_size).await;
             if let Ok(files) = files
                 && let Source::Memory(recollection) = &source
@@ -329,7 +329,7 @@ async fn fetch_all(
     let objects = Objects {
         source,
         phases,
-        room: Room::of(max_answer_size),
+        room: Room::new(max_answer_size),
     };
     let fetches = plan.fetches.iter().enumerate();
     let mut fetches: FuturesUnordered<_> = fetches

@@ -134,7 +134,7 @@ impl Transport {
         let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds), FOR_TOKENS);
         let imds = Route {
             below: imds.path().to_owned(),
-            ..Route::to(Arc::new(origin))
+            ..Route::new(Arc::new(origin))
         };
         Ok(Self(Arc::new(Shared {
             proxies: Proxies::of_environment()?,
@@ -163,16 +163,16 @@ impl Transport {
         let origin = self.origin(&format!("https://{host}"), AzureService::Vault)?;
         Ok(Arc::new(Route {
             only_host: Some(host.to_owned()),
-            challenge: Some(self.0.challenges.of(host, resource)),
+            challenge: Some(self.0.challenges.get_or_insert(host, resource)),
             tokens: Some(tokens),
-            ..Route::to(origin)
+            ..Route::new(origin)
         }))
     }
 
     /// The way to Entra ID, at this URL.
     pub fn to_entra(&self, authority: &str) -> Result<Arc<Route>, TransportSetupError> {
         let origin = self.origin(authority, AzureService::Entra)?;
-        Ok(Arc::new(Route::to(origin)))
+        Ok(Arc::new(Route::new(origin)))
     }
 
     /// The way to IMDS.
@@ -231,7 +231,7 @@ impl Transport {
             trust: shared.trust.clone(),
             tls: Arc::clone(&shared.tls),
             proxies: Proxies::new("", "", "", ""),
-            imds: Arc::new(Route::to(origin(IMDS, AzureService::Imds, tokens.1)?)),
+            imds: Arc::new(Route::new(origin(IMDS, AzureService::Imds, tokens.1)?)),
             servers: Mutex::new(servers),
             servers_metrics: shared.metrics.cache(Cache::Servers, MAX_SERVERS.get()),
             challenges: Challenges::new(&shared.metrics),
@@ -261,7 +261,7 @@ fn dialer(
         authority: Authority::try_from(authority).map_err(|_| unusable())?,
         port: url.port_or_known_default().ok_or_else(unusable)?,
         tls,
-        proxy: proxies.and_then(|(proxies, trust)| proxies.to(url, trust)),
+        proxy: proxies.and_then(|(proxies, trust)| proxies.find(url, trust)),
         progress: Progress::default(),
         #[cfg(any(test, feature = "fuzzing"))]
         canned: None,

@@ -233,7 +233,7 @@ impl Credentials {
 
     /// The credential of the identity that has this key, the same one for as long as it is in use. One
     /// whose proof has expired gets another one, which has no token yet.
-    pub fn of(
+    pub fn get_or_build(
         &self,
         identity: &Identity,
         tenant: &TenantId,
@@ -378,7 +378,9 @@ mod tests {
         let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
         let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
             let key = IdentityKey::of(identity, tenant, cloud);
-            credentials.of(identity, tenant, cloud, &key).unwrap()
+            credentials
+                .get_or_build(identity, tenant, cloud, &key)
+                .unwrap()
         };
         let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
             panic!("China has a cloud");

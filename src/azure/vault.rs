@@ -258,7 +258,7 @@ impl Vaults {
     fn connect(&self, plan: &Plan, owner: Arc<Owner>) -> Result<Vault, VaultError> {
         let credential = self
             .credentials
-            .of(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
+            .get_or_build(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
             .map_err(|error| VaultError::Token(Box::new(error)))?;
         let resource = plan.cloud.vault_resource();
         let tokens = Arc::new(credential.clone());

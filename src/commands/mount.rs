@@ -94,7 +94,7 @@ pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
     if response.object_version.is_empty() {
         return Err(MountCommandError::NoObjectVersions);
     }
-    let outcome = Volume::at(&settings.target)?.write(&response.files)?;
+    let outcome = Volume::new(&settings.target)?.write(&response.files)?;
     print(&settings.target, &class, &response, outcome);
     Ok(())
 }
@@ -114,7 +114,7 @@ async fn call_own_provider(
     settings: &MountSettings,
     request: MountRequest,
 ) -> Result<MountResponse, MountCommandError> {
-    let folder = PrivateFolder::within(&std::env::temp_dir(), "provider-azure-rs-")
+    let folder = PrivateFolder::new(&std::env::temp_dir(), "provider-azure-rs-")
         .map_err(MountCommandError::TemporaryFolder)?;
     let path = folder.path().join("azure-rs.sock");
     let service = serve::service(&settings.provider, Metrics::default())?;

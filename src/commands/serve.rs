@@ -195,7 +195,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(health_service.max_decoding_message_size(MAX_HEALTH_CHECK))
-        .add_service(Calls::of(driver, mount_timeout))
+        .add_service(Calls::new(driver, mount_timeout))
         // It is the callers that end; whoever came before that is served.
         .serve_with_incoming_shutdown(socket.callers(stopped), std::future::pending());
     let too_late = async {

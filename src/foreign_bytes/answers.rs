@@ -62,7 +62,7 @@ fn runtime() -> Runtime {
 /// A mount with whatever the services answer. Between lines of `%%`: words that choose what is mounted, the
 /// answers of Entra ID and IMDS, then those of the vault, one after the other, as on the wire.
 pub fn mount(input: &[u8]) {
-    let secret = Secrets::of(input, parts(input).skip(1).any(hides_the_canary));
+    let secret = Secrets::new(input, parts(input).skip(1).any(hides_the_canary));
     let plan = plan(parts(input).next().unwrap_or_default());
     match outcome(&plan, input) {
         Ok(files) => judge_files(&plan, &files),
@@ -72,8 +72,8 @@ pub fn mount(input: &[u8]) {
 
 fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
     let mut answers = parts(input).skip(1);
-    let tokens = Canned::of(answers.next().map(<[u8]>::to_vec));
-    let vault = Canned::of(answers.map(<[u8]>::to_vec));
+    let tokens = Canned::new(answers.next().map(<[u8]>::to_vec));
+    let vault = Canned::new(answers.map(<[u8]>::to_vec));
     runtime().block_on(async {
         let provider = provider(plan, &tokens, &vault);
         let deadline = Instant::now() + MOUNT_TIMEOUT;
@@ -238,7 +238,7 @@ pub fn refusal(input: &[u8]) {
         retry_after: None,
         body: Bytes::copy_from_slice(body),
     };
-    let secret = Secrets::of(body, is_hidden(body));
+    let secret = Secrets::new(body, is_hidden(body));
     secret.keep_out_of_text(&format!("{refusal:?}"));
     let entra = EntraRefusal::read(&refusal);
     assert_eq!(entra.again(), EntraRefusal::read(&refusal).again());

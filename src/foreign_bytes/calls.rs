@@ -26,7 +26,7 @@ pub fn mount_request(input: &[u8]) {
     };
     let again = MountRequest::decode(message.encode_to_vec().as_slice());
     assert_eq!(again.as_ref(), Ok(&message));
-    let secrets = Secrets::of(input, is_hidden_in_map(&message.secrets));
+    let secrets = Secrets::new(input, is_hidden_in_map(&message.secrets));
     secrets.keep_out_of_text(&format!("{message:?}"));
     up_to_the_plan(
         [&message.attributes, &message.secrets, &message.permission],
@@ -47,7 +47,7 @@ pub fn class(input: &[u8]) {
         || tokens_in(attributes).is_some_and(|tokens| is_hidden_in_map(&tokens));
     up_to_the_plan(
         [attributes, secrets, permission],
-        Secrets::of(input, is_secret),
+        Secrets::new(input, is_secret),
     );
 }
 
@@ -218,7 +218,7 @@ pub fn token(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    let secret = Secrets::of(input, is_hidden_in_map(text));
+    let secret = Secrets::new(input, is_hidden_in_map(text));
     let tokens = ServiceAccountTokens::from(text.to_owned());
     for audience in [WORKLOAD_IDENTITY_AUDIENCE, IDENTITY_BINDING_AUDIENCE] {
         match tokens.of_audience(audience) {

@@ -54,7 +54,7 @@ fn rendered(value: &[u8], content: SecretContent, how: Rendering) -> Option<Vec<
 }
 
 fn judge_error(error: &RenderError, value: &[u8]) {
-    let secret = Secrets::of(value, has(value, super::CANARY));
+    let secret = Secrets::new(value, has(value, super::CANARY));
     secret.keep_out_of(&causes(error));
     secret.keep_out_of_text(&format!("{error:?}"));
 }

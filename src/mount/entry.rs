@@ -28,7 +28,7 @@ impl Provider {
         let objects = Objects {
             source: &source,
             phases: &Phases::default(),
-            room: Room::of(self.max_answer_size),
+            room: Room::new(self.max_answer_size),
         };
         objects.files_of(fetch).await
     }

@@ -29,7 +29,7 @@ pub enum Full {
 
 impl Room {
     /// All of it, for so many bytes.
-    pub(super) fn of(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,
             bytes: AtomicUsize::new(0),
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_adds_up() {
-        let room = Room::of(10);
+        let room = Room::new(10);
         assert_eq!(room.take_bytes(10), Ok(()));
         assert_eq!(room.take_bytes(0), Ok(()));
         assert_eq!(room.take_bytes(1), Err(Full::Bytes(10)));

@@ -118,7 +118,7 @@ impl Metrics {
 
     /// Counts what is in a cache that has room for so many entries.
     pub fn cache(&self, cache: Cache, capacity: usize) -> CacheMetrics {
-        self.0.caches.of(cache, capacity)
+        self.0.caches.register(cache, capacity)
     }
 
     /// Everything as of now, in the text form of `OpenMetrics` 1.0.

@@ -65,7 +65,7 @@ pub struct Phases {
 
 impl Phases {
     /// How long a phase took; nothing where the mount did not get so far.
-    pub fn of(&self, phase: MountPhase) -> Option<Duration> {
+    pub fn taken(&self, phase: MountPhase) -> Option<Duration> {
         let taken = |stopwatch: &Stopwatch| stopwatch.read().unwrap_or_default();
         match phase {
             MountPhase::Connect => {
@@ -135,7 +135,7 @@ mod tests {
         assert!(
             MountPhase::ALL
                 .into_iter()
-                .all(|phase| phases.of(phase).is_none())
+                .all(|phase| phases.taken(phase).is_none())
         );
         let second = Duration::from_secs(1);
         {
@@ -156,7 +156,7 @@ mod tests {
             let _waiting = phases.held_back.run();
             tokio::time::sleep(5 * second).await;
         }
-        let took = MountPhase::ALL.map(|phase| phases.of(phase).unwrap().as_secs());
+        let took = MountPhase::ALL.map(|phase| phases.taken(phase).unwrap().as_secs());
         assert_eq!(took, [1, 2, 5, 3, 2]);
     }
 }

@@ -20,7 +20,7 @@ pub fn serve(port: u16, what: &'static str, app: Router) -> Option<AbortOnDropHa
     }
     let serving = async move {
         let result = match listen(port).await {
-            Ok(listener) => axum::serve(Visitors::of(listener), app).await,
+            Ok(listener) => axum::serve(Visitors::new(listener), app).await,
             Err(error) => Err(error),
         };
         if let Err(error) = result {

@@ -12,7 +12,7 @@ pub struct PrivateFolder(PathBuf);
 impl PrivateFolder {
     /// A new folder in another one. It is always made, never found: the process's number would not do for
     /// a name, since in containers all processes have the same.
-    pub fn within(parent: &Path, prefix: &str) -> io::Result<Self> {
+    pub fn new(parent: &Path, prefix: &str) -> io::Result<Self> {
         loop {
             let path = parent.join(format!("{prefix}{:08x}", fastrand::u32(..)));
             match DirBuilder::new().mode(0o700).create(&path) {

@@ -30,7 +30,7 @@ pub struct Calls<S> {
 
 impl<S> Calls<S> {
     /// A service that answers within this time once it has the message.
-    pub fn of(service: S, answer_timeout: Duration) -> Self {
+    pub fn new(service: S, answer_timeout: Duration) -> Self {
         let timeout = answer_timeout.saturating_add(ARRIVAL_TIMEOUT);
         Self { service, timeout }
     }

@@ -167,7 +167,7 @@ macro_rules! line {
     ($entry:expr, $target:expr, $level:expr, $code:expr, $objects:expr, { $($more:tt)* }, $($message:tt)+) => {{
         let (entry, phases) = ($entry, &$entry.notes.phases);
         let planned = entry.notes.planned.get();
-        let took = |phase| phases.of(phase).map(milliseconds);
+        let took = |phase| phases.taken(phase).map(milliseconds);
         tracing::event!(
             target: $target,
             $level,
@@ -201,7 +201,7 @@ impl Entry<'_> {
     }
 
     /// It is this pod's volume at this path of the node.
-    pub fn is_of(&mut self, pod: &Pod, path: &str) {
+    pub fn set_volume(&mut self, pod: &Pod, path: &str) {
         let name = |name: &str| (!name.is_empty()).then(|| plain(name, MAX_NAME));
         self.volume = Some(self.journal.hashes.hash_one((pod, path)));
         self.namespace = name(&pod.namespace);
@@ -380,7 +380,7 @@ mod tests {
                 uid: format!("{n}"),
                 ..Pod::default()
             };
-            entry.is_of(&pod, "/volume");
+            entry.set_volume(&pod, "/volume");
             drop(entry);
         }
         assert_eq!(journal.known().len(), MAX_VOLUMES.get());

@@ -114,15 +114,15 @@ impl CsiDriverProvider for Service {
         let notes = Arc::clone(entry.notes());
         let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
         #[cfg(feature = "otlp")]
-        mounting.is_traced_as(notes.trace.id());
+        mounting.set_trace(notes.trace.id());
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.into_inner();
         let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
         let result = match request {
             Ok(request) => {
-                entry.is_of(&request.pod, &message.target_path);
-                mounting.is_of(&request.pod.namespace, &request.pod.class);
+                entry.set_volume(&request.pod, &message.target_path);
+                mounting.set_class(&request.pod.namespace, &request.pod.class);
                 let trace = notes.trace.clone();
                 let mount = self.clone().carry_out(request, deadline, notes);
                 tokio::select! {

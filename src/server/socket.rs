@@ -91,8 +91,7 @@ impl Socket {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let private =
-            PrivateFolder::within(folder.unwrap_or(Path::new(".")), ".").map_err(failed)?;
+        let private = PrivateFolder::new(folder.unwrap_or(Path::new(".")), ".").map_err(failed)?;
         bind_in(private.path(), path, allowed).map_err(failed)
     }
 }

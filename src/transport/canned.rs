@@ -23,7 +23,7 @@ pub enum Canned {
 
 impl Canned {
     /// These answers, as they are on the wire of HTTP/1.1.
-    pub fn of(answers: impl IntoIterator<Item = Vec<u8>>) -> Self {
+    pub fn new(answers: impl IntoIterator<Item = Vec<u8>>) -> Self {
         let mut answers: Vec<_> = answers.into_iter().collect();
         answers.reverse();
         Self::Http1(Arc::new(Mutex::new(answers)))

@@ -42,7 +42,7 @@ impl Challenges {
 
     /// The challenge of the vault at this host, known or not. `resource` is what its tokens are for, where
     /// that is known, such as `https://vault.azure.net`.
-    pub(super) fn of(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
+    pub(super) fn get_or_insert(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
         let mut kept = lock(&self.kept);
         if let Some(challenge) = kept.get(host) {
             return Arc::clone(challenge);
@@ -76,7 +76,7 @@ pub(super) struct Known {
 impl Challenge {
     /// What the vault says, asked now unless it is known. Whoever comes while the vault is being asked
     /// waits for the answer; whoever comes after a failure asks again.
-    pub(super) async fn of(&self, origin: &Origin) -> Result<&Known, TransportError> {
+    pub(super) async fn learn(&self, origin: &Origin) -> Result<&Known, TransportError> {
         self.known.get_or_try_init(|| self.ask(origin)).await
     }
 

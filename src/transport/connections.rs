@@ -320,7 +320,7 @@ impl Known {
 
 impl Shared {
     fn lease(&self) -> Http2 {
-        Http2::on(self.sender.clone(), Arc::clone(&self.load))
+        Http2::new(self.sender.clone(), Arc::clone(&self.load))
     }
 }
 
@@ -332,11 +332,11 @@ impl Load {
 
 impl Http2 {
     /// The server takes no more requests on this connection; those that it has, it answers.
-    pub(super) fn is_over(&self) {
+    pub(super) fn mark_over(&self) {
         self.load.is_over.store(true, Ordering::Relaxed);
     }
 
-    fn on(sender: http2::SendRequest<Body>, load: Arc<Load>) -> Self {
+    fn new(sender: http2::SendRequest<Body>, load: Arc<Load>) -> Self {
         load.requests.fetch_add(1, Ordering::Relaxed);
         Self { sender, load }
     }
@@ -370,7 +370,7 @@ async fn open(dialed: Dialed, known: Weak<Mutex<Known>>) -> hyper::Result<Opened
         limit: AtomicUsize::new(known_limit),
         is_over: AtomicBool::new(false),
     });
-    let opened = Opened::Http2(Http2::on(sender, Arc::clone(&load)));
+    let opened = Opened::Http2(Http2::new(sender, Arc::clone(&load)));
     let connection = poll_fn(move |context| {
         let polled = Pin::new(&mut connection).poll(context);
         // The server says how many it allows after the handshake, and may say so again.

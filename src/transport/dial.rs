@@ -143,7 +143,7 @@ impl Dialer {
     ) -> Result<T, TransportError> {
         let dialing = Dialing(&self.progress);
         let result = tokio::time::timeout(limit, connecting).await;
-        let phase = self.progress.now();
+        let phase = self.progress.phase();
         drop(dialing);
         result.unwrap_or_else(|_| {
             Err(TransportError::Timeout {

@@ -81,7 +81,7 @@ impl Origin {
 
     /// What goes on while a connection to it is made.
     pub(super) fn connecting(&self) -> Option<Phase> {
-        self.dialer.progress.now()
+        self.dialer.progress.phase()
     }
 
     /// Makes the first connection, so that it is there when the first request is, and says whether it takes
@@ -160,7 +160,7 @@ impl Origin {
                 }
                 let error = error.into_error();
                 match in_chain::<h2::Error>(&error).and_then(left_alone) {
-                    Some(LeftAlone::Connection) => stream.is_over(),
+                    Some(LeftAlone::Connection) => stream.mark_over(),
                     Some(LeftAlone::Stream) => {}
                     None => return Err(self.interrupted(error)),
                 }

@@ -38,7 +38,7 @@ impl Peer {
         let origin = Origin::new(self.dialer(trust)?, traffic, FOR_TOKENS);
         Ok(Arc::new(Route {
             below: self.url.path().to_owned(),
-            ..Route::to(Arc::new(origin))
+            ..Route::new(Arc::new(origin))
         }))
     }
 

@@ -19,7 +19,10 @@ struct Witness {
 }
 
 /// The certificate that is presented in a handshake on this connection, whatever is wrong with it.
-pub(super) async fn on(stream: Box<dyn Stream>, tls: &Tls) -> Option<CertificateDer<'static>> {
+pub(super) async fn certificate(
+    stream: Box<dyn Stream>,
+    tls: &Tls,
+) -> Option<CertificateDer<'static>> {
     let provider = Arc::clone(tls.config.crypto_provider());
     let witness = Arc::new(Witness {
         schemes: provider

@@ -138,7 +138,7 @@ impl<'a> Probe<'a> {
     pub async fn presented(self) -> Option<ServerCertificate> {
         let connected = self.connect(self.addresses().await.ok()?).await.ok()?;
         let tls = self.0.tls.as_ref()?;
-        let looking = async { Ok(presented::on(connected.stream, tls).await) };
+        let looking = async { Ok(presented::certificate(connected.stream, tls).await) };
         ServerCertificate::read(&self.0.in_time(looking).await.ok()??)
     }
 }

@@ -114,7 +114,7 @@ impl Proxies {
     }
 
     /// The proxy that the server at this URL is reached through.
-    pub(super) fn to(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
+    pub(super) fn find(&self, url: &Url, trust: &Trust) -> Option<Proxy> {
         let (uri, port) = (url.as_str().parse().ok()?, url.port_or_known_default());
         let mut at_port = self.bypassed_at.iter().filter(|(at, _)| Some(*at) == port);
         if at_port.any(|(_, matcher)| matcher.intercept(&uri).is_none()) {
@@ -242,7 +242,7 @@ pub fn leads_out(variable: &str, trust: &Trust) -> Option<bool> {
     let vault = Url::parse("https://kv1.vault.azure.net").ok()?;
     is_proxy(variable).then(|| {
         let proxies = Proxies::new(variable, "", "", "");
-        proxies.to(&vault, trust).is_some()
+        proxies.find(&vault, trust).is_some()
     })
 }
 
@@ -324,7 +324,7 @@ mod tests {
         ] {
             let proxies = Proxies::new("http://p:3128", "", "", no);
             let url = Url::parse(url).unwrap();
-            assert_eq!(proxies.to(&url, &trust).is_some(), proxied, "{no} {url}");
+            assert_eq!(proxies.find(&url, &trust).is_some(), proxied, "{no} {url}");
         }
     }
 }

@@ -49,7 +49,7 @@ pub trait TokenHolder: fmt::Debug + Send + Sync {
 
 impl Route {
     /// A server that is asked what it is asked.
-    pub(super) fn to(origin: Arc<Origin>) -> Self {
+    pub(super) fn new(origin: Arc<Origin>) -> Self {
         Self {
             origin,
             only_host: None,
@@ -83,7 +83,7 @@ impl Route {
     /// The scope that a vault's tokens are for; asks the vault unless it is known.
     pub async fn scope(&self) -> Result<String, TransportError> {
         match &self.challenge {
-            Some(challenge) => Ok(challenge.of(&self.origin).await?.scope.clone()),
+            Some(challenge) => Ok(challenge.learn(&self.origin).await?.scope.clone()),
             None => Ok(String::new()),
         }
     }
@@ -102,7 +102,7 @@ impl Route {
         if let Some(challenge) = &self.challenge
             && request.headers().get_optional_str(&AUTHORIZATION).is_none()
         {
-            let known = challenge.of(&self.origin).await?;
+            let known = challenge.learn(&self.origin).await?;
             return Ok(challenged(known.header.clone()));
         }
         let answer = self.origin.exchange(self.outgoing(request)?).await?;

@@ -103,7 +103,7 @@ impl Progress {
     }
 
     /// What goes on now.
-    pub(super) fn now(&self) -> Option<Phase> {
+    pub(super) fn phase(&self) -> Option<Phase> {
         *self.lock()
     }
 

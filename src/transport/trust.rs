@@ -63,7 +63,7 @@ impl Trust {
         if roots.is_empty() {
             return Err(TrustError::NoRoots);
         }
-        Self::of(roots)
+        Self::new(roots)
     }
 
     /// These certificates, in PEM, and no others.
@@ -76,11 +76,11 @@ impl Trust {
         if roots.is_empty() {
             return Err(TrustError::PemEmpty);
         }
-        Self::of(roots)
+        Self::new(roots)
     }
 
     /// TLS 1.2 and 1.3 by ring.
-    fn of(roots: RootCertStore) -> Result<Self, TrustError> {
+    fn new(roots: RootCertStore) -> Result<Self, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

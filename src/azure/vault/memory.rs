@@ -154,7 +154,7 @@ impl Memory {
     }
 
     /// What the vault at this host gave to a principal, who has just proved to be that.
-    pub fn of(&self, principal: Arc<Principal>, host: String) -> Recollection<'_> {
+    pub fn recollection(&self, principal: Arc<Principal>, host: String) -> Recollection<'_> {
         Recollection {
             memory: self,
             principal,

@@ -94,7 +94,7 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Volume
 
 impl Volume {
     /// The volume at this folder, which is made where there is none.
-    pub(super) fn at(target: &Path) -> Result<Self, VolumeError> {
+    pub(super) fn new(target: &Path) -> Result<Self, VolumeError> {
         fs::create_dir_all(target).map_err(failed(target, "made"))?;
         Ok(Self {
             target: target.to_owned(),
@@ -341,7 +341,7 @@ mod tests {
     fn files_are_written_changed_and_removed_as_the_driver_does() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("volume");
-        let volume = Volume::at(&target).unwrap();
+        let volume = Volume::new(&target).unwrap();
         let first = [
             file("a", 0o644, "1"),
             file("app/db/password", 0o400, "2"),
@@ -400,7 +400,7 @@ mod tests {
             ("a", Path::new("/etc/hostname")),
         ] {
             let target = folder.path().join("volume");
-            let volume = Volume::at(&target).unwrap();
+            let volume = Volume::new(&target).unwrap();
             symlink(leads_to, target.join(name)).unwrap();
             assert!(
                 matches!(
@@ -412,7 +412,7 @@ mod tests {
             assert_eq!(fs::read(victim.join("a")).unwrap(), b"precious");
             fs::remove_dir_all(&target).unwrap();
         }
-        let volume = Volume::at(folder.path()).unwrap();
+        let volume = Volume::new(folder.path()).unwrap();
         fs::write(folder.path().join("b"), "precious").unwrap();
         assert!(matches!(
             volume.write(&[file("b", 0o644, "1")]),
@@ -424,7 +424,7 @@ mod tests {
     fn what_is_missing_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("volume");
-        let volume = Volume::at(&target).unwrap();
+        let volume = Volume::new(&target).unwrap();
         volume.write(&[file("a", 0o644, "1")]).unwrap();
         fs::remove_file(target.join("a")).unwrap();
         assert_eq!(
@@ -451,7 +451,7 @@ mod tests {
     #[test]
     fn what_the_driver_refuses_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let volume = Volume::at(folder.path()).unwrap();
+        let volume = Volume::new(folder.path()).unwrap();
         for refused in [
             file("/a", 0, ""),
             file("../a", 0, ""),

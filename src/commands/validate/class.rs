@@ -31,7 +31,7 @@ pub fn check(file: &Text<'_>, node: &Node, assumptions: Assumptions) -> CheckedC
     let name = node
         .get("metadata")
         .and_then(|metadata| metadata.get("name")?.text());
-    let mut findings = Findings::of(name.unwrap_or_default());
+    let mut findings = Findings::new(name.unwrap_or_default());
     let ours = spec(file, node, assumptions, &mut findings);
     let parameters = node.get("spec").and_then(|spec| spec.get("parameters"));
     CheckedClass {

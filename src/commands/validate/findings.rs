@@ -34,7 +34,7 @@ pub struct Say {
 
 impl Findings {
     /// None yet, of the class with this name.
-    pub fn of(class: &str) -> Self {
+    pub fn new(class: &str) -> Self {
         Self {
             class: clipped(class.to_owned()),
             list: Vec::new(),

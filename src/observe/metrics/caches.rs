@@ -66,7 +66,8 @@ impl Caches {
         caches
     }
 
-    pub(super) fn of(&self, cache: Cache, capacity: usize) -> CacheMetrics {
+    /// How full this cache is, which can have so many entries.
+    pub(super) fn register(&self, cache: Cache, capacity: usize) -> CacheMetrics {
         let label = [("cache", cache.as_str())];
         self.capacity.get_or_create(&label).set(gauge(capacity));
         CacheMetrics {

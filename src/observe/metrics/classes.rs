@@ -62,7 +62,7 @@ impl Classes {
     pub(super) fn registered(registry: &mut Registry, max: usize, caches: &Caches) -> Option<Self> {
         let classes = Self {
             known: Arc::new(Mutex::new(LruCache::new(NonZeroUsize::new(max)?))),
-            metrics: caches.of(Cache::Classes, max),
+            metrics: caches.register(Cache::Classes, max),
         };
         registry.register_collector(Box::new(classes.clone()));
         Some(classes)
@@ -164,7 +164,7 @@ mod tests {
 
     fn mount(metrics: &Metrics, namespace: &str, class: &str, expiry: Option<i64>) {
         let mut mounting = metrics.mount(Arc::default());
-        mounting.is_of(namespace, class);
+        mounting.set_class(namespace, class);
         let expiry = expiry.map(|unix| OffsetDateTime::from_unix_timestamp(unix).unwrap());
         mounting.succeeded(expiry);
     }
@@ -174,10 +174,10 @@ mod tests {
         let metrics = metrics(10);
         mount(&metrics, "chat", "kv", Some(2_000_000_000));
         let mut failing = metrics.mount(Arc::default());
-        failing.is_of("chat", "broken");
+        failing.set_class("chat", "broken");
         failing.failed(Code::FailedPrecondition, "KV_THROTTLED");
         let mut left = metrics.mount(Arc::default());
-        left.is_of("chat", "left");
+        left.set_class("chat", "left");
         drop(left);
         // One whose caller does not say which class it is.
         mount(&metrics, "chat", "", None);

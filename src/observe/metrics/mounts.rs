@@ -117,7 +117,7 @@ pub struct Mounting<'a> {
 
 impl Mounting<'_> {
     /// It is a mount of this class, as its labels have it.
-    pub fn is_of(&mut self, namespace: &str, class: &str) {
+    pub fn set_class(&mut self, namespace: &str, class: &str) {
         if self.mounts.classes.is_some() {
             self.class = ClassName::new(namespace, class);
         }
@@ -125,7 +125,7 @@ impl Mounting<'_> {
 
     /// It is a trace with this id.
     #[cfg(feature = "otlp")]
-    pub fn is_traced_as(&mut self, id: Option<String>) {
+    pub fn set_trace(&mut self, id: Option<String>) {
         self.trace = id;
     }
 
@@ -164,7 +164,7 @@ impl Drop for Mounting<'_> {
             compat.called(METHOD, code, reason, self.start);
         }
         for (phase, histogram) in MountPhase::ALL.iter().zip(&self.mounts.phases) {
-            if let Some(took) = self.phases.of(*phase) {
+            if let Some(took) = self.phases.taken(*phase) {
                 histogram.observe(took.as_secs_f64());
             }
         }

@@ -34,7 +34,7 @@ pub(super) struct Visitor {
 
 impl Visitors {
     /// Of this port.
-    pub(super) fn of(listener: TcpListener) -> Self {
+    pub(super) fn new(listener: TcpListener) -> Self {
         Self {
             listener,
             open: VecDeque::new(),

@@ -32,7 +32,7 @@ impl Socket {
     ) -> impl Stream<Item = io::Result<Caller>> + 'a {
         let reception = Reception {
             socket: self,
-            seats: Seats::within(open_files::limit()),
+            seats: Seats::new(open_files::limit()),
             waiting: None,
         };
         let state = (reception, Some(Box::pin(stop)));

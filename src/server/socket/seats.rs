@@ -45,7 +45,7 @@ pub struct Call(Arc<Seat>);
 
 impl Seats {
     /// At most a quarter of the files that the process may open, so that those that mounts need are left.
-    pub(super) fn within(open_files: usize) -> Self {
+    pub(super) fn new(open_files: usize) -> Self {
         Self {
             free: Arc::new(Semaphore::new(MAX_SEATS.min(open_files / 4).max(1))),
             taken: Mutex::default(),
@@ -148,7 +148,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_one_that_nobody_misses_makes_room() {
-        let seats = Seats::within(4 * 4);
+        let seats = Seats::new(4 * 4);
         let (busy, _busy) = seats.take().await;
         let _call = busy.begin_call();
         let (used, _used) = seats.take().await;
@@ -170,7 +170,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_called_gives_no_file_away() {
-        let seats = Seats::within(4 * 2);
+        let seats = Seats::new(4 * 2);
         let (used, _used) = seats.take().await;
         drop(used.begin_call());
         let (silent, _silent) = seats.take().await;
@@ -182,7 +182,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_everybody_busy_waits_until_one_is_not() {
-        let seats = Seats::within(1);
+        let seats = Seats::new(1);
         let (busy, permit) = seats.take().await;
         let call = busy.begin_call();
         assert!(tokio::time::timeout(SECOND, seats.take()).await.is_err());
