@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test traces lint fuzz witness docs docs-check monitoring chart manifests image image-check
+.PHONY: help demo test traces lint fuzz witness clients docs docs-check monitoring chart manifests image image-check
 .PHONY: e2e figures bench release-check pictures generate
 
 help: ## List the targets
@@ -35,6 +35,10 @@ fuzz: ## Try what others write, mutated: SECONDS_EACH=10 for each target, or TAR
 witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
 	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
+
+clients: ## Call the provider by real gRPC clients: Python's, Go's of older and newer drivers, grpcurl
+	$(CARGO) build --workspace
+	tests/clients/run "$${CARGO_TARGET_DIR:-target}/debug"
 
 monitoring: ## Check alerts, dashboard and runbooks; needs promtool and prometheus
 	$(CARGO) build --workspace
