@@ -74,6 +74,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and .Values.metrics.podMonitor.enabled .Values.metrics.serviceMonitor.enabled -}}
 {{- fail "metrics.podMonitor and metrics.serviceMonitor scrape the same pods: enable one of them" -}}
 {{- end -}}
+{{- $contexts := list (default dict .Values.securityContext) (default dict .Values.podSecurityContext) -}}
+{{- range $contexts -}}
+{{- if and $.Values.seLinux.type .seLinuxOptions -}}
+{{- fail "seLinux.type and the seLinuxOptions of a security context: set one of them" -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.securityContextConstraints.create -}}
+{{- if not .Values.seLinux.type -}}
+{{- fail "securityContextConstraints.create needs seLinux.type, such as spc_t: where OpenShift runs, nodes enforce SELinux" -}}
+{{- end -}}
+{{- with .Values.securityContext -}}
+{{- if or .privileged .allowPrivilegeEscalation -}}
+{{- fail "securityContextConstraints.create allows neither a privileged container nor privilege escalation: leave them out of securityContext, or use OpenShift's own SecurityContextConstraints \"privileged\"" -}}
+{{- end -}}
+{{- end -}}
+{{- if eq (include "provider.serviceAccountName" .) "default" -}}
+{{- fail "securityContextConstraints.create with the service account \"default\" would allow it to all pods of the namespace: set serviceAccount.create or serviceAccount.name" -}}
+{{- end -}}
+{{- end -}}
 {{- $surges := not (include "provider.isZero" .Values.updateStrategy.maxSurge) -}}
 {{- $unavailable := not (include "provider.isZero" .Values.updateStrategy.maxUnavailable) -}}
 {{- if not (or $surges $unavailable) -}}
@@ -182,8 +201,19 @@ cloud.json: {{ toJson . }}
 {{- $context.Files.Get (index . 1) | replace (printf ".*%s.*" $context.Chart.Name) (printf ".*%s.*" (include "provider.fullname" $context)) -}}
 {{- end -}}
 
-{{- define "provider.securityContext" -}}
+{{- /* Of any container that uses the socket. */ -}}
+{{- define "provider.baseSecurityContext" -}}
 {{- $context := deepCopy (default dict .Values.securityContext) -}}
+{{- with .Values.seLinux -}}
+{{- if .type -}}
+{{- $_ := set $context "seLinuxOptions" (dict "type" .type "level" .level) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{- define "provider.securityContext" -}}
+{{- $context := include "provider.baseSecurityContext" . | fromYaml -}}
 {{- if .Values.lockMemory -}}
 {{- $_ := mergeOverwrite $context (dict "capabilities" (dict "add" (list "IPC_LOCK"))) -}}
 {{- end -}}
