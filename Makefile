@@ -36,7 +36,7 @@ witness: ## Check the emulator with Microsoft's own Python clients
 	$(CARGO) build --workspace
 	crates/emulator/witness/run "$${CARGO_TARGET_DIR:-target}/debug/azure-emulator"
 
-clients: ## Call the provider by real gRPC clients: Python's, Go's of older and newer drivers, grpcurl
+clients: ## Call the provider by real gRPC clients: Python's, Go's of older and newer drivers, Node's, grpcurl
 	$(CARGO) build --workspace
 	tests/clients/run "$${CARGO_TARGET_DIR:-target}/debug"
 
