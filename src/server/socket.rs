@@ -59,6 +59,18 @@ pub enum SocketError {
     /// The path is longer than an address on a Unix socket can be.
     #[error("{}: expected a path of at most {MAX_PATH} bytes, which is all that a caller can name", .0.display())]
     TooLong(PathBuf),
+    /// The kernel does not allow it: to this user, or to this SELinux type.
+    #[error(
+        "{}: this process may not make a socket there; expected the folder's owner (root), and on a node with SELinux a \
+         container of the type spc_t (the Helm chart's seLinux.type)",
+        path.display()
+    )]
+    Denied {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The path has no folder, or one that cannot be written to.
     #[error("{}: a socket cannot be made there", path.display())]
     Io {
@@ -69,6 +81,16 @@ pub enum SocketError {
     },
 }
 
+impl SocketError {
+    fn new(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied { path, source },
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
 impl Socket {
     /// Binds the path, in place of a socket that is there already. These users may call, and the one that
     /// this process runs as.
@@ -77,10 +99,7 @@ impl Socket {
         if path.as_os_str().len() > MAX_PATH {
             return Err(SocketError::TooLong(path.to_owned()));
         }
-        let failed = |source| SocketError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| SocketError::new(path, source);
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NotASocket(path.to_owned()));
@@ -159,6 +178,18 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         drop(socket);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_the_kernel_denies_names_what_it_wants() {
+        for (kind, expected) in [
+            (io::ErrorKind::PermissionDenied, "seLinux.type"),
+            (io::ErrorKind::NotFound, "a socket cannot be made there"),
+        ] {
+            let error = SocketError::new(Path::new("/run/x.sock"), kind.into());
+            assert!(error.to_string().starts_with("/run/x.sock: "), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[tokio::test]
