@@ -62,7 +62,7 @@ pub use entra::{
     Application, Entra, FederatedCredential, FederationErrors, IDENTITY_BINDING_AUDIENCE,
     SERVICE_ACCOUNT_ISSUER, TOKEN_EXCHANGE_AUDIENCE,
 };
-pub use faults::{Effect, Fault, Faults, Service, Target};
+pub use faults::{Effect, Fault, Faults, RecordedAnswer, Service, Target};
 pub use imds::{Imds, ManagedIdentity};
 pub use seed::{Seed, SeedError};
 pub use settings::{CaFiles, DEFAULT_TENANT, Settings, Validity};

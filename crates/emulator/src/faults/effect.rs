@@ -37,6 +37,8 @@ pub enum Effect {
         #[serde(default)]
         headers: BTreeMap<String, String>,
     },
+    /// A recorded answer instead of the service's own: nothing is added to it, changed or put in order.
+    Recorded(RecordedAnswer),
     /// The service's own error for this status, worded as it words it.
     Error {
         /// The HTTP status.
@@ -89,6 +91,50 @@ pub enum Effect {
     },
 }
 
+/// An answer as it was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names and values in their order; a name may come more than once. What belongs to the recorded
+    /// connection (`Content-Length`, `Transfer-Encoding`, `Connection`) is left to this one.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    #[serde(default)]
+    pub body: String,
+}
+
+/// Marks an answer to which its service adds no header of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verbatim;
+
+impl RecordedAnswer {
+    fn response(&self) -> Response<Body> {
+        let mut answer = Response::new(Body::from(self.body.clone()));
+        *answer.status_mut() = status_code(self.status);
+        answer.extensions_mut().insert(Verbatim);
+        for (name, value) in &self.headers {
+            let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(value),
+            ) else {
+                continue;
+            };
+            let of_connection = [
+                header::CONTENT_LENGTH,
+                header::TRANSFER_ENCODING,
+                header::CONNECTION,
+            ];
+            if !of_connection.contains(&name) {
+                answer.headers_mut().append(name, value);
+            }
+        }
+        answer
+    }
+}
+
 fn json_type() -> String {
     "application/json".to_owned()
 }
@@ -109,6 +155,11 @@ impl Effect {
     /// The service's own error for this status.
     pub fn error(status: u16) -> Self {
         Self::Error { status }
+    }
+
+    /// A recorded answer, word by word.
+    pub fn recorded(answer: RecordedAnswer) -> Self {
+        Self::Recorded(answer)
     }
 
     /// A delay.
@@ -198,6 +249,7 @@ async fn instead(
             }
             answer
         }
+        Effect::Recorded(recorded) => recorded.response(),
         Effect::Error { status } => own_error(service, status_code(*status)),
         Effect::Throttle { retry_after } => {
             let mut answer = own_error(service, StatusCode::TOO_MANY_REQUESTS);

@@ -11,7 +11,7 @@ use super::errors::VaultError;
 use super::operation::{Operation, Verb};
 use super::{Vault, certificates, deleted, keys, secrets};
 use crate::entra::Caller;
-use crate::faults::{Service, Subject, interpose};
+use crate::faults::{Service, Subject, Verbatim, interpose};
 use crate::identifier;
 use crate::state::{Ask, State};
 
@@ -47,7 +47,9 @@ pub(crate) async fn answer(state: &State, vault: &Vault, ask: &Ask) -> Response<
             .unwrap_or_else(|refusal| refusal.response())
     };
     let mut response = interpose(Service::Vault, effects, &ask.connection, usual).await;
-    label(state, ask, &mut response);
+    if response.extensions().get::<Verbatim>().is_none() {
+        label(state, ask, &mut response);
+    }
     response
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use azure_emulator::{Effect, ManagedIdentity, Settings, Target};
+use azure_emulator::{Effect, Fault, ManagedIdentity, Settings, Target};
 use reqwest::Method;
 use serde_json::json;
 
@@ -72,6 +72,41 @@ async fn answers_in_place_of_the_vaults_own() {
     );
     assert_eq!(get(&world, &token, "/secrets").await.json["nextLink"], url);
     assert_eq!(faults.list(), []);
+}
+
+#[tokio::test]
+async fn a_recorded_answer_comes_word_by_word() {
+    let (world, token) = ready(Settings::default()).await;
+    // The form of the control API, which is that of recordings with `kind`.
+    let recorded: Fault = serde_json::from_value(json!({
+        "target": { "service": "vault", "vault": "kv1" },
+        "effect": {
+            "kind": "recorded",
+            "status": 403,
+            "headers": [
+                ["X-Ms-Keyvault-Region", "southafricanorth"],
+                ["Set-Cookie", "a=1"],
+                ["Set-Cookie", "b=2"],
+                ["Content-Length", "1"],
+                ["Transfer-Encoding", "chunked"],
+            ],
+            "body": "{\"b\":1, \"a\":2}",
+        },
+        "times": 1,
+    }))
+    .unwrap();
+    world.emulator.faults().add(recorded);
+    let url = "https://kv1.vault.azure.net/secrets/a?api-version=7.4";
+    let answer = world.client.get(url).bearer_auth(&token).send();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 403);
+    let headers = answer.headers().clone();
+    assert_eq!(headers["x-ms-keyvault-region"], "southafricanorth");
+    assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+    for absent in ["content-type", "x-ms-keyvault-service-version"] {
+        assert!(!headers.contains_key(absent), "{headers:?}");
+    }
+    assert_eq!(answer.text().await.unwrap(), "{\"b\":1, \"a\":2}");
 }
 
 #[tokio::test]
