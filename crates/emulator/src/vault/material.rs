@@ -230,7 +230,9 @@ mod tests {
                 .decode(jwk[member].as_str().unwrap())
                 .unwrap();
             assert_eq!(bytes.len(), length, "{kind:?}");
-            assert_ne!(jwk, generate_public(kind), "{kind:?}");
+            // Two RSA keys may be of the same pair of primes: the pool is small.
+            let differs = (0..16).any(|_| generate_public(kind) != jwk);
+            assert!(differs, "{kind:?}");
         }
     }
 
