@@ -63,6 +63,7 @@ pub(crate) fn router(state: Arc<State>) -> Router {
                 delete_object(&state, ObjectKind::Certificate, &of)
             }),
         )
+        .route("/vaults/{vault}/certificates/{name}/issue", post(issue))
         .route(
             "/vaults/{vault}/{collection}/{name}/{version}/{switch}",
             post(switch),
@@ -233,6 +234,11 @@ async fn put_certificate(
     Json(seed): Json<CertificateSeed>,
 ) -> Answer<Json<Value>> {
     let version = seed.plant(&vault(&state, &of)?, &name)?;
+    Ok(Json(json!({ "version": version })))
+}
+
+async fn issue(state: Emulator, Path((of, name)): Of) -> Answer<Json<Value>> {
+    let version = vault(&state, &of)?.issue_certificate(&name)?;
     Ok(Json(json!({ "version": version })))
 }
 

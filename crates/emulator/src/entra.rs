@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::faults::{Service, Subject, interpose};
+use crate::faults::{Service, Subject, Verbatim, interpose};
 use crate::settings::Settings;
 use crate::state::{Ask, State};
 use crate::{body, identifier};
@@ -24,8 +26,8 @@ mod metadata;
 mod token_endpoint;
 
 pub(crate) use access_token::{Caller, Grant, Rejection};
-use errors::Refusal;
 pub(crate) use errors::error_for_status;
+use errors::{REQUEST_ID, Refusal};
 pub(crate) use token_endpoint::resource_exists;
 
 /// The issuer of the service account tokens that [`crate::Emulator::service_account_token`] makes.
@@ -330,7 +332,7 @@ pub(crate) async fn answer(state: &State, ask: &Ask, service: Service) -> Respon
         });
     }
     let effects = state.with_latency(state.faults.take(&subject));
-    interpose(service, effects, &ask.connection, async {
+    let mut response = interpose(service, effects, &ask.connection, async {
         match (ask.method.as_str(), &segments[..]) {
             ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
                 token_endpoint::answer(state, ask, service, tenant, &form)
@@ -349,7 +351,64 @@ pub(crate) async fn answer(state: &State, ask: &Ask, service: Service) -> Respon
             _ => not_here(ask, "Entra ID"),
         }
     })
-    .await
+    .await;
+    if response.extensions().get::<Verbatim>().is_none() {
+        label(ask, &mut response);
+    }
+    response
+}
+
+/// The headers that every answer of Entra ID has, in the order of recorded ones.
+fn label(ask: &Ask, response: &mut Response<Body>) {
+    let own = std::mem::take(response.headers_mut());
+    let headers = response.headers_mut();
+    let mut add = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(name, value);
+        }
+    };
+    let token = ask.path.ends_with("/token");
+    let cache = if token {
+        "no-store, no-cache"
+    } else {
+        "max-age=86400, private"
+    };
+    add(header::CACHE_CONTROL, cache);
+    if token {
+        add(header::PRAGMA, "no-cache");
+        add(header::EXPIRES, "-1");
+    }
+    add(
+        header::STRICT_TRANSPORT_SECURITY,
+        "max-age=31536000; includeSubDomains",
+    );
+    add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    add(
+        HeaderName::from_static("p3p"),
+        "CP=\"DSP CUR OTPi IND OTRi ONL FIN\"",
+    );
+    if let Some(id) = ask.header("client-request-id") {
+        add(HeaderName::from_static("client-request-id"), id);
+    }
+    if !own.contains_key(REQUEST_ID) {
+        add(REQUEST_ID, &identifier::guid());
+    }
+    add(
+        HeaderName::from_static("x-ms-ests-server"),
+        "2.1.12651.7 - SCUS ProdSlices",
+    );
+    add(header::X_XSS_PROTECTION, "0");
+    for cookie in [
+        format!(
+            "fpc={}; expires=Fri, 01-Jan-2038 00:00:00 GMT; path=/; secure; HttpOnly; SameSite=None",
+            URL_SAFE_NO_PAD.encode(identifier::random::<17>())
+        ),
+        "x-ms-gateway-slice=estsfd; path=/; secure; samesite=none; httponly".to_owned(),
+        "stsservicecookie=estsfd; path=/; secure; samesite=none; httponly".to_owned(),
+    ] {
+        add(header::SET_COOKIE, &cookie);
+    }
+    headers.extend(own);
 }
 
 fn not_here(ask: &Ask, whom: &str) -> Response<Body> {

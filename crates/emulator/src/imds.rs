@@ -10,9 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::entra::{Grant, resource_exists};
-use crate::faults::{Service, Subject, interpose};
+use crate::faults::{Service, Subject, Verbatim, interpose};
 use crate::state::{Ask, State};
 use crate::{body, identifier};
+
+/// This machine's resource id: tokens carry it, and Key Vault's refusals repeat it.
+const MACHINE: &str = "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/\
+                       MC_azure-emulator/providers/Microsoft.Compute/virtualMachineScaleSets/\
+                       aks-nodepool1-vmss";
 
 /// A managed identity assigned to this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +71,18 @@ impl ManagedIdentity {
     pub fn with_resource_id(mut self, resource_id: impl Into<String>) -> Self {
         self.resource_id = Some(resource_id.into());
         self
+    }
+
+    fn resource(&self) -> String {
+        match &self.resource_id {
+            Some(id) => id.clone(),
+            None if self.system_assigned => MACHINE.to_owned(),
+            None => format!(
+                "/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/azure-emulator/\
+                 providers/Microsoft.ManagedIdentity/userAssignedIdentities/{}",
+                self.client_id
+            ),
+        }
     }
 
     fn object(&self) -> String {
@@ -198,10 +215,12 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
         token(state, ask).unwrap_or_else(|refusal| refusal.response())
     };
     let mut answer = interpose(Service::Imds, effects, &ask.connection, usual).await;
-    answer.headers_mut().insert(
-        header::SERVER,
-        HeaderValue::from_static("IMDS/150.870.65.1854"),
-    );
+    if answer.extensions().get::<Verbatim>().is_none() {
+        answer.headers_mut().insert(
+            header::SERVER,
+            HeaderValue::from_static("IMDS/150.870.65.1854"),
+        );
+    }
     answer
 }
 
@@ -249,15 +268,17 @@ fn token(state: &State, ask: &Ask) -> Result<Response<Body>, Refusal> {
         object_id: &identity.object(),
         resource,
         authentication: 2,
-        resource_id: identity.resource_id.as_deref(),
+        resource_id: Some(&identity.resource()),
+        machine: Some(MACHINE),
     });
     state.counters.count(|counts| {
         let client = identity.client_id.clone();
         *counts.imds.tokens_issued.entry(client).or_default() += 1;
     });
-    Ok(body::json(
+    Ok(body::typed(
         StatusCode::OK,
-        &json!({
+        "application/json; charset=utf-8",
+        json!({
             "access_token": issued.token,
             "client_id": identity.client_id,
             "expires_in": issued.lifetime.to_string(),
@@ -266,7 +287,9 @@ fn token(state: &State, ask: &Ask) -> Result<Response<Body>, Refusal> {
             "not_before": issued.not_before.to_string(),
             "resource": resource,
             "token_type": "Bearer",
-        }),
+        })
+        .to_string()
+        .into(),
     ))
 }
 

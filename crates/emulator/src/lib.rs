@@ -68,5 +68,6 @@ pub use seed::{Seed, SeedError};
 pub use settings::{CaFiles, DEFAULT_TENANT, Settings, Validity};
 pub use token_proxy::API_SERVER;
 pub use vault::{
-    CertificatePolicy, KeyType, NewSecret, ObjectKind, Permissions, Vault, VaultError,
+    ApiVersion, CertificatePolicy, KeyType, NewSecret, ObjectKind, Permissions, Recovery, Vault,
+    VaultError,
 };

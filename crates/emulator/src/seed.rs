@@ -11,7 +11,9 @@ use crate::cloud::Cloud;
 use crate::entra::{FederatedCredential, FederationErrors};
 use crate::imds::ManagedIdentity;
 use crate::state::State;
-use crate::vault::{CertificatePolicy, KeyType, NewSecret, Permissions, Vault, VaultError};
+use crate::vault::{
+    ApiVersion, CertificatePolicy, KeyType, NewSecret, Permissions, Recovery, Vault, VaultError,
+};
 
 /// A seed could not be planted.
 #[derive(Debug, Error)]
@@ -91,6 +93,16 @@ pub struct VaultSeed {
     pub rbac: Option<bool>,
     /// Whether its firewall refuses every client.
     pub firewall: Option<bool>,
+    /// Whether it answers clients that do not come through its private endpoint.
+    pub public_network_access: Option<bool>,
+    /// The resource id of the private endpoint that every client comes through.
+    pub private_endpoint: Option<String>,
+    /// How long deleted objects can be recovered.
+    pub recovery: Option<Recovery>,
+    /// The newest version of the REST API that it knows.
+    pub latest_api_version: Option<ApiVersion>,
+    /// Its Azure region.
+    pub location: Option<String>,
     /// Whether every identity of the tenant may do everything.
     pub allow_everyone: Option<bool>,
     /// Permissions by client id or object id.
@@ -125,7 +137,7 @@ pub enum KeySeed {
     Jwk(Map<String, Value>),
 }
 
-/// A certificate: imported, or made and self-signed.
+/// A certificate: imported, made and self-signed, or pending.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CertificateSeed {
@@ -139,6 +151,11 @@ pub enum CertificateSeed {
         /// The content type of its secret; that of the import when it is not given.
         #[serde(default, rename = "contentType")]
         content_type: Option<String>,
+    },
+    /// One that is not issued yet.
+    Pending {
+        /// What it is to become.
+        pending: CertificatePolicy,
     },
     /// What to make.
     Make(CertificatePolicy),
@@ -204,6 +221,21 @@ impl VaultSeed {
         }
         if let Some(firewall) = self.firewall {
             vault.set_firewall(firewall);
+        }
+        if let Some(open) = self.public_network_access {
+            vault.set_public_network_access(open);
+        }
+        if let Some(id) = &self.private_endpoint {
+            vault.set_private_endpoint(Some(id.clone()).filter(|id| !id.is_empty()));
+        }
+        if let Some(recovery) = self.recovery {
+            vault.set_recovery(recovery);
+        }
+        if let Some(latest) = self.latest_api_version {
+            vault.set_latest_api_version(latest);
+        }
+        if let Some(location) = &self.location {
+            vault.set_location(location);
         }
         match self.allow_everyone {
             Some(true) => vault.allow_everyone(),
@@ -272,6 +304,7 @@ impl CertificateSeed {
                 password.as_deref(),
                 content_type.as_deref(),
             ),
+            Self::Pending { pending } => vault.create_pending_certificate(name, pending),
             Self::Make(policy) => vault.create_certificate(name, policy),
         }
     }

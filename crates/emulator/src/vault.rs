@@ -13,6 +13,7 @@ use crate::settings::Settings;
 
 mod access;
 mod api;
+mod api_version;
 mod authentication;
 mod certificates;
 mod deleted;
@@ -21,19 +22,22 @@ mod keys;
 mod material;
 mod operation;
 mod page;
+mod recovery;
 mod secrets;
 mod store;
 
 pub use access::{ObjectKind, Permissions};
 pub(crate) use api::answer;
+pub use api_version::ApiVersion;
 pub use certificates::CertificatePolicy;
 pub use errors::VaultError;
 pub(crate) use errors::error_for_status;
 pub use material::KeyType;
+pub use recovery::Recovery;
 pub use secrets::NewSecret;
 
 use access::Access;
-use certificates::Certificate;
+use certificates::{Certificate, Issuer};
 use keys::Key;
 use secrets::Secret;
 use store::{Shelf, Wanted, WantedAttributes};
@@ -54,6 +58,10 @@ pub(crate) struct Contents {
     location: String,
     rbac: bool,
     firewall: bool,
+    public_network_access: bool,
+    private_endpoint: Option<String>,
+    recovery: Recovery,
+    latest_version: ApiVersion,
     access: Access,
     secrets: Shelf<Secret>,
     keys: Shelf<Key>,
@@ -68,6 +76,10 @@ impl Vault {
             location: settings.location.clone(),
             rbac: false,
             firewall: false,
+            public_network_access: true,
+            private_endpoint: None,
+            recovery: Recovery::default(),
+            latest_version: ApiVersion::LATEST,
             access: Access::default(),
             secrets: Shelf::new(ObjectKind::Secret),
             keys: Shelf::new(ObjectKind::Key),
@@ -86,11 +98,6 @@ impl Vault {
 
     fn now(&self) -> i64 {
         self.clock.unix()
-    }
-
-    /// `NAME;location=centralus`, as messages name a vault.
-    fn described(&self) -> String {
-        format!("{};location={}", self.name, self.contents().location)
     }
 
     /// The vault's name.
@@ -118,6 +125,11 @@ impl Vault {
         self.contents().cloud = cloud;
     }
 
+    /// Moves it to another Azure region.
+    pub fn set_location(&self, location: &str) {
+        location.clone_into(&mut self.contents().location);
+    }
+
     /// Whether refusals are worded for role assignments instead of access policies.
     pub fn set_rbac(&self, rbac: bool) {
         self.contents().rbac = rbac;
@@ -126,6 +138,26 @@ impl Vault {
     /// Whether the vault's firewall refuses every client.
     pub fn set_firewall(&self, closed: bool) {
         self.contents().firewall = closed;
+    }
+
+    /// Whether it answers clients that do not come through its private endpoint.
+    pub fn set_public_network_access(&self, open: bool) {
+        self.contents().public_network_access = open;
+    }
+
+    /// The resource id of the private endpoint that every client comes through, if there is one.
+    pub fn set_private_endpoint(&self, id: Option<String>) {
+        self.contents().private_endpoint = id;
+    }
+
+    /// How long deleted objects can be recovered.
+    pub fn set_recovery(&self, recovery: Recovery) {
+        self.contents().recovery = recovery;
+    }
+
+    /// The newest version of the REST API that it knows: an older one on an Azure Stack Hub.
+    pub fn set_latest_api_version(&self, latest: ApiVersion) {
+        self.contents().latest_version = latest;
     }
 
     /// Lets an identity, by its client id or object id, do these things and no others.
@@ -198,7 +230,22 @@ impl Vault {
         name: &str,
         policy: &CertificatePolicy,
     ) -> Result<String, VaultError> {
-        certificates::create(self, name, policy, Wanted::default())
+        certificates::create(self, name, policy, Issuer::Own, Wanted::default())
+    }
+
+    /// The same, but a certificate that is not issued yet: it is disabled, and neither it nor its
+    /// secret can be read. Gives the version.
+    pub fn create_pending_certificate(
+        &self,
+        name: &str,
+        policy: &CertificatePolicy,
+    ) -> Result<String, VaultError> {
+        certificates::create(self, name, policy, Issuer::Unknown, Wanted::default())
+    }
+
+    /// Issues a pending certificate, self-signed. Gives its version.
+    pub fn issue_certificate(&self, name: &str) -> Result<String, VaultError> {
+        certificates::complete(self, name, None)
     }
 
     /// Imports a certificate with its private key from PFX bytes or PEM text. Gives the version.
@@ -220,7 +267,15 @@ impl Vault {
         password: Option<&str>,
         content_type: Option<&str>,
     ) -> Result<String, VaultError> {
-        certificates::import(self, name, value, password, content_type, Wanted::default())
+        certificates::import(
+            self,
+            name,
+            value,
+            password,
+            content_type,
+            true,
+            Wanted::default(),
+        )
     }
 
     /// The certificate of a version, or the newest, in DER.
@@ -311,6 +366,13 @@ impl Vault {
             ObjectKind::Key => names(&contents.keys),
             ObjectKind::Certificate => names(&contents.certificates),
         }
+    }
+}
+
+impl Contents {
+    /// `NAME;location=centralus`, as messages name a vault.
+    fn described(&self, name: &str) -> String {
+        format!("{name};location={}", self.location)
     }
 }
 

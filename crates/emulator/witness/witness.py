@@ -13,7 +13,7 @@ import sys
 import tempfile
 import traceback
 import urllib.request
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -32,11 +32,13 @@ from azure.keyvault.certificates import (
     CertificateContentType,
     CertificatePolicy,
     KeyCurveName,
+    WellKnownIssuerNames,
 )
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.secrets import SecretClient
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 TENANT = "42ddc44e-97dd-4c3b-bf8a-31c785e24c67"
@@ -276,6 +278,78 @@ def check_certificate_imported():
     refused(HttpResponseError, lambda: client.import_certificate("bad", pfx, password="wrong"))
     missing = refused(ResourceNotFoundError, lambda: client.get_certificate("missing"))
     assert missing.error.code == "CertificateNotFound"
+
+
+def check_disabled_key():
+    client = KeyClient(VAULT, owner())
+    version = client.create_ec_key("switched-off").properties.version
+    client.update_key_properties("switched-off", version, enabled=False)
+    read = client.get_key("switched-off")
+    assert read.properties.enabled is False and read.key.x
+
+
+def check_certificate_pending_and_merged():
+    client = CertificateClient(VAULT, owner())
+    policy = CertificatePolicy(WellKnownIssuerNames.unknown, subject="CN=merged")
+    operation = client.begin_create_certificate("merged", policy).result()
+    assert operation.status == "inProgress" and operation.issuer_name == "Unknown", operation
+    pending = client.get_certificate("merged")
+    assert not pending.cer and pending.properties.enabled is False
+    csr = x509.load_der_x509_csr(bytes(operation.csr))
+    authority = rsa.generate_private_key(65537, 2048)
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(x509.Name.from_rfc4514_string("CN=authority"))
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(authority, hashes.SHA256())
+    )
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    merged = client.merge_certificate("merged", [der])
+    assert bytes(merged.cer) == der and merged.properties.enabled is True
+    key, leaf, _ = pkcs12.load_key_and_certificates(
+        base64.b64decode(secrets().get_secret("merged").value), b""
+    )
+    assert leaf == certificate and key.public_key() == certificate.public_key()
+
+
+def check_certificate_whose_key_stays():
+    client = CertificateClient(VAULT, owner())
+    policy = CertificatePolicy("Self", subject="CN=stays", exportable=False)
+    made = client.begin_create_certificate("stays", policy).result()
+    assert made.policy.exportable is False
+    pfx = base64.b64decode(secrets().get_secret("stays").value)
+    key, leaf, others = pkcs12.load_key_and_certificates(pfx, b"")
+    assert key is None
+    assert bytes(made.cer) in [
+        one.public_bytes(serialization.Encoding.DER) for one in [leaf, *others] if one
+    ]
+
+
+def check_versions_of_nothing():
+    assert not list(secrets().list_properties_of_secret_versions("nothing"))
+
+
+def check_recovery_level():
+    level = secrets().get_secret("OPENAI-API-KEY").properties.recovery_level
+    assert level == "Recoverable+Purgeable", level
+    control("PUT", "/vaults/ai-chat-kv-1763873634", {"recovery": {"retentionDays": 7}})
+    read = secrets().get_secret("OPENAI-API-KEY").properties
+    assert read.recovery_level == "CustomizedRecoverable+Purgeable" and read.recoverable_days == 7
+    control("PUT", "/vaults/ai-chat-kv-1763873634", {"recovery": {"retentionDays": 90}})
+
+
+def check_api_version_of_a_hub():
+    control("PUT", "/vaults/hub", {"latestApiVersion": "7.1", "allowEveryone": True})
+    control("PUT", "/vaults/hub/secrets/a", "x")
+    hub = "https://hub.vault.azure.net"
+    refusal = refused(HttpResponseError, lambda: SecretClient(hub, owner()).get_secret("a"))
+    assert refusal.status_code == 400 and "latest supported version (7.1)" in refusal.message
+    assert SecretClient(hub, owner(), api_version="7.1").get_secret("a").value == "x"
 
 
 def check_imds_was_asked_directly():

@@ -1,7 +1,7 @@
 //! Access tokens: JSON Web Tokens in the shape of Entra ID's version 1.0 tokens, signed with a key
 //! that only this emulator has. Clients must not look into them; Key Vault does.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,18 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::identifier;
+
+/// Key Vault's own application, which it takes for an audience too (a recorded AKV10022).
+const KEY_VAULT: &str = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093";
+
+/// The tenants of Microsoft that every vault names beside its own (an AKV10032 in the tests of
+/// azure-sdk-for-net).
+const MICROSOFTS_TENANTS: [&str; 4] = [
+    "f8cdef31-a31e-4b4a-93e4-5f571e91255a",
+    "e2d54eb5-3869-4f70-8578-dee5fc7331f4",
+    "33e01921-4d64-4f8c-a055-5bdaffd5e33d",
+    "975f013f-7f24-47e8-a7d3-abc4752bf346",
+];
 
 /// What a token is issued for.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +40,8 @@ pub(crate) struct Grant<'a> {
     pub(crate) authentication: u8,
     /// The resource id of a managed identity.
     pub(crate) resource_id: Option<&'a str>,
+    /// The resource id of the machine that it is used on.
+    pub(crate) machine: Option<&'a str>,
 }
 
 /// A token and its times in seconds since 1970.
@@ -48,6 +62,28 @@ pub(crate) struct Caller {
     pub(crate) object_id: String,
     #[serde(rename = "iss")]
     pub(crate) issuer: String,
+    /// The resource of a managed identity, and the machine that uses it.
+    pub(crate) xms_mirid: Option<String>,
+    pub(crate) xms_az_rid: Option<String>,
+}
+
+impl Caller {
+    /// As Key Vault's refusals tell it.
+    pub(crate) fn described(&self) -> String {
+        let mut text = format!(
+            "appid={};oid={};iss={}",
+            self.client_id, self.object_id, self.issuer
+        );
+        for (name, id) in [
+            ("xms_mirid", &self.xms_mirid),
+            ("xms_az_rid", &self.xms_az_rid),
+        ] {
+            if let Some(id) = id {
+                let _ = write!(text, ";{name}={id}");
+            }
+        }
+        text
+    }
 }
 
 /// Why Key Vault does not take a token: in its own words where they start with a code.
@@ -134,6 +170,9 @@ impl Signer {
         if let Some(id) = grant.resource_id {
             claims["xms_mirid"] = Value::from(id);
         }
+        if let Some(id) = grant.machine {
+            claims["xms_az_rid"] = Value::from(id);
+        }
         let secret = self.secret.lock();
         let header = json!({ "typ": "JWT", "alg": "HS256", "kid": secret.id, "x5t": secret.id });
         let signed = format!(
@@ -177,15 +216,18 @@ impl Signer {
             .any(|resource| resource.eq_ignore_ascii_case(audience))
         {
             return reject(format!(
-                "AKV10022: Invalid audience. Expected {}, found: {}.",
+                "AKV10022: Invalid audience. Expected {} or {KEY_VAULT}, found: {}.",
                 resources.first().map_or("", String::as_str),
                 claims.aud
             ));
         }
         let expected = issuer(issuer_host, tenant);
         if !claims.tid.eq_ignore_ascii_case(tenant) {
+            let mut expected = vec![expected];
+            expected.extend(MICROSOFTS_TENANTS.map(|tenant| issuer(issuer_host, tenant)));
             return reject(format!(
-                "AKV10032: Invalid issuer. Expected one of {expected}, found {}.",
+                "AKV10032: Invalid issuer. Expected one of {}, found {}.",
+                expected.join(", "),
                 claims.caller.issuer
             ));
         }
@@ -218,6 +260,7 @@ mod tests {
         resource: "https://vault.azure.net",
         authentication: 1,
         resource_id: None,
+        machine: None,
     };
 
     #[test]

@@ -79,6 +79,14 @@ pub(crate) fn check(
     }) {
         return Ok(());
     }
+    if federated.iter().any(|credential| {
+        credential.issuer == claims.iss && credential.subject.eq_ignore_ascii_case(&claims.sub)
+    }) {
+        return Err(Refusal::subject_differs_in_case(&claims.sub));
+    }
+    if claims.sub.starts_with("/eid1/") {
+        return Err(Refusal::entra_subject_not_matched(&claims.sub));
+    }
     let issuer_known = federated.iter().any(|f| f.issuer == claims.iss);
     Err(match errors {
         FederationErrors::Combined => {
@@ -165,6 +173,7 @@ mod tests {
         let good = token("https://issuer/", "app", TOKEN_EXCHANGE_AUDIENCE, 600);
         let slash = token("https://issuer", "app", TOKEN_EXCHANGE_AUDIENCE, 600);
         let other = token("https://issuer/", "other", TOKEN_EXCHANGE_AUDIENCE, 600);
+        let case = token("https://issuer/", "App", TOKEN_EXCHANGE_AUDIENCE, 600);
         let audience = token("https://issuer/", "app", "api://other", 600);
         let expired = token("https://issuer/", "app", TOKEN_EXCHANGE_AUDIENCE, -600);
         let far = token("https://issuer/", "app", TOKEN_EXCHANGE_AUDIENCE, i64::MAX);
@@ -175,6 +184,8 @@ mod tests {
             (&slash, combined, Some(70_021)),
             (&slash, split, Some(700_211)),
             (&other, split, Some(700_213)),
+            (&case, split, Some(7_002_138)),
+            (&case, combined, Some(7_002_138)),
             (&audience, combined, Some(700_212)),
             (&expired, combined, Some(700_024)),
             (&far, combined, None),

@@ -2,7 +2,7 @@
 //! service ("Microsoft Entra authentication and authorization error codes").
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -12,6 +12,9 @@ use crate::{body, identifier};
 
 const FEDERATION: &str =
     "https://learn.microsoft.com/entra/workload-id/workload-identity-federation";
+
+/// The header with the name that Entra ID gave a request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
 /// One refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl Refusal {
 
     pub(crate) fn tenant_not_found(tenant: &str) -> Self {
         Self::bad(
-            "invalid_request",
+            "invalid_tenant",
             90_002,
             format!(
                 "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are \
@@ -220,6 +223,35 @@ impl Refusal {
         )
     }
 
+    /// Recorded of a service account whose federated credential has another case.
+    pub(crate) fn subject_differs_in_case(subject: &str) -> Self {
+        Self::client(
+            7_002_138,
+            format!(
+                "No matching federated identity record found for presented assertion subject \
+                 '{subject}'. The subject matches with case-insensitive comparison, but not with \
+                 case-sensitive comparison. Check your federated identity credential Subject, \
+                 Audience and Issuer against the presented assertion. {FEDERATION}"
+            ),
+        )
+    }
+
+    /// Recorded of subjects in the form of Entra ID's own issuers, `/eid1/c/pub/t/TENANT/a/APP/...`.
+    pub(crate) fn entra_subject_not_matched(subject: &str) -> Self {
+        let mut parts: Vec<&str> = subject.split('/').collect();
+        if let Some(tenant) = parts.get_mut(5) {
+            *tenant = "{tenantId}";
+        }
+        Self::client(
+            7_002_137,
+            format!(
+                "No matching federated identity record found for presented assertion subject \
+                 '{subject}'. Please make sure the federated identity credential Subject is '{}'.",
+                parts.join("/")
+            ),
+        )
+    }
+
     pub(crate) fn response(&self, clock: &Clock, host: &str) -> Response<Body> {
         self.response_at(clock.now(), host)
     }
@@ -229,7 +261,7 @@ impl Refusal {
         let timestamp = now.format(format).unwrap_or_default();
         let (trace, correlation) = (identifier::guid(), identifier::guid());
         let (code, text) = (self.code, &self.text);
-        body::json(
+        let mut response = body::json(
             self.status,
             &json!({
                 "error": self.error,
@@ -243,7 +275,12 @@ impl Refusal {
                 "correlation_id": correlation,
                 "error_uri": format!("https://{host}/error?code={code}"),
             }),
-        )
+        );
+        // The trace is the request's own name in Entra ID's logs.
+        if let Ok(trace) = HeaderValue::from_str(&trace) {
+            response.headers_mut().insert(REQUEST_ID, trace);
+        }
+        response
     }
 }
 

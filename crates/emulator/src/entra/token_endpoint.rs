@@ -60,6 +60,7 @@ pub(crate) fn answer(
         resource,
         authentication,
         resource_id: None,
+        machine: None,
     });
     state.counters.count(|counts| {
         let client = client_id.to_owned();

@@ -40,20 +40,14 @@ impl Challenge {
         }
     }
 
-    fn response(&self, error: Option<&str>, message: &str) -> Response<Body> {
+    /// The 401s that are recorded name no `error` in their challenge, whatever the reason.
+    fn response(&self, message: &str) -> Response<Body> {
         let mut response = body::json(
             StatusCode::UNAUTHORIZED,
             &json!({ "error": { "code": "Unauthorized", "message": message } }),
         );
-        let error = error.map_or_else(String::new, |error| {
-            format!(
-                ", error=\"{error}\", error_description=\"{}\"",
-                // It may quote the client's own token.
-                message.replace('"', "'")
-            )
-        });
         let challenge = format!(
-            "Bearer authorization=\"{}\", resource=\"{}\"{error}",
+            "Bearer authorization=\"{}\", resource=\"{}\"",
             self.authority, self.resource
         );
         if let Ok(challenge) = HeaderValue::from_str(&challenge) {
@@ -77,7 +71,7 @@ pub(crate) fn authenticate(
             .counters
             .count_vault(vault.name(), |counts| counts.challenges += 1);
         let text = "AKV10000: Request is missing a Bearer or PoP token.";
-        return Err(Box::new(challenge.response(None, text)));
+        return Err(Box::new(challenge.response(text)));
     };
     let mut resources = vec![challenge.resource.clone()];
     resources.extend(challenge.also.iter().cloned());
@@ -89,7 +83,7 @@ pub(crate) fn authenticate(
             state
                 .counters
                 .count_vault(vault.name(), |counts| counts.unauthorized += 1);
-            Box::new(challenge.response(Some("invalid_token"), &rejection.0))
+            Box::new(challenge.response(&rejection.0))
         })
 }
 

@@ -10,8 +10,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::api::parse;
 use super::errors::VaultError;
+use super::material::PrivateKeyChain;
 use super::operation::{Operation, Verb};
 use super::page::page;
+use super::recovery::View;
 use super::store::{Version, Wanted};
 use super::{Vault, tags_into};
 use crate::body;
@@ -21,8 +23,9 @@ use crate::state::Ask;
 mod issuance;
 mod policy;
 
-pub(crate) use issuance::{create, import};
+pub(crate) use issuance::{complete, create, import};
 pub use policy::CertificatePolicy;
+pub(crate) use policy::Issuer;
 
 /// What a version of a certificate holds.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub(crate) struct Certificate {
     policy: Value,
     /// The signing request of one that was created here.
     request: Option<Vec<u8>>,
+    /// Of one that is not issued yet: what it will be if nothing else is merged with its key.
+    pending: Option<PrivateKeyChain>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -38,6 +43,11 @@ struct CreateBody {
     policy: Value,
     #[serde(flatten)]
     wanted: Wanted,
+}
+
+#[derive(Debug, Deserialize)]
+struct MergeBody {
+    x5c: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,43 +61,47 @@ struct ImportBody {
 
 /// A certificate as lists show it.
 pub(crate) fn item(
-    base: &str,
+    view: &View,
     name: &str,
     version: &Version<Certificate>,
     with_version: bool,
 ) -> Value {
+    let base = &view.base;
     let mut id = format!("{base}/certificates/{name}");
     if with_version {
         id = format!("{id}/{}", version.id);
     }
-    let mut json = json!({
-        "id": id,
-        "x5t": thumbprint(&version.content.der),
-        "attributes": version.attributes.json(),
-        "subject": "",
-    });
+    let mut json = json!({ "id": id, "attributes": version.attributes.json(view) });
+    tags_into(&mut json, &version.tags);
+    if version.content.pending.is_some() {
+        return json;
+    }
+    json["x5t"] = thumbprint(&version.content.der).into();
     if let Ok((_, certificate)) = X509Certificate::from_der(&version.content.der) {
         json["subject"] = certificate.subject().to_string().into();
     }
-    tags_into(&mut json, &version.tags);
     json
 }
 
-/// A certificate with everything that belongs to it.
-pub(crate) fn bundle(base: &str, name: &str, version: &Version<Certificate>) -> Value {
+/// A certificate with everything that belongs to it. What is to be issued yet has neither the
+/// certificate nor the identifiers of its key and secret, as recorded.
+pub(crate) fn bundle(view: &View, name: &str, version: &Version<Certificate>) -> Value {
+    let base = &view.base;
     let Version { id, content, .. } = version;
     let mut policy = content.policy.clone();
     policy["id"] = format!("{base}/certificates/{name}/policy").into();
     let mut json = json!({
         "id": format!("{base}/certificates/{name}/{id}"),
-        "kid": format!("{base}/keys/{name}/{id}"),
-        "sid": format!("{base}/secrets/{name}/{id}"),
-        "x5t": thumbprint(&content.der),
-        "cer": STANDARD.encode(&content.der),
-        "attributes": version.attributes.json(),
+        "attributes": version.attributes.json(view),
         "policy": policy,
         "pending": { "id": format!("{base}/certificates/{name}/pending") },
     });
+    if content.pending.is_none() {
+        json["kid"] = format!("{base}/keys/{name}/{id}").into();
+        json["sid"] = format!("{base}/secrets/{name}/{id}").into();
+        json["x5t"] = thumbprint(&content.der).into();
+        json["cer"] = STANDARD.encode(&content.der).into();
+    }
     tags_into(&mut json, &version.tags);
     json
 }
@@ -101,15 +115,17 @@ pub(crate) fn perform(
     vault: &Vault,
     ask: &Ask,
     operation: &Operation<'_>,
+    view: &View,
     page_size: usize,
 ) -> Result<Response<Body>, VaultError> {
-    let base = ask.base_url();
     let name = operation.name.unwrap_or_default();
     match operation.verb {
         Verb::Create => {
             let CreateBody { policy, wanted } = parse(ask)?;
-            create(vault, name, &CertificatePolicy::from_json(&policy)?, wanted)?;
-            let mut pending = pending(vault, &base, name)?;
+            let issuer = Issuer::from_json(&policy)?;
+            let policy = CertificatePolicy::from_json(&policy)?;
+            create(vault, name, &policy, issuer, wanted)?;
+            let mut pending = pending(vault, view, name)?;
             // Clients expect to have to ask again.
             pending["status"] = "inProgress".into();
             return Ok(body::json(StatusCode::ACCEPTED, &pending));
@@ -121,46 +137,61 @@ pub(crate) fn perform(
                 policy,
                 wanted,
             } = parse(ask)?;
-            let content_type = policy
-                .as_ref()
-                .and_then(|policy| policy.pointer("/secret_props/contentType"))
-                .and_then(Value::as_str);
+            let wish = |pointer: &str| policy.as_ref().and_then(|policy| policy.pointer(pointer));
+            let content_type = wish("/secret_props/contentType").and_then(Value::as_str);
+            let exportable = wish("/key_props/exportable").and_then(Value::as_bool);
             import(
                 vault,
                 name,
                 value.as_bytes(),
                 pwd.as_deref(),
                 content_type,
+                exportable.unwrap_or(true),
                 wanted,
             )?;
         }
-        Verb::Pending => return Ok(body::json(StatusCode::OK, &pending(vault, &base, name)?)),
+        Verb::Merge => {
+            let MergeBody { x5c } = parse(ask)?;
+            let chain = x5c
+                .iter()
+                .map(|one| STANDARD.decode(one))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|_| VaultError::bad_parameter("Property x5c has an invalid value"))?;
+            complete(vault, name, Some(chain))?;
+        }
+        Verb::Pending => return Ok(body::json(StatusCode::OK, &pending(vault, view, name)?)),
         _ => {}
     }
     let now = vault.now();
     let contents = &mut *vault.contents();
     let shelf = &mut contents.certificates;
     let json = match operation.verb {
-        Verb::Get | Verb::Import => {
+        Verb::Get | Verb::Import | Verb::Merge => {
             let version = shelf.get(name, operation.version)?;
-            bundle(&base, &shelf.object(name)?.name, version)
+            let mut json = bundle(view, &shelf.object(name)?.name, version);
+            // The policy belongs to the certificate, not to one of its versions.
+            if let (Some(_), Value::Object(json)) = (operation.version, &mut json) {
+                json.remove("policy");
+                json.remove("pending");
+            }
+            json
         }
         Verb::Policy => {
-            let mut bundle = bundle(&base, name, shelf.get(name, None)?);
+            let mut bundle = bundle(view, name, shelf.get(name, None)?);
             bundle["policy"].take()
         }
         Verb::Versions => {
             let items = shelf
                 .versions(name)
                 .into_iter()
-                .map(|version| item(&base, name, version, true))
+                .map(|version| item(view, name, version, true))
                 .collect();
             return page(ask, items, page_size);
         }
         Verb::List => {
             let items = shelf
                 .objects()
-                .filter_map(|object| Some(item(&base, &object.name, object.latest()?, false)))
+                .filter_map(|object| Some(item(view, &object.name, object.latest()?, false)))
                 .collect();
             return page(ask, items, page_size);
         }
@@ -169,7 +200,7 @@ pub(crate) fn perform(
             let version = shelf.get_mut(name, operation.version)?;
             version.update(wanted.clone(), now);
             let id = version.id.clone();
-            let json = bundle(&base, name, version);
+            let json = bundle(view, name, version);
             // The key and the secret of a certificate are enabled and disabled with it.
             if let Ok(key) = contents.keys.get_mut(name, Some(&id)) {
                 key.update(wanted.clone(), now);
@@ -188,21 +219,32 @@ pub(crate) fn perform(
     Ok(body::json(StatusCode::OK, &json))
 }
 
-/// The operation that made the newest version, which is always over.
-fn pending(vault: &Vault, base: &str, name: &str) -> Result<Value, VaultError> {
+/// The operation that made the newest version.
+fn pending(vault: &Vault, view: &View, name: &str) -> Result<Value, VaultError> {
     let contents = vault.contents();
     let version = contents.certificates.get(name, None)?;
     let request = version.content.request.as_ref().ok_or_else(|| VaultError {
         message: format!("Pending certificate not found: {name}"),
         ..VaultError::not_found(super::ObjectKind::Certificate, name)
     })?;
-    Ok(json!({
+    let base = &view.base;
+    let mut json = json!({
         "id": format!("{base}/certificates/{name}/pending"),
-        "issuer": { "name": "Self", "cert_transparency": false },
+        "issuer": version.content.policy["issuer"],
         "csr": STANDARD.encode(request),
         "cancellation_requested": false,
-        "status": "completed",
-        "target": format!("{base}/certificates/{name}"),
         "request_id": identifier::guid_for(&version.id).replace('-', ""),
-    }))
+    });
+    if version.content.pending.is_some() {
+        json["status"] = "inProgress".into();
+        // "Create a certificate signing request" of Key Vault's documentation.
+        json["status_details"] =
+            "Pending certificate created. Please Perform Merge to complete the \
+                                  request."
+                .into();
+    } else {
+        json["status"] = "completed".into();
+        json["target"] = format!("{base}/certificates/{name}").into();
+    }
+    Ok(json)
 }

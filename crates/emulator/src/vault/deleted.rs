@@ -9,15 +9,16 @@ use super::access::ObjectKind;
 use super::errors::VaultError;
 use super::operation::{Operation, Verb};
 use super::page::page;
+use super::recovery::View;
 use super::store::{Deleted, Object, Shelf, Version, deletion};
 use super::{Contents, Vault, certificates, keys, secrets};
 use crate::body;
 use crate::state::Ask;
 
-/// How an object of a kind is shown: base URL, name, version.
-type Show<T> = fn(&str, &str, &Version<T>) -> Value;
+/// How an object of a kind is shown: the view, its name, its version.
+type Show<T> = fn(&View, &str, &Version<T>) -> Value;
 
-const SECRET: Show<super::Secret> = |base, name, version| secrets::item(base, name, version, true);
+const SECRET: Show<super::Secret> = |view, name, version| secrets::item(view, name, version, true);
 const KEY: Show<super::Key> = keys::bundle;
 const CERTIFICATE: Show<super::Certificate> = certificates::bundle;
 
@@ -25,9 +26,10 @@ pub(crate) fn perform(
     vault: &Vault,
     ask: &Ask,
     operation: &Operation<'_>,
+    view: &View,
     page_size: usize,
 ) -> Result<Response<Body>, VaultError> {
-    let (base, kind, now) = (ask.base_url(), operation.kind, vault.now());
+    let (kind, now) = (operation.kind, vault.now());
     let name = operation.name.unwrap_or_default();
     let contents = &mut *vault.contents();
     match operation.verb {
@@ -35,11 +37,15 @@ pub(crate) fn perform(
         Verb::Recover => {
             recover(contents, kind, name)?;
             let json = match kind {
-                ObjectKind::Secret => live(&contents.secrets, &base, name, SECRET)?,
-                ObjectKind::Key => live(&contents.keys, &base, name, KEY)?,
-                ObjectKind::Certificate => live(&contents.certificates, &base, name, CERTIFICATE)?,
+                ObjectKind::Secret => live(&contents.secrets, view, name, SECRET)?,
+                ObjectKind::Key => live(&contents.keys, view, name, KEY)?,
+                ObjectKind::Certificate => live(&contents.certificates, view, name, CERTIFICATE)?,
             };
             return Ok(body::json(StatusCode::OK, &json));
+        }
+        Verb::Purge if view.recovery.purge_protection => {
+            let described = contents.described(&vault.name);
+            return Err(VaultError::purge_protected(&described));
         }
         Verb::Purge => {
             match kind {
@@ -60,27 +66,26 @@ pub(crate) fn perform(
         }
         Verb::ListDeleted => {
             let items = match kind {
-                ObjectKind::Secret => all(&contents.secrets, &base, kind, SECRET),
-                ObjectKind::Key => all(&contents.keys, &base, kind, |base, name, version| {
-                    keys::item(base, name, version, true)
+                ObjectKind::Secret => all(&contents.secrets, view, kind, SECRET),
+                ObjectKind::Key => all(&contents.keys, view, kind, |view, name, version| {
+                    keys::item(view, name, version, true)
                 }),
-                ObjectKind::Certificate => all(
-                    &contents.certificates,
-                    &base,
-                    kind,
-                    |base, name, version| certificates::item(base, name, version, true),
-                ),
+                ObjectKind::Certificate => {
+                    all(&contents.certificates, view, kind, |view, name, version| {
+                        certificates::item(view, name, version, true)
+                    })
+                }
             };
             return page(ask, items, page_size);
         }
         _ => {}
     }
     let json = match kind {
-        ObjectKind::Secret => shown(contents.secrets.deleted(name)?, &base, kind, SECRET),
-        ObjectKind::Key => shown(contents.keys.deleted(name)?, &base, kind, KEY),
+        ObjectKind::Secret => shown(contents.secrets.deleted(name)?, view, kind, SECRET),
+        ObjectKind::Key => shown(contents.keys.deleted(name)?, view, kind, KEY),
         ObjectKind::Certificate => shown(
             contents.certificates.deleted(name)?,
-            &base,
+            view,
             kind,
             CERTIFICATE,
         ),
@@ -123,28 +128,28 @@ pub(crate) fn recover(
     }
 }
 
-fn live<T>(shelf: &Shelf<T>, base: &str, name: &str, show: Show<T>) -> Result<Value, VaultError> {
+fn live<T>(shelf: &Shelf<T>, view: &View, name: &str, show: Show<T>) -> Result<Value, VaultError> {
     Ok(show(
-        base,
+        view,
         &shelf.object(name)?.name,
         shelf.get(name, None)?,
     ))
 }
 
-fn all<T>(shelf: &Shelf<T>, base: &str, kind: ObjectKind, show: Show<T>) -> Vec<Value> {
+fn all<T>(shelf: &Shelf<T>, view: &View, kind: ObjectKind, show: Show<T>) -> Vec<Value> {
     shelf
         .all_deleted()
-        .map(|deleted| shown(deleted, base, kind, show))
+        .map(|deleted| shown(deleted, view, kind, show))
         .collect()
 }
 
-fn shown<T>(deleted: &Deleted<T>, base: &str, kind: ObjectKind, show: Show<T>) -> Value {
+fn shown<T>(deleted: &Deleted<T>, view: &View, kind: ObjectKind, show: Show<T>) -> Value {
     let Deleted { object, at } = deleted;
     let Object { name, .. } = object;
-    let mut json = match object.latest().map(|latest| show(base, name, latest)) {
+    let mut json = match object.latest().map(|latest| show(view, name, latest)) {
         Some(Value::Object(json)) => json,
         _ => Map::new(),
     };
-    json.extend(deletion(base, kind, name, *at));
+    json.extend(deletion(view, kind, name, *at));
     Value::Object(json)
 }

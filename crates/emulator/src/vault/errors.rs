@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::access::ObjectKind;
+use super::api_version::ApiVersion;
 use super::operation::Operation;
 use crate::body;
 use crate::entra::Caller;
@@ -74,35 +75,45 @@ impl VaultError {
         )
     }
 
-    pub(crate) fn disabled(kind: ObjectKind) -> Self {
-        let inner = match kind {
-            ObjectKind::Secret => "SecretDisabled",
-            ObjectKind::Key => "KeyDisabled",
-            ObjectKind::Certificate => "CertificateDisabled",
-        };
+    /// Recorded of an Azure Stack Hub, with 7.1 as its latest version.
+    pub(crate) fn unknown_version(asked: &str, latest: ApiVersion) -> Self {
+        Self::bad_parameter(format!(
+            "The specified version ({asked}) is not recognized. Consider using the latest supported \
+             version ({}).",
+            latest.as_str()
+        ))
+    }
+
+    pub(crate) fn secret_disabled() -> Self {
         Self::new(
             403,
             "Forbidden",
-            Some(inner),
+            Some("SecretDisabled"),
+            "Operation get is not allowed on a disabled secret.",
+        )
+    }
+
+    pub(crate) fn purge_protected(vault: &str) -> Self {
+        Self::new(
+            403,
+            "Forbidden",
+            Some("ForbiddenByPolicy"),
             format!(
-                "Operation get is not allowed on a disabled {}.",
-                kind.noun()
+                "Operation \"purge\" is not allowed because purge protection is enabled for this vault. \
+                 Key Vault service will automatically purge it after the retention period has \
+                 passed.\r\nVault: {vault}"
             ),
         )
     }
 
     pub(crate) fn access_denied(operation: &Operation<'_>, caller: &Caller, vault: &str) -> Self {
-        let Caller {
-            client_id,
-            object_id,
-            issuer,
-        } = caller;
+        let caller = caller.described();
         Self::new(
             403,
             "Forbidden",
             Some("AccessDenied"),
             format!(
-                "The user, group or application 'appid={client_id};oid={object_id};iss={issuer}' does \
+                "The user, group or application '{caller}' does \
              not have {} {} permission on key vault '{vault}'. For help resolving this issue, \
              please see https://go.microsoft.com/fwlink/?linkid=2125287",
                 operation.kind.collection(),
@@ -116,11 +127,7 @@ impl VaultError {
         caller: &Caller,
         vault: &str,
     ) -> Self {
-        let Caller {
-            client_id,
-            object_id,
-            issuer,
-        } = caller;
+        let caller = caller.described();
         let name = vault.split(';').next().unwrap_or(vault);
         let object = operation
             .name
@@ -133,7 +140,7 @@ impl VaultError {
             format!(
                 "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny \
              assignments or role definitions were changed recently, please observe propagation \
-             time.\r\nCaller: appid={client_id};oid={object_id};iss={issuer}\r\nAction: '{}'\r\n\
+             time.\r\nCaller: {caller}\r\nAction: '{}'\r\n\
              Resource: '/subscriptions/00000000-0000-0000-0000-000000000000/resourcegroups/\
              azure-emulator/providers/microsoft.keyvault/vaults/{}{object}'\r\n\
              Assignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\n\
@@ -149,11 +156,7 @@ impl VaultError {
         caller: &Caller,
         vault: &str,
     ) -> Self {
-        let Caller {
-            client_id,
-            object_id,
-            issuer,
-        } = caller;
+        let caller = caller.described();
         Self::new(
             403,
             "Forbidden",
@@ -161,7 +164,22 @@ impl VaultError {
             format!(
                 "Client address is not authorized and caller is not a trusted service.\r\n\
              Client address: {address}\r\n\
-             Caller: appid={client_id};oid={object_id};iss={issuer}\r\nVault: {vault}"
+             Caller: {caller}\r\nVault: {vault}"
+            ),
+        )
+    }
+
+    /// Recorded of a vault whose public network access is disabled, asked from another network than
+    /// that of its private endpoint.
+    pub(crate) fn forbidden_by_connection(caller: &Caller, vault: &str) -> Self {
+        let caller = caller.described();
+        Self::new(
+            403,
+            "Forbidden",
+            Some("ForbiddenByConnection"),
+            format!(
+                "Public network access is disabled and request is not from a trusted service nor via \
+                 an approved private link.\r\nCaller: {caller}\r\nVault: {vault}"
             ),
         )
     }

@@ -6,12 +6,12 @@ use axum::http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::access::ObjectKind;
 use super::api::parse;
 use super::errors::VaultError;
 use super::material::{self, KeyType};
 use super::operation::{Operation, Verb};
 use super::page::page;
+use super::recovery::View;
 use super::store::{Version, Wanted};
 use super::{Vault, tags_into};
 use crate::body;
@@ -59,12 +59,13 @@ struct UpdateBody {
 }
 
 /// A key without its material, as lists show it.
-pub(crate) fn item(base: &str, name: &str, version: &Version<Key>, with_version: bool) -> Value {
+pub(crate) fn item(view: &View, name: &str, version: &Version<Key>, with_version: bool) -> Value {
+    let base = &view.base;
     let mut kid = format!("{base}/keys/{name}");
     if with_version {
         kid = format!("{kid}/{}", version.id);
     }
-    let mut json = json!({ "kid": kid, "attributes": version.attributes.json() });
+    let mut json = json!({ "kid": kid, "attributes": version.attributes.json(view) });
     if version.content.managed {
         json["managed"] = true.into();
     }
@@ -73,13 +74,14 @@ pub(crate) fn item(base: &str, name: &str, version: &Version<Key>, with_version:
 }
 
 /// A key with its public members.
-pub(crate) fn bundle(base: &str, name: &str, version: &Version<Key>) -> Value {
+pub(crate) fn bundle(view: &View, name: &str, version: &Version<Key>) -> Value {
+    let base = &view.base;
     let mut jwk = version.content.jwk.clone();
     jwk.insert(
         "kid".to_owned(),
         format!("{base}/keys/{name}/{}", version.id).into(),
     );
-    let mut json = json!({ "key": jwk, "attributes": version.attributes.json() });
+    let mut json = json!({ "key": jwk, "attributes": version.attributes.json(view) });
     if version.content.managed {
         json["managed"] = true.into();
     }
@@ -91,9 +93,9 @@ pub(crate) fn perform(
     vault: &Vault,
     ask: &Ask,
     operation: &Operation<'_>,
+    view: &View,
     page_size: usize,
 ) -> Result<Response<Body>, VaultError> {
-    let base = ask.base_url();
     let name = operation.name.unwrap_or_default();
     let now = vault.now();
     // Made before the vault is locked: a P-521 key takes a while in a debug build.
@@ -105,26 +107,24 @@ pub(crate) fn perform(
     let contents = &mut *vault.contents();
     let shelf = &mut contents.keys;
     let json = match (operation.verb, new) {
-        (_, Some((key, wanted))) => bundle(&base, name, shelf.add(name, None, key, wanted, now)?),
+        (_, Some((key, wanted))) => bundle(view, name, shelf.add(name, None, key, wanted, now)?),
         (Verb::Get, _) => {
+            // Unlike a secret, a disabled key is given out, and so is a disabled certificate.
             let version = shelf.get(name, operation.version)?;
-            if !version.attributes.enabled {
-                return Err(VaultError::disabled(ObjectKind::Key));
-            }
-            bundle(&base, &shelf.object(name)?.name, version)
+            bundle(view, &shelf.object(name)?.name, version)
         }
         (Verb::Versions, _) => {
             let items = shelf
                 .versions(name)
                 .into_iter()
-                .map(|version| item(&base, name, version, true))
+                .map(|version| item(view, name, version, true))
                 .collect();
             return page(ask, items, page_size);
         }
         (Verb::List, _) => {
             let items = shelf
                 .objects()
-                .filter_map(|object| Some(item(&base, &object.name, object.latest()?, false)))
+                .filter_map(|object| Some(item(view, &object.name, object.latest()?, false)))
                 .collect();
             return page(ask, items, page_size);
         }
@@ -138,7 +138,7 @@ pub(crate) fn perform(
                     .jwk
                     .insert("key_ops".to_owned(), operations.into());
             }
-            bundle(&base, name, version)
+            bundle(view, name, version)
         }
         _ => return Err(VaultError::bad_parameter("No such operation on keys")),
     };

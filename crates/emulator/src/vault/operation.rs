@@ -36,6 +36,8 @@ pub(crate) enum Verb {
     Policy,
     /// `GET /certificates/{name}/pending`.
     Pending,
+    /// `POST /certificates/{name}/pending/merge`.
+    Merge,
 }
 
 impl<'a> Operation<'a> {
@@ -90,6 +92,9 @@ impl<'a> Operation<'a> {
             ("POST", ObjectKind::Key | ObjectKind::Certificate, &[name, "create"]) => {
                 (Verb::Create, Some(name), None)
             }
+            ("POST", ObjectKind::Certificate, &[name, "pending", "merge"]) => {
+                (Verb::Merge, Some(name), None)
+            }
             ("PATCH", _, &[name]) => (Verb::Update, Some(name), None),
             ("PATCH", _, &[name, version]) => (Verb::Update, Some(name), Some(version)),
             ("DELETE", _, &[name]) => (Verb::Delete, Some(name), None),
@@ -110,7 +115,7 @@ impl<'a> Operation<'a> {
             Verb::List | Verb::Versions | Verb::ListDeleted => "list",
             Verb::Update if self.kind == ObjectKind::Secret => "set",
             Verb::Set => "set",
-            Verb::Create => "create",
+            Verb::Create | Verb::Merge => "create",
             Verb::Import => "import",
             Verb::Update => "update",
             Verb::Delete => "delete",
@@ -127,7 +132,7 @@ impl<'a> Operation<'a> {
                 "readMetadata/action"
             }
             (ObjectKind::Secret, Verb::Set) => "setSecret/action",
-            (_, Verb::Create) => "create/action",
+            (_, Verb::Create | Verb::Merge) => "create/action",
             (_, Verb::Import) => "import/action",
             (ObjectKind::Secret | ObjectKind::Key, Verb::Update) => "update/action",
             (_, Verb::Update) => "update",

@@ -7,11 +7,11 @@ use axum::http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::access::ObjectKind;
 use super::api::parse;
 use super::errors::VaultError;
 use super::operation::{Operation, Verb};
 use super::page::page;
+use super::recovery::View;
 use super::store::{Version, Wanted};
 use super::{Vault, tags_into};
 use crate::body;
@@ -41,6 +41,9 @@ pub struct NewSecret {
     /// A `kid`, which marks the secret of a certificate; for tests of clients that look at it.
     #[serde(default)]
     pub kid: Option<String>,
+    /// Whether its identifier has no version, as with secrets of storage accounts of long ago.
+    #[serde(default)]
+    pub versionless: bool,
 }
 
 fn enabled() -> bool {
@@ -58,6 +61,7 @@ impl NewSecret {
             not_before: None,
             expires: None,
             kid: None,
+            versionless: false,
         }
     }
 
@@ -102,6 +106,13 @@ impl NewSecret {
         self.kid = Some(kid.into());
         self
     }
+
+    /// With an identifier that has no version.
+    #[must_use]
+    pub fn versionless(mut self) -> Self {
+        self.versionless = true;
+        self
+    }
 }
 
 /// What a version of a secret holds.
@@ -110,6 +121,7 @@ pub(crate) struct Secret {
     pub(crate) value: String,
     pub(crate) content_type: Option<String>,
     pub(crate) kid: Kid,
+    pub(crate) versionless: bool,
 }
 
 /// The `kid` of a secret.
@@ -129,6 +141,7 @@ impl From<NewSecret> for Secret {
             value: new.value,
             content_type: new.content_type,
             kid: new.kid.map_or(Kid::Absent, Kid::Given),
+            versionless: new.versionless,
         }
     }
 }
@@ -151,13 +164,19 @@ struct UpdateBody {
 }
 
 /// A secret without its value, as lists and deleted secrets show it.
-pub(crate) fn item(base: &str, name: &str, version: &Version<Secret>, with_version: bool) -> Value {
+pub(crate) fn item(
+    view: &View,
+    name: &str,
+    version: &Version<Secret>,
+    with_version: bool,
+) -> Value {
+    let base = &view.base;
     let mut id = format!("{base}/secrets/{name}");
-    if with_version {
+    if with_version && !version.content.versionless {
         id = format!("{id}/{}", version.id);
     }
     let secret = &version.content;
-    let mut json = json!({ "id": id, "attributes": version.attributes.json() });
+    let mut json = json!({ "id": id, "attributes": version.attributes.json(view) });
     if let Some(content_type) = &secret.content_type {
         json["contentType"] = content_type.clone().into();
     }
@@ -171,8 +190,9 @@ pub(crate) fn item(base: &str, name: &str, version: &Version<Secret>, with_versi
 }
 
 /// A secret with its value.
-fn bundle(base: &str, name: &str, version: &Version<Secret>) -> Value {
-    let mut json = item(base, name, version, true);
+fn bundle(view: &View, name: &str, version: &Version<Secret>) -> Value {
+    let base = &view.base;
+    let mut json = item(view, name, version, true);
     json["value"] = version.content.value.clone().into();
     if matches!(version.content.kid, Kid::OfCertificate) {
         json["kid"] = format!("{base}/keys/{name}/{}", version.id).into();
@@ -184,9 +204,9 @@ pub(crate) fn perform(
     vault: &Vault,
     ask: &Ask,
     operation: &Operation<'_>,
+    view: &View,
     page_size: usize,
 ) -> Result<Response<Body>, VaultError> {
-    let base = ask.base_url();
     let name = operation.name.unwrap_or_default();
     let now = vault.now();
     let contents = &mut *vault.contents();
@@ -195,22 +215,22 @@ pub(crate) fn perform(
         Verb::Get => {
             let version = shelf.get(name, operation.version)?;
             if !version.attributes.enabled {
-                return Err(VaultError::disabled(ObjectKind::Secret));
+                return Err(VaultError::secret_disabled());
             }
-            bundle(&base, &shelf.object(name)?.name, version)
+            bundle(view, &shelf.object(name)?.name, version)
         }
         Verb::Versions => {
             let items = shelf
                 .versions(name)
                 .into_iter()
-                .map(|version| item(&base, name, version, true))
+                .map(|version| item(view, name, version, true))
                 .collect();
             return page(ask, items, page_size);
         }
         Verb::List => {
             let items = shelf
                 .objects()
-                .filter_map(|object| Some(item(&base, &object.name, object.latest()?, false)))
+                .filter_map(|object| Some(item(view, &object.name, object.latest()?, false)))
                 .collect();
             return page(ask, items, page_size);
         }
@@ -224,9 +244,10 @@ pub(crate) fn perform(
                 value,
                 content_type,
                 kid: Kid::Absent,
+                versionless: false,
             };
             let version = shelf.add(name, None, secret, wanted, now)?;
-            bundle(&base, name, version)
+            bundle(view, name, version)
         }
         Verb::Update => {
             let UpdateBody {
@@ -238,7 +259,7 @@ pub(crate) fn perform(
             if content_type.is_some() {
                 version.content.content_type = content_type;
             }
-            item(&base, name, version, true)
+            item(view, name, version, true)
         }
         _ => return Err(VaultError::bad_parameter("No such operation on secrets")),
     };

@@ -8,10 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::access::ObjectKind;
 use super::errors::VaultError;
+use super::recovery::View;
 use crate::identifier;
-
-/// How long a deleted object can be recovered: Key Vault's default.
-pub(crate) const RETENTION_DAYS: i64 = 90;
 
 /// The attributes that every version of an object has. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +22,16 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn json(&self, view: &View) -> Value {
         let mut json = json!({
             "enabled": self.enabled,
             "created": self.created,
             "updated": self.updated,
-            "recoveryLevel": "Recoverable+Purgeable",
-            "recoverableDays": RETENTION_DAYS,
+            "recoveryLevel": view.recovery.level(),
         });
+        if view.version.tells_recoverable_days() {
+            json["recoverableDays"] = view.recovery.retention_days.into();
+        }
         if let Some(not_before) = self.not_before {
             json["nbf"] = not_before.into();
         }
@@ -254,16 +254,16 @@ impl<T> Shelf<T> {
 }
 
 /// The members that a deleted object has besides its own.
-pub(crate) fn deletion(base: &str, kind: ObjectKind, name: &str, at: i64) -> Map<String, Value> {
+pub(crate) fn deletion(view: &View, kind: ObjectKind, name: &str, at: i64) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert(
         "recoveryId".to_owned(),
-        format!("{base}/deleted{}/{name}", kind.collection()).into(),
+        format!("{}/deleted{}/{name}", view.base, kind.collection()).into(),
     );
     members.insert("deletedDate".to_owned(), at.into());
     members.insert(
         "scheduledPurgeDate".to_owned(),
-        (at + RETENTION_DAYS * 86_400).into(),
+        (at + i64::from(view.recovery.retention_days) * 86_400).into(),
     );
     members
 }

@@ -12,4 +12,5 @@ mod faults;
 mod front;
 mod imds;
 mod objects;
+mod recorded;
 mod token_proxy;

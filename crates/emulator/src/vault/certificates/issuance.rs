@@ -13,15 +13,15 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Certificate;
-use super::policy::{CertificatePolicy, imported_policy};
+use super::policy::{CertificatePolicy, Issuer, imported_policy};
 use crate::identifier;
-use crate::vault::Vault;
 use crate::vault::errors::VaultError;
 use crate::vault::keys::Key;
 use crate::vault::material::{self, KeyType, PEM, PKCS12, PrivateKeyChain, RsaKey};
 use crate::vault::operation::valid_name;
 use crate::vault::secrets::{Kid, Secret};
 use crate::vault::store::Wanted;
+use crate::vault::{ObjectKind, Vault};
 
 /// A century: X.509 has no dates for what is much longer.
 const MOST_MONTHS: u32 = 1200;
@@ -32,6 +32,7 @@ pub(crate) fn import(
     value: &[u8],
     password: Option<&str>,
     content_type: Option<&str>,
+    exportable: bool,
     wanted: Wanted,
 ) -> Result<String, VaultError> {
     let (chain, found) = PrivateKeyChain::read(value, password)?;
@@ -43,14 +44,24 @@ pub(crate) fn import(
     let (_, certificate) = X509Certificate::from_der(&chain.certificates[0])
         .map_err(|_| VaultError::bad_parameter("The certificate can not be read."))?;
     let jwk = material::jwk_of(certificate.public_key())?;
-    let policy = imported_policy(&certificate, &jwk, content_type);
-    add(vault, name, &chain, jwk, content_type, policy, None, wanted)
+    let policy = imported_policy(&certificate, &jwk, content_type, exportable);
+    let new = New {
+        chain,
+        jwk,
+        content_type,
+        policy,
+        exportable,
+        request: None,
+        pending: false,
+    };
+    add(vault, name, new, wanted)
 }
 
 pub(crate) fn create(
     vault: &Vault,
     name: &str,
     policy: &CertificatePolicy,
+    issuer: Issuer,
     wanted: Wanted,
 ) -> Result<String, VaultError> {
     let failed = |error: rcgen::Error| VaultError::bad_parameter(error.to_string());
@@ -74,18 +85,65 @@ pub(crate) fn create(
     let (_, parsed) = X509Certificate::from_der(certificate.der())
         .map_err(|error| VaultError::bad_parameter(error.to_string()))?;
     let jwk = material::jwk_of(parsed.public_key())?;
-    let content_type = policy.content_type();
-    let json = policy.json("Self");
-    add(
-        vault,
-        name,
-        &chain,
+    let new = New {
+        chain,
         jwk,
-        content_type,
-        json,
-        Some(request),
-        wanted,
-    )
+        content_type: policy.content_type(),
+        policy: policy.json(issuer),
+        exportable: policy.exportable,
+        request: Some(request),
+        pending: issuer == Issuer::Unknown,
+    };
+    add(vault, name, new, wanted)
+}
+
+/// Ends the pending state of the newest version: with these certificates, the key's own first, or with
+/// the self-signed one that it was made with. Gives the version.
+pub(crate) fn complete(
+    vault: &Vault,
+    name: &str,
+    certificates: Option<Vec<Vec<u8>>>,
+) -> Result<String, VaultError> {
+    let now = vault.now();
+    let contents = &mut *vault.contents();
+    let id = contents.certificates.get(name, None)?.id.clone();
+    let version = contents.certificates.get_mut(name, Some(&id))?;
+    let Some(mut chain) = version.content.pending.clone() else {
+        return Err(VaultError {
+            message: format!("Pending certificate not found: {name}"),
+            ..VaultError::not_found(ObjectKind::Certificate, name)
+        });
+    };
+    if let Some(certificates) = certificates {
+        chain.certificates = certificates;
+    }
+    let key = contents.keys.get_mut(name, Some(&id))?;
+    let secret = contents.secrets.get_mut(name, Some(&id))?;
+    let mut wanted = Wanted::default();
+    wanted.attributes.enabled = Some(true);
+    let parsed = chain
+        .certificates
+        .first()
+        .and_then(|der| X509Certificate::from_der(der).ok());
+    let of_this_key = parsed.filter(|(_, certificate)| {
+        material::jwk_of(certificate.public_key()).is_ok_and(|jwk| jwk == key.content.jwk)
+    });
+    let Some((_, certificate)) = of_this_key else {
+        return Err(VaultError::bad_parameter(
+            "Public key from x509 certificate and key do not match.",
+        ));
+    };
+    wanted.attributes.nbf = Some(certificate.validity().not_before.timestamp());
+    wanted.attributes.exp = Some(certificate.validity().not_after.timestamp());
+    let content_type = secret.content.content_type.as_deref().unwrap_or(PKCS12);
+    let exportable = version.content.policy["key_props"]["exportable"] == true;
+    secret.content.value = chain.secret(content_type, exportable)?;
+    version.content.der.clone_from(&chain.certificates[0]);
+    version.content.pending = None;
+    version.update(wanted.clone(), now);
+    key.update(wanted.clone(), now);
+    secret.update(wanted, now);
+    Ok(id)
 }
 
 fn key_pair(kind: KeyType) -> Result<KeyPair, VaultError> {
@@ -145,18 +203,28 @@ fn parameters(
     Ok(parameters)
 }
 
-/// Adds a version of the certificate, of its key and of its secret, all with one id.
-#[expect(clippy::too_many_arguments, reason = "one version of three objects")]
-fn add(
-    vault: &Vault,
-    name: &str,
-    chain: &PrivateKeyChain,
+/// A version of a certificate, its key and its secret.
+struct New {
+    chain: PrivateKeyChain,
     jwk: Map<String, Value>,
     content_type: &'static str,
     policy: Value,
+    exportable: bool,
     request: Option<Vec<u8>>,
-    mut wanted: Wanted,
-) -> Result<String, VaultError> {
+    pending: bool,
+}
+
+/// Adds a version of the certificate, of its key and of its secret, all with one id.
+fn add(vault: &Vault, name: &str, new: New, mut wanted: Wanted) -> Result<String, VaultError> {
+    let New {
+        chain,
+        jwk,
+        content_type,
+        policy,
+        exportable,
+        request,
+        pending,
+    } = new;
     if !valid_name(name) {
         return Err(VaultError::invalid_name(name));
     }
@@ -167,15 +235,20 @@ fn add(
         wanted.attributes.exp = Some(validity.not_after.timestamp());
     }
     let secret = Secret {
-        value: chain.secret(content_type)?,
+        value: chain.secret(content_type, exportable)?,
         content_type: Some(content_type.to_owned()),
         kid: Kid::OfCertificate,
+        versionless: false,
     };
+    if pending {
+        wanted.attributes.enabled = Some(false);
+    }
     let key = Key { jwk, managed: true };
     let certificate = Certificate {
         der,
         policy,
         request,
+        pending: pending.then_some(chain),
     };
     let now = vault.now();
     let id = identifier::version();

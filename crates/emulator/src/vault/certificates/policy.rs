@@ -23,6 +23,8 @@ pub struct CertificatePolicy {
     pub pem: bool,
     /// How long it is valid.
     pub validity_months: u32,
+    /// Whether its secret has the private key.
+    pub exportable: bool,
 }
 
 impl Default for CertificatePolicy {
@@ -33,6 +35,7 @@ impl Default for CertificatePolicy {
             key: KeyType::default(),
             pem: false,
             validity_months: 12,
+            exportable: true,
         }
     }
 }
@@ -47,14 +50,6 @@ impl CertificatePolicy {
                 .and_then(Value::as_u64)
                 .and_then(|number| u32::try_from(number).ok())
         };
-        match text("/issuer/name") {
-            Some("Self") | None => {}
-            Some(other) => {
-                return Err(VaultError::bad_parameter(format!(
-                    "azure-emulator issues self-signed certificates only, not of issuer '{other}'"
-                )));
-            }
-        }
         let subject = text("/x509_props/subject").ok_or_else(|| {
             VaultError::bad_parameter("Property policy.x509_props.subject is missing")
         })?;
@@ -75,6 +70,10 @@ impl CertificatePolicy {
             )?,
             pem: text("/secret_props/contentType") == Some(PEM),
             validity_months: number("/x509_props/validity_months").unwrap_or(12),
+            exportable: policy
+                .pointer("/key_props/exportable")
+                .and_then(Value::as_bool)
+                .unwrap_or(true),
         })
     }
 
@@ -82,13 +81,13 @@ impl CertificatePolicy {
         if self.pem { PEM } else { PKCS12 }
     }
 
-    pub(crate) fn json(&self, issuer: &str) -> Value {
+    pub(crate) fn json(&self, issuer: Issuer) -> Value {
         let mut key = match (self.key.rsa_bits(), self.key.curve()) {
             (Some(bits), _) => json!({ "kty": "RSA", "key_size": bits }),
             (None, Some(curve)) => json!({ "kty": "EC", "crv": curve }),
             (None, None) => json!({}),
         };
-        key["exportable"] = true.into();
+        key["exportable"] = self.exportable.into();
         key["reuse_key"] = false.into();
         json!({
             "key_props": key,
@@ -105,9 +104,38 @@ impl CertificatePolicy {
                 "trigger": { "lifetime_percentage": 80 },
                 "action": { "action_type": "AutoRenew" },
             }],
-            "issuer": { "name": issuer, "cert_transparency": false },
+            "issuer": { "name": issuer.name(), "cert_transparency": false },
             "attributes": { "enabled": true },
         })
+    }
+}
+
+/// The issuers that this vault has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Issuer {
+    /// `Self`: the certificate is issued at once, self-signed.
+    Own,
+    /// `Unknown`: it is pending until a certificate is merged with it.
+    Unknown,
+}
+
+impl Issuer {
+    /// Reads Key Vault's JSON of a policy.
+    pub(crate) fn from_json(policy: &Value) -> Result<Self, VaultError> {
+        match policy.pointer("/issuer/name").and_then(Value::as_str) {
+            Some("Self") | None => Ok(Self::Own),
+            Some("Unknown") => Ok(Self::Unknown),
+            Some(other) => Err(VaultError::bad_parameter(format!(
+                "azure-emulator has the issuers 'Self' and 'Unknown', not '{other}'"
+            ))),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Own => "Self",
+            Self::Unknown => "Unknown",
+        }
     }
 }
 
@@ -116,14 +144,19 @@ pub(crate) fn imported_policy(
     certificate: &X509Certificate<'_>,
     jwk: &Map<String, Value>,
     content_type: &str,
+    exportable: bool,
 ) -> Value {
     let member = |name: &str| jwk.get(name).and_then(Value::as_str);
     let bits = member("n")
         .and_then(|n| URL_SAFE_NO_PAD.decode(n).ok())
         .map_or(2048, |n| n.len() * 8);
     let key = match member("crv") {
-        Some(curve) => json!({ "exportable": true, "kty": "EC", "crv": curve, "reuse_key": false }),
-        None => json!({ "exportable": true, "kty": "RSA", "key_size": bits, "reuse_key": false }),
+        Some(curve) => {
+            json!({ "exportable": exportable, "kty": "EC", "crv": curve, "reuse_key": false })
+        }
+        None => {
+            json!({ "exportable": exportable, "kty": "RSA", "key_size": bits, "reuse_key": false })
+        }
     };
     let validity = certificate.validity();
     let seconds = validity.not_after.timestamp() - validity.not_before.timestamp();

@@ -75,17 +75,24 @@ impl PrivateKeyChain {
         })
     }
 
-    /// The value of a secret of this content type.
-    pub(crate) fn secret(&self, content_type: &str) -> Result<String, VaultError> {
+    /// The value of a secret of this content type; without the key if that may not be exported.
+    pub(crate) fn secret(
+        &self,
+        content_type: &str,
+        exportable: bool,
+    ) -> Result<String, VaultError> {
         if content_type == PEM {
-            return Ok(self.pem());
+            return Ok(self.pem(exportable));
         }
-        self.pfx().map(|pfx| STANDARD.encode(pfx))
+        self.pfx(exportable).map(|pfx| STANDARD.encode(pfx))
     }
 
-    fn pem(&self) -> String {
+    fn pem(&self, exportable: bool) -> String {
         let block = |tag: &str, contents: &[u8]| pem::Pem::new(tag, contents);
-        let mut blocks = vec![block("PRIVATE KEY", &self.key)];
+        let mut blocks = Vec::new();
+        if exportable {
+            blocks.push(block("PRIVATE KEY", &self.key));
+        }
         blocks.extend(
             self.certificates
                 .iter()
@@ -98,7 +105,7 @@ impl PrivateKeyChain {
     }
 
     /// A PFX without a password, with the algorithms and the 2,000 iterations of Key Vault's own.
-    fn pfx(&self) -> Result<Vec<u8>, VaultError> {
+    fn pfx(&self, exportable: bool) -> Result<Vec<u8>, VaultError> {
         let key = PrivateKey::from_der(&self.key).map_err(|_| bad_pfx())?;
         let certificates = self
             .certificates
@@ -106,9 +113,15 @@ impl PrivateKeyChain {
             .map(|der| Certificate::from_der(der))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| bad_pfx())?;
-        let chain = Pkcs12Chain::new(&identifier::random::<20>()[..], key, certificates);
         let mut store = KeyStore::new();
-        store.add_entry(&identifier::guid(), KeyStoreEntry::PrivateKeyChain(chain));
+        if exportable {
+            let chain = Pkcs12Chain::new(&identifier::random::<20>()[..], key, certificates);
+            store.add_entry(&identifier::guid(), KeyStoreEntry::PrivateKeyChain(chain));
+        } else {
+            for certificate in certificates {
+                store.add_entry(&identifier::guid(), KeyStoreEntry::Certificate(certificate));
+            }
+        }
         store
             .writer("")
             .encryption_algorithm(EncryptionAlgorithm::PbeWithShaAnd3KeyTripleDesCbc)
@@ -167,7 +180,7 @@ mod tests {
     fn what_is_written_is_read_back_in_every_wrapping() {
         let chain = chain();
         for content_type in [PEM, PKCS12] {
-            let secret = chain.secret(content_type).unwrap();
+            let secret = chain.secret(content_type, true).unwrap();
             let wrapped = STANDARD.encode(&secret);
             let bare = STANDARD
                 .decode(&secret)
