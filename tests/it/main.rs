@@ -23,6 +23,7 @@ mod mount_command;
 mod objects;
 mod outage;
 mod policy;
+mod replay;
 mod secrecy;
 mod secrets;
 mod sharing;
