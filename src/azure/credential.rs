@@ -28,12 +28,11 @@ use crate::azure::credential::tokens::Tokens;
 use crate::azure::limiter::{Limiter, Limits, Overload};
 use crate::azure::retry::{Again, Retriable};
 use crate::class::cloud::Cloud;
-use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::identity::{Identity, IdentityName};
 use crate::class::parameters::TenantId;
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::os::clock::Clock;
 use crate::os::lock::lock;
-use crate::text::sensitive::Sensitive;
 use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
@@ -56,45 +55,41 @@ pub struct Credentials {
 
 /// Whose token it is. Two identities with equal keys may share a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum IdentityKey {
-    /// An identity that Entra ID, or a token proxy in its place, gives a token to.
-    Entra {
-        /// The kind of identity.
-        kind: &'static str,
-        /// The authority's URL.
-        authority: String,
-        /// The tenant.
-        tenant: TenantId,
-        /// The client ID.
-        client_id: String,
-        /// The SHA-256 digest of what proves who asks: the assertion or the client secret.
-        proof: [u8; 32],
-    },
-    /// One of the node's.
-    Managed(ManagedIdentity),
+pub struct IdentityKey {
+    /// The identity.
+    pub identity: IdentityName,
+    /// Where it is known; nothing for one of the node's, which IMDS knows.
+    pub realm: Option<Realm>,
+    /// The SHA-256 digest of what proves who asks: the assertion or the client secret.
+    proof: Option<[u8; 32]>,
+}
+
+/// Where Entra ID, or a token proxy in its place, knows an identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Realm {
+    /// The authority's URL.
+    pub authority: String,
+    /// The tenant.
+    pub tenant: TenantId,
 }
 
 impl IdentityKey {
     /// The key of an identity.
     pub fn of(identity: &Identity, tenant: &TenantId, cloud: &Cloud) -> Self {
-        let entra = |client_id: &str, proof: &Sensitive| Self::Entra {
-            kind: identity.kind(),
-            authority: cloud.authority().to_owned(),
-            tenant: tenant.clone(),
-            client_id: client_id.to_owned(),
-            proof: sha256(proof.expose()),
-        };
-        match identity {
-            Identity::Workload {
-                client_id,
-                assertion,
+        let proof = match identity {
+            Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
+                Some(assertion)
             }
-            | Identity::Binding {
-                client_id,
-                assertion,
-            } => entra(client_id, assertion),
-            Identity::ServicePrincipal { client_id, secret } => entra(client_id, secret),
-            Identity::Managed(managed) => Self::Managed(managed.clone()),
+            Identity::ServicePrincipal { secret, .. } => Some(secret),
+            Identity::Managed(_) => None,
+        };
+        Self {
+            identity: identity.name(),
+            realm: proof.map(|_| Realm {
+                authority: cloud.authority().to_owned(),
+                tenant: tenant.clone(),
+            }),
+            proof: proof.map(|proof| sha256(proof.expose())),
         }
     }
 }
@@ -350,6 +345,7 @@ mod tests {
     use super::*;
     use crate::azure::credential::token_proxy::TokenProxySettings;
     use crate::class::cloud::CloudChoice;
+    use crate::class::identity::IdentityId;
     use crate::transport::TransportSettings;
 
     fn workload(client_id: &str, assertion: &str) -> Identity {
@@ -408,12 +404,12 @@ mod tests {
             ),
             of(&workload("c", "a.b.c"), &tenant, &china),
             of(
-                &Identity::Managed(ManagedIdentity::SystemAssigned),
+                &Identity::Managed(IdentityId::SystemAssigned),
                 &tenant,
                 &cloud,
             ),
             of(
-                &Identity::Managed(ManagedIdentity::ClientId("c".into())),
+                &Identity::Managed(IdentityId::ClientId("c".into())),
                 &tenant,
                 &cloud,
             ),

@@ -2,7 +2,7 @@
 
 use crate::class::assertion::Claims;
 use crate::class::cloud::VaultName;
-use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::identity::{Identity, IdentityName};
 use crate::class::plan::Plan;
 
 /// Who asked which vault.
@@ -14,12 +14,8 @@ pub struct Asked {
     pub host: String,
     /// The tenant.
     pub tenant: String,
-    /// The kind of identity.
-    pub identity: &'static str,
-    /// Its client ID, where the class names one.
-    pub client_id: Option<String>,
-    /// The object ID or resource ID, where the class names one of those instead.
-    pub other_id: Option<String>,
+    /// Who.
+    pub identity: IdentityName,
     /// What the pod's token says, for a workload identity.
     pub claims: Option<Claims>,
 }
@@ -31,14 +27,7 @@ impl Asked {
             vault: vault.as_str().to_owned(),
             host: plan.cloud.vault_host(vault),
             tenant: plan.tenant.as_str().to_owned(),
-            identity: plan.identity.kind(),
-            client_id: plan.identity.client_id().map(str::to_owned),
-            other_id: match &plan.identity {
-                Identity::Managed(
-                    ManagedIdentity::ObjectId(id) | ManagedIdentity::ResourceId(id),
-                ) => Some(id.clone()),
-                _ => None,
-            },
+            identity: plan.identity.name(),
             claims: match &plan.identity {
                 Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
                     Claims::of(assertion)

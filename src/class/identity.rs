@@ -4,6 +4,7 @@
 //! Made by [`crate::class::parameters`], turned into a token by [`crate::azure::credential`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -47,20 +48,51 @@ pub enum Identity {
         secret: Sensitive,
     },
     /// The node's: an identity assigned to the virtual machine (scale set), told by IMDS.
-    Managed(ManagedIdentity),
+    Managed(IdentityId),
 }
 
-/// Which of the node's identities.
+/// Which identity of its kind, as a class names it. Workload identities, bindings and service principals are known by
+/// their client ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ManagedIdentity {
+pub enum IdentityId {
     /// The one that belongs to the machine itself.
     SystemAssigned,
-    /// The user-assigned one with this client ID.
+    /// The one with this client ID.
     ClientId(String),
     /// The user-assigned one with this object (principal) ID.
     ObjectId(String),
     /// The user-assigned one with this resource ID in Azure Resource Manager.
     ResourceId(String),
+}
+
+/// A kind of identity, and which one of that kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdentityName {
+    /// The kind, as [`Identity::kind`] says it.
+    pub kind: &'static str,
+    /// Which one.
+    pub id: IdentityId,
+}
+
+impl IdentityName {
+    /// The client ID, where that is what the class names.
+    pub fn client_id(&self) -> Option<&str> {
+        match &self.id {
+            IdentityId::ClientId(id) => Some(id),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for IdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SystemAssigned => f.write_str("the node's own (system-assigned)"),
+            Self::ClientId(id) => write!(f, "client ID {id}"),
+            Self::ObjectId(id) => write!(f, "object ID {id}"),
+            Self::ResourceId(id) => write!(f, "resource ID {id}"),
+        }
+    }
 }
 
 /// What the parameters say about identity, before it is decided which one they mean.
@@ -157,15 +189,30 @@ impl Identity {
         } else if parameters.use_azure_token_proxy {
             binding(parameters.client_id, tokens)
         } else if parameters.use_vm_managed_identity {
-            ManagedIdentity::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
+            IdentityId::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
         } else if !parameters.client_id.is_empty() {
             workload(parameters.client_id, tokens)
         } else if let Some(principal) = service_principal(node_publish_secret)? {
             Ok(principal)
         } else if !parameters.user_assigned_identity_id.is_empty() {
-            ManagedIdentity::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
+            IdentityId::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
         } else {
             Err(IdentityError::None)
+        }
+    }
+
+    /// What logs and messages tell of it: nothing that proves it.
+    pub fn name(&self) -> IdentityName {
+        IdentityName {
+            kind: self.kind(),
+            id: match self {
+                Self::Workload { client_id, .. }
+                | Self::Binding { client_id, .. }
+                | Self::ServicePrincipal { client_id, .. } => {
+                    IdentityId::ClientId(client_id.clone())
+                }
+                Self::Managed(id) => id.clone(),
+            },
         }
     }
 
@@ -185,13 +232,21 @@ impl Identity {
             Self::Workload { client_id, .. }
             | Self::Binding { client_id, .. }
             | Self::ServicePrincipal { client_id, .. }
-            | Self::Managed(ManagedIdentity::ClientId(client_id)) => Some(client_id),
+            | Self::Managed(IdentityId::ClientId(client_id)) => Some(client_id),
             Self::Managed(_) => None,
         }
     }
 }
 
-impl ManagedIdentity {
+impl IdentityId {
+    /// As the class has it; nothing for the node's own, which has none.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::SystemAssigned => None,
+            Self::ClientId(id) | Self::ObjectId(id) | Self::ResourceId(id) => Some(id),
+        }
+    }
+
     /// What `userAssignedIdentityID` names: a client ID, a resource ID, or an object ID behind
     /// `objectID:`, which cannot be told from a client ID by its form.
     fn from_id(id: &str) -> Result<Self, IdentityError> {
@@ -359,7 +414,7 @@ mod tests {
             user_assigned_identity_id: "e502213f",
             ..Default::default()
         };
-        let expected = Identity::Managed(ManagedIdentity::ClientId("e502213f".into()));
+        let expected = Identity::Managed(IdentityId::ClientId("e502213f".into()));
         assert_eq!(decide(&parameters), Ok(expected));
     }
 
@@ -373,7 +428,7 @@ mod tests {
         };
         assert_eq!(
             decide(&all),
-            Ok(Identity::Managed(ManagedIdentity::ClientId("u".into())))
+            Ok(Identity::Managed(IdentityId::ClientId("u".into())))
         );
         let without_switch = IdentityParameters {
             use_vm_managed_identity: false,
@@ -392,7 +447,7 @@ mod tests {
         };
         assert_eq!(
             decide(&system),
-            Ok(Identity::Managed(ManagedIdentity::SystemAssigned))
+            Ok(Identity::Managed(IdentityId::SystemAssigned))
         );
     }
 
@@ -455,22 +510,16 @@ mod tests {
     fn an_identity_of_the_node_has_three_kinds_of_names() {
         let resource = "/subscriptions/s/resourceGroups/g(1)/providers/Microsoft.ManagedIdentity/userAssignedIdentities/n_1";
         for (id, expected) in [
-            ("", ManagedIdentity::SystemAssigned),
+            ("", IdentityId::SystemAssigned),
             (
                 "e502213f-1f15",
-                ManagedIdentity::ClientId("e502213f-1f15".into()),
+                IdentityId::ClientId("e502213f-1f15".into()),
             ),
-            (
-                "objectID:301f31b4",
-                ManagedIdentity::ObjectId("301f31b4".into()),
-            ),
-            (
-                "OBJECTID:301f31b4",
-                ManagedIdentity::ObjectId("301f31b4".into()),
-            ),
-            (resource, ManagedIdentity::ResourceId(resource.into())),
+            ("objectID:301f31b4", IdentityId::ObjectId("301f31b4".into())),
+            ("OBJECTID:301f31b4", IdentityId::ObjectId("301f31b4".into())),
+            (resource, IdentityId::ResourceId(resource.into())),
         ] {
-            assert_eq!(ManagedIdentity::from_id(id), Ok(expected), "{id}");
+            assert_eq!(IdentityId::from_id(id), Ok(expected), "{id}");
         }
         for id in [
             "objectID:",
@@ -479,7 +528,7 @@ mod tests {
             "/subscriptions/x?y",
             "a&resource=b",
         ] {
-            assert!(ManagedIdentity::from_id(id).is_err(), "{id}");
+            assert!(IdentityId::from_id(id).is_err(), "{id}");
         }
     }
 

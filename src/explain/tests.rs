@@ -9,6 +9,7 @@ use crate::azure::credential::{TokenError, TokenService};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::refusal::{Operation, VaultRefusal};
 use crate::class::file_mode::FileMode;
+use crate::class::identity::{IdentityId, IdentityName};
 use crate::class::object::{FilePath, ObjectName};
 use crate::class::object::{ObjectKind, ObjectVersion};
 use crate::class::plan::Fetch;
@@ -20,9 +21,10 @@ fn asked() -> Asked {
         vault: "kv1".into(),
         host: "kv1.vault.azure.net".into(),
         tenant: "t1".into(),
-        identity: "managed identity",
-        client_id: Some("e502213f-1f15-4f03-9fb4-b546f51aafe9".into()),
-        other_id: None,
+        identity: IdentityName {
+            kind: "managed identity",
+            id: IdentityId::ClientId("e502213f-1f15-4f03-9fb4-b546f51aafe9".into()),
+        },
         claims: None,
     }
 }

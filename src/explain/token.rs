@@ -8,7 +8,7 @@ use crate::azure::credential::token_proxy::TokenProxyError;
 use crate::azure::credential::{TokenError, TokenService};
 use crate::azure::limiter::{Limit, Overload};
 use crate::class::asked::Asked;
-use crate::class::identity::WORKLOAD_IDENTITY_AUDIENCE;
+use crate::class::identity::{IdentityId, WORKLOAD_IDENTITY_AUDIENCE};
 use crate::text::excerpt::{Excerpt, causes};
 use crate::transport::TransportError;
 
@@ -61,7 +61,7 @@ fn of_overload(overload: &Overload) -> Explanation {
 }
 
 fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
-    let client_id = asked.client_id.as_deref().unwrap_or_default();
+    let client_id = asked.identity.client_id().unwrap_or_default();
     let tenant = &asked.tenant;
     let who = if refusal.is_genuine {
         "Entra ID refused a token".to_owned()
@@ -71,7 +71,7 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
     let refused = format!(
         "{who} to client {} ({}) in tenant {tenant}: {}",
         short(client_id),
-        asked.identity,
+        asked.identity.kind,
         refusal.description
     );
     let (reason, fix) = match refusal.code {
@@ -168,8 +168,8 @@ fn of_token_proxy(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
                 },
                 cause: format!(
                     "the AKS token proxy gave no token to client {} ({}): HTTP status {status}: {}",
-                    short(asked.client_id.as_deref().unwrap_or_default()),
-                    asked.identity,
+                    short(asked.identity.client_id().unwrap_or_default()),
+                    asked.identity.kind,
                     or_placeholder(&refusal.description, "it says no more")
                 ),
                 fix: if again {
@@ -186,7 +186,7 @@ fn of_token_proxy(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
 ///
 /// Source: "Set up identity bindings on Azure Kubernetes Service (AKS)".
 fn identity_binding(asked: &Asked) -> String {
-    let client_id = asked.client_id.as_deref().unwrap_or("CLIENT-ID");
+    let client_id = asked.identity.client_id().unwrap_or("CLIENT-ID");
     let subject = match &asked.claims {
         Some(claims) => shell_word(&claims.subject),
         None => "system:serviceaccount:NAMESPACE:NAME".to_owned(),
@@ -242,14 +242,16 @@ fn shell_word(claim: &str) -> String {
 }
 
 fn of_imds(asked: &Asked, refusal: &ImdsRefusal) -> Explanation {
-    let identity = match (&asked.client_id, &asked.other_id) {
-        (Some(id), _) => format!("client {}", short(id)),
-        (None, Some(id)) => format!("identity {}", Excerpt(id)),
-        (None, None) => "the system-assigned identity".to_owned(),
+    let identity = match &asked.identity.id {
+        IdentityId::ClientId(id) => format!("client {}", short(id)),
+        IdentityId::ObjectId(id) | IdentityId::ResourceId(id) => {
+            format!("identity {}", Excerpt(id))
+        }
+        IdentityId::SystemAssigned => "the system-assigned identity".to_owned(),
     };
-    let assign = match (&asked.client_id, &asked.other_id) {
-        (Some(id), _) | (None, Some(id)) => format!("RESOURCE-ID-OF-{}", shell_word(id)),
-        (None, None) => "[system]".to_owned(),
+    let assign = match asked.identity.id.as_str() {
+        Some(id) => format!("RESOURCE-ID-OF-{}", shell_word(id)),
+        None => "[system]".to_owned(),
     };
     let refused = format!(
         "IMDS gave no token for {identity} of this node: {}",

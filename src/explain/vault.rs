@@ -291,9 +291,9 @@ fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailur
 fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
     let client_id = Some(refusal.caller.client_id.as_str())
         .filter(|id| !id.is_empty())
-        .or(asked.client_id.as_deref());
+        .or(asked.identity.client_id());
     match client_id {
-        Some(id) => format!("client {} ({})", short(id), asked.identity),
-        None => format!("the node's {}", asked.identity),
+        Some(id) => format!("client {} ({})", short(id), asked.identity.kind),
+        None => format!("the node's {}", asked.identity.kind),
     }
 }

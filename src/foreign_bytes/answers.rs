@@ -23,6 +23,7 @@ use crate::azure::vault::{VaultError, Vaults};
 use crate::class::asked::Asked;
 use crate::class::assertion::Claims;
 use crate::class::cloud::{Cloud, environment_file};
+use crate::class::identity::{IdentityId, IdentityName};
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, HistoryCount, Plan};
 use crate::class::request::Request;
@@ -268,9 +269,10 @@ fn asked(claims: Option<Claims>) -> Asked {
         vault: "kv1".to_owned(),
         host: "kv1.vault.azure.net".to_owned(),
         tenant: "t".to_owned(),
-        identity: "workload identity",
-        client_id: Some("e502213f-1f15-4f03-9fb4-b546f51aafe9".to_owned()),
-        other_id: None,
+        identity: IdentityName {
+            kind: "workload identity",
+            id: IdentityId::ClientId("e502213f-1f15-4f03-9fb4-b546f51aafe9".to_owned()),
+        },
         claims,
     }
 }

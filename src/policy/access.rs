@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::class::cloud::{Cloud, VaultName};
-use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::identity::{Identity, IdentityId};
 use crate::class::plan::Plan;
 use crate::class::request::Pod;
 
@@ -52,14 +52,13 @@ impl<'a> Access<'a> {
         let host = plan.cloud.vault_host(vault);
         // A vault's name has no dot.
         let (vault, domain) = host.split_once('.').unwrap_or((&host, ""));
-        let (kind, identity) = match &plan.identity {
-            Identity::Workload { client_id, .. } => (IdentityKind::Workload, client_id.clone()),
-            Identity::Binding { client_id, .. } => (IdentityKind::Binding, client_id.clone()),
-            Identity::ServicePrincipal { client_id, .. } => {
-                (IdentityKind::ServicePrincipal, client_id.clone())
-            }
-            Identity::Managed(managed) => (IdentityKind::Managed, as_written(managed)),
+        let kind = match &plan.identity {
+            Identity::Workload { .. } => IdentityKind::Workload,
+            Identity::Binding { .. } => IdentityKind::Binding,
+            Identity::ServicePrincipal { .. } => IdentityKind::ServicePrincipal,
+            Identity::Managed(_) => IdentityKind::Managed,
         };
+        let name = plan.identity.name();
         Self {
             namespace: &pod.namespace,
             service_account: &pod.service_account,
@@ -67,17 +66,17 @@ impl<'a> Access<'a> {
             domain: domain.to_owned(),
             in_default_cloud: plan.cloud == *default_cloud,
             kind,
-            kind_in_words: plan.identity.kind(),
-            identity,
+            kind_in_words: name.kind,
+            identity: as_written(&name.id),
         }
     }
 }
 
-/// As `userAssignedIdentityID` has it.
-fn as_written(identity: &ManagedIdentity) -> String {
+/// As `clientID` or `userAssignedIdentityID` has it.
+fn as_written(identity: &IdentityId) -> String {
     match identity {
-        ManagedIdentity::SystemAssigned => SYSTEM_ASSIGNED.to_owned(),
-        ManagedIdentity::ClientId(id) | ManagedIdentity::ResourceId(id) => id.clone(),
-        ManagedIdentity::ObjectId(id) => format!("objectID:{id}"),
+        IdentityId::SystemAssigned => SYSTEM_ASSIGNED.to_owned(),
+        IdentityId::ClientId(id) | IdentityId::ResourceId(id) => id.clone(),
+        IdentityId::ObjectId(id) => format!("objectID:{id}"),
     }
 }

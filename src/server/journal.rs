@@ -17,6 +17,7 @@ use tonic::Code;
 use tracing::Level;
 
 use crate::class::asked::Asked;
+use crate::class::identity::IdentityName;
 use crate::class::object::ObjectVersion;
 use crate::class::plan::Plan;
 use crate::class::request::Pod;
@@ -88,15 +89,16 @@ impl Notes {
     /// This is going to be done.
     pub fn plan(&self, plan: &Plan) {
         let asked = Asked::by(plan, &plan.vault);
-        let id = asked.client_id.or(asked.other_id);
+        let IdentityName { kind, id } = asked.identity;
+        let id = id.as_str();
         let ids = plan.fetches.iter().map(|fetch| match &fetch.version {
             ObjectVersion::Latest => (fetch.id.as_str(), ""),
             ObjectVersion::Exact(version) => (fetch.id.as_str(), version.as_str()),
         });
-        self.trace.record("identity", asked.identity);
+        self.trace.record("identity", kind);
         self.trace.record("vault", asked.vault.as_str());
         _ = self.planned.set(Planned {
-            identity: asked.identity,
+            identity: kind,
             // Of a resource ID, the name at its end.
             identity_id: id.map(|id| plain(&short(id.rsplit('/').next().unwrap_or_default()), 32)),
             vault: asked.vault,

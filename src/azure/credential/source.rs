@@ -22,7 +22,7 @@ use crate::azure::credential::{TOKEN_TIMEOUT, TokenError, TokenService};
 use crate::azure::limiter::{Limiter, Limits, Turn};
 use crate::azure::retry::retry;
 use crate::class::cloud::Cloud;
-use crate::class::identity::{Identity, ManagedIdentity};
+use crate::class::identity::{Identity, IdentityId};
 use crate::class::parameters::TenantId;
 use crate::observe::metrics::Traffic;
 use crate::text::sensitive::Sensitive;
@@ -223,12 +223,12 @@ impl Source {
     }
 }
 
-fn user_assigned(managed: &ManagedIdentity) -> Option<UserAssignedId> {
+fn user_assigned(managed: &IdentityId) -> Option<UserAssignedId> {
     match managed {
-        ManagedIdentity::SystemAssigned => None,
-        ManagedIdentity::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
-        ManagedIdentity::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
-        ManagedIdentity::ResourceId(id) => Some(UserAssignedId::ResourceId(id.clone())),
+        IdentityId::SystemAssigned => None,
+        IdentityId::ClientId(id) => Some(UserAssignedId::ClientId(id.clone())),
+        IdentityId::ObjectId(id) => Some(UserAssignedId::ObjectId(id.clone())),
+        IdentityId::ResourceId(id) => Some(UserAssignedId::ResourceId(id.clone())),
     }
 }
 

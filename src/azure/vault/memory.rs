@@ -11,11 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::azure::cache::store::{Store, Weight};
-use crate::azure::credential::IdentityKey;
+use crate::azure::credential::{IdentityKey, Realm};
 use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
-use crate::class::identity::ManagedIdentity;
+use crate::class::identity::IdentityId;
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
-use crate::class::parameters::TenantId;
 use crate::class::plan::Fetch;
 use crate::os::lock::lock;
 
@@ -28,37 +27,19 @@ pub struct MemorySettings {
     pub max_bytes: usize,
 }
 
-/// Whose rights a vault looks at.
+/// Whose rights a vault looks at: an identity however it proves itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// An application or user-assigned identity of a tenant.
-    Application {
-        /// The authority's URL.
-        authority: String,
-        /// The tenant.
-        tenant: TenantId,
-        /// The client ID.
-        client_id: String,
-    },
-    /// One of the node's.
-    Managed(ManagedIdentity),
+pub struct Principal {
+    id: IdentityId,
+    realm: Option<Realm>,
 }
 
 impl Principal {
     /// The principal that an identity proves to be.
     pub fn of(identity: &IdentityKey) -> Self {
-        match identity {
-            IdentityKey::Entra {
-                authority,
-                tenant,
-                client_id,
-                ..
-            } => Self::Application {
-                authority: authority.clone(),
-                tenant: tenant.clone(),
-                client_id: client_id.clone(),
-            },
-            IdentityKey::Managed(managed) => Self::Managed(managed.clone()),
+        Self {
+            id: identity.identity.id.clone(),
+            realm: identity.realm.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::class::assertion;
 use crate::class::identity::{
-    IDENTITY_BINDING_AUDIENCE, Identity, ManagedIdentity, WORKLOAD_IDENTITY_AUDIENCE,
+    IDENTITY_BINDING_AUDIENCE, Identity, IdentityName, WORKLOAD_IDENTITY_AUDIENCE,
 };
 use crate::commands::doctor::step::Facts;
 use crate::commands::doctor::way::rfc3339;
@@ -34,30 +34,20 @@ enum Audience {
 
 /// What is known of the identity without asking anyone.
 pub(super) fn facts(identity: &Identity) -> Facts {
-    let (who, token) = match identity {
-        Identity::Workload {
-            client_id,
-            assertion,
-        } => (
-            format!("client ID {client_id}"),
-            Some(of_token(assertion, WORKLOAD_IDENTITY_AUDIENCE)),
-        ),
-        Identity::Binding {
-            client_id,
-            assertion,
-        } => (
-            format!("client ID {client_id}"),
-            Some(of_token(assertion, IDENTITY_BINDING_AUDIENCE)),
-        ),
-        Identity::ServicePrincipal { client_id, .. } => (format!("client ID {client_id}"), None),
-        Identity::Managed(managed) => (which(managed), None),
+    let token = match identity {
+        Identity::Workload { assertion, .. } => {
+            Some(of_token(assertion, WORKLOAD_IDENTITY_AUDIENCE))
+        }
+        Identity::Binding { assertion, .. } => Some(of_token(assertion, IDENTITY_BINDING_AUDIENCE)),
+        Identity::ServicePrincipal { .. } | Identity::Managed(_) => None,
     };
+    let IdentityName { kind, id } = identity.name();
     let mut details = json!({
-        "kind": identity.kind(),
+        "kind": kind,
         "client_id": identity.client_id(),
     });
     let mut facts = Facts {
-        summary: format!("{}, {}", identity.kind(), one_line(&who, MAX_CHARS)),
+        summary: format!("{kind}, {}", one_line(&id.to_string(), MAX_CHARS)),
         ..Facts::default()
     };
     if let Some(token) = token {
@@ -67,15 +57,6 @@ pub(super) fn facts(identity: &Identity) -> Facts {
     }
     facts.details = details;
     facts
-}
-
-fn which(managed: &ManagedIdentity) -> String {
-    match managed {
-        ManagedIdentity::SystemAssigned => "the node's own (system-assigned)".to_owned(),
-        ManagedIdentity::ClientId(id) => format!("client ID {id}"),
-        ManagedIdentity::ObjectId(id) => format!("object ID {id}"),
-        ManagedIdentity::ResourceId(id) => format!("resource ID {id}"),
-    }
 }
 
 /// What the pod's token says, for whom it should be.
