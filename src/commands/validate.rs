@@ -3,18 +3,18 @@
 //!
 //! [`input`] reads the files, [`manifest`] finds the classes in them, [`class`] looks at each as
 //! Kubernetes does, [`parameters`] runs what a mount runs before it touches the network, and [`report`]
-//! writes what came of it, each finding with its place ([`places`], by the YAML of [`marked`]).
+//! writes what came of it, each finding with its place ([`places`], by the YAML of [`placed_yaml`]).
 
-mod advice;
 mod assumptions;
 mod class;
 mod finding;
 mod findings;
+mod fixes;
 mod input;
+mod likely_mistakes;
 mod manifest;
-mod marked;
-mod oddities;
 mod parameters;
+mod placed_yaml;
 mod places;
 mod report;
 mod scalar_type;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Severity};
 use crate::commands::validate::input::Input;
-use crate::commands::validate::marked::{Origin, Text};
+use crate::commands::validate::placed_yaml::{Origin, Text};
 use crate::settings::{OutputForm, ValidateSettings};
 use crate::text::excerpt::causes;
 

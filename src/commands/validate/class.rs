@@ -5,8 +5,8 @@ use crate::commands::PROVIDERS;
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
-use crate::commands::validate::marked::{Node, Text};
 use crate::commands::validate::parameters;
+use crate::commands::validate::placed_yaml::{Node, Text};
 use crate::commands::validate::places::{Places, Subject};
 use crate::text::excerpt::Excerpt;
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::validate::marked::{Node, Position};
+use crate::commands::validate::placed_yaml::{Node, Position};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -2,7 +2,7 @@
 
 use crate::class::parameters::closest;
 use crate::commands::validate::finding::{Finding, Place, Severity};
-use crate::commands::validate::marked::Node;
+use crate::commands::validate::placed_yaml::Node;
 use crate::commands::validate::places::Subject;
 use crate::text::excerpt::Excerpt;
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::class::{self, GROUP};
 use crate::commands::validate::finding::{Finding, Place, Severity};
-use crate::commands::validate::marked::{Node, Problem, Text};
+use crate::commands::validate::placed_yaml::{Node, Problem, Text};
 use crate::text::excerpt::Excerpt;
 
 /// The most findings of one file.

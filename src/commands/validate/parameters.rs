@@ -16,10 +16,10 @@ use crate::class::request::{DRIVER_PREFIX, Request, RequestError};
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say};
-use crate::commands::validate::marked::{Content, Node};
+use crate::commands::validate::placed_yaml::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
 use crate::commands::validate::scalar_type::not_text;
-use crate::commands::validate::{advice, oddities, secret_objects};
+use crate::commands::validate::{fixes, likely_mistakes, secret_objects};
 use crate::explain::{Explanation, Reason};
 use crate::text::excerpt::Excerpt;
 
@@ -69,12 +69,12 @@ pub fn check(
                 },
                 message: warning.to_string(),
                 why: "",
-                fix: advice::of_warning(warning),
+                fix: fixes::of_warning(warning),
             },
         );
     }
-    oddities::of_cloud(draft.cloud.as_ref(), &given.attributes, places, findings);
-    oddities::of_parameters(&given.attributes, places, findings);
+    likely_mistakes::of_cloud(draft.cloud.as_ref(), &given.attributes, places, findings);
+    likely_mistakes::of_parameters(&given.attributes, places, findings);
 
     let complete = draft.objects.iter().all(Option::is_some);
     let fetches: Vec<_> = draft
@@ -100,12 +100,12 @@ pub fn check(
                 reason: explanation.reason.as_str(),
                 message: explanation.cause,
                 why: "",
-                fix: advice::of_plan(problem),
+                fix: fixes::of_plan(problem),
             },
         );
     }
     findings.leave_out(problems.beyond());
-    oddities::of_fetches(&fetches, places, findings);
+    likely_mistakes::of_fetches(&fetches, places, findings);
     if let Some(secret_objects) = secret_objects {
         // The file of an entry that is refused is not known.
         let fetches = complete
@@ -251,7 +251,7 @@ fn refusal(
             } else {
                 ""
             },
-            fix: advice::of_parameter(problem),
+            fix: fixes::of_parameter(problem),
         },
     );
 }

@@ -7,7 +7,7 @@ use crate::class::object::yaml::YamlError;
 use crate::class::parameters::{ParameterError, Warning};
 use crate::class::plan::PlanError;
 use crate::commands::validate::finding::Place;
-use crate::commands::validate::marked::{Node, Text};
+use crate::commands::validate::placed_yaml::{Node, Text};
 
 /// The places of one class.
 pub struct Places<'a> {
@@ -246,7 +246,7 @@ fn within(text: &Text<'_>, (line, column): (usize, usize)) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::validate::marked::Origin;
+    use crate::commands::validate::placed_yaml::Origin;
 
     const CLASS: &str = "\
 parameters:

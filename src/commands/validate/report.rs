@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::commands::validate::finding::{Finding, Place, Severity};
-use crate::commands::validate::marked::Text;
+use crate::commands::validate::placed_yaml::Text;
 
 /// The most characters of a source line that are shown.
 const MAX_COLUMNS: usize = 120;
@@ -141,7 +141,7 @@ pub fn summary(classes: usize, errors: usize, warnings: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::validate::marked::{Origin, Position};
+    use crate::commands::validate::placed_yaml::{Origin, Position};
 
     fn source(text: &str) -> Text<'_> {
         Text::new(text, Origin::FILE)

@@ -8,7 +8,7 @@ use crate::class::parameters::closest_of;
 use crate::class::plan::Fetch;
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
-use crate::commands::validate::marked::{Content, Node};
+use crate::commands::validate::placed_yaml::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
 use crate::rendering::Encoding;
 use crate::text::excerpt::Excerpt;
