@@ -1,7 +1,7 @@
 # The image of the provider: one static program, the certificates it trusts, and nothing else.
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag IMAGE \
-#     --build-arg VERSION=0.1.0 --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(git log -1 --format=%cI) \
+#     --build-arg VERSION=0.1.1 --build-arg REVISION=$(git rev-parse HEAD) --build-arg CREATED=$(git log -1 --format=%cI) \
 #     --build-arg SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) --output type=image,rewrite-timestamp=true .
 #
 # "make image" packs the last stage with a root that was built outside (image/pack), where no base image can be had.

@@ -6,7 +6,7 @@ mod explain;
 mod manifest;
 mod mount;
 mod ping;
-mod serve;
+pub(crate) mod serve;
 mod validate;
 
 use std::error::Error;

@@ -13,6 +13,7 @@
 mod answers;
 mod calls;
 mod certificates;
+pub mod frames;
 mod operator;
 #[cfg(test)]
 pub mod tests;
@@ -20,6 +21,7 @@ pub mod tests;
 pub use answers::{challenge, header, mount, refusal};
 pub use calls::{class, mount_request, objects, token};
 pub use certificates::{pem, pfx, server_certificate};
+pub use frames::authority;
 pub use operator::{environment_file, policy, proxy};
 
 use crate::explain::{CallError, Explanation};
@@ -29,7 +31,8 @@ use crate::text::excerpt::causes;
 type Target = fn(&[u8]);
 
 /// The name of each target, in the order of a mount.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
+    ("authority", authority),
     ("mount_request", mount_request),
     ("class", class),
     ("objects", objects),

@@ -29,6 +29,7 @@ use crate::server::calls::{Calls, MAX_MESSAGE};
 use crate::server::healthz::{self, Check};
 use crate::server::policy_file::{PolicyFile, PolicyFileError};
 use crate::server::service::Service;
+use crate::server::socket::authority::MAX_FRAME_SIZE;
 use crate::server::socket::{Socket, SocketError};
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
 use crate::transport::{Transport, TransportSetupError};
@@ -39,7 +40,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 /// connection for all mounts of a node, whose kubelet has 110 pods by default and 250 in large clusters.
 const MAX_STREAMS: u32 = 512;
 /// The most bytes of a call's headers. The driver's have a few hundred.
-const MAX_HEADERS: u32 = 16 * 1024;
+pub const MAX_HEADERS: u32 = 16 * 1024;
 /// The most bytes of a health check, which has the name of a service.
 const MAX_HEALTH_CHECK: usize = 1024;
 /// How often a caller is asked whether it still reads.
@@ -191,6 +192,7 @@ pub async fn serve(
     let driver = CsiDriverProviderServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
+        .max_frame_size(MAX_FRAME_SIZE)
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))

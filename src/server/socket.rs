@@ -2,9 +2,11 @@
 //!
 //! It is made in a private folder and renamed into place, so that it is never there with the wrong mode,
 //! and so that a new provider takes over from an old one without a moment in between. Who may call is
-//! decided by [`AllowedUsers`]; how many connections there are, and which one makes room, by `Seats`.
+//! decided by [`AllowedUsers`]; how many connections there are, and which one makes room, by `Seats`. By which
+//! authority it is called does not matter: [`authority`].
 
 mod allowed_users;
+pub mod authority;
 mod caller;
 mod callers;
 mod seats;

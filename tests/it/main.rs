@@ -6,6 +6,7 @@
 // A table of cases is as long as there are cases.
 #![allow(clippy::too_many_lines)]
 
+mod authority;
 mod bad_input;
 mod cache;
 mod clouds;

@@ -15,12 +15,11 @@ use tonic::Code;
 use tonic::transport::Endpoint;
 
 use crate::support::class::Class;
+use crate::support::frames::{HELLO, field, frame, message};
 use crate::support::provider::{PATIENCE, Provider};
 use crate::support::{Node, VAULT, expect_status, files};
 
-/// What a client of HTTP/2 begins with: the preface and an empty frame of settings.
-const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The same, and the beginning of a frame of headers.
+/// [`HELLO`], and the beginning of a frame of headers.
 const HALF_A_FRAME: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\x10\0\x01\x04";
 
 async fn node() -> Node {
@@ -135,47 +134,26 @@ async fn answers_that_are_never_read_cost_only_their_caller() {
     }
 }
 
-/// One frame of HTTP/2.
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u8, payload: &[u8]) {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    bytes.extend_from_slice(&length[1..]);
-    bytes.extend_from_slice(&[kind, flags, 0, 0, 0, stream]);
-    bytes.extend_from_slice(payload);
-}
-
 /// The headers of a call of `Mount`.
 fn mount_headers() -> Vec<u8> {
-    let mut headers = Vec::new();
-    for (name, value) in [
+    let fields = [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", "/v1alpha1.CSIDriverProvider/Mount"),
         (":authority", "localhost"),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-    ] {
-        // RFC 7541, section 6.2.2: a literal that is not indexed, with a new name.
-        headers.push(0);
-        for text in [name, value] {
-            headers.push(u8::try_from(text.len()).unwrap());
-            headers.extend_from_slice(text.as_bytes());
-        }
-    }
-    headers
+    ];
+    fields.map(|(name, value)| field(name, value)).concat()
 }
 
 /// A whole call of `Mount` as bytes of HTTP/2, whose answer may not have a byte of body.
 fn unread_mount(class: &Class) -> Vec<u8> {
-    use prost::Message as _;
-    let message = class.request().encode_to_vec();
-    let mut body = vec![0];
-    body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
-    body.extend_from_slice(&message);
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS_INITIAL_WINDOW_SIZE 0.
     frame(&mut bytes, 4, 0, 0, &[0, 4, 0, 0, 0, 0]);
     frame(&mut bytes, 1, 4, 1, &mount_headers());
-    frame(&mut bytes, 0, 1, 1, &body);
+    frame(&mut bytes, 0, 1, 1, &message(&class.request()));
     bytes
 }
 
@@ -220,9 +198,7 @@ async fn a_message_that_is_only_announced_takes_no_memory() {
         drop(stream);
         node.mount(&Class::of_secret("S")).await.unwrap();
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.provider.id())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let peak: u64 = peak.unwrap().trim_end_matches("kB").trim().parse().unwrap();
+    let peak = node.provider.peak_memory();
     assert!(peak < 150_000, "{peak} kB");
 }
 

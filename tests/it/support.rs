@@ -1,6 +1,7 @@
 //! A provider process and the Azure that it sees, for one test.
 
 pub mod class;
+pub mod frames;
 pub mod http;
 pub mod provider;
 pub mod workload;

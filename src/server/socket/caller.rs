@@ -13,19 +13,17 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
+use crate::server::socket::authority::{AnyAuthority, PREFACE};
 use crate::server::socket::seats::Seat;
 
-/// The bytes that a client of HTTP/2 begins with.
-///
-/// Source: RFC 9113, section 3.4.
-const PREFACE: usize = 24;
-/// How long they may take. From then on the server's own pings find out who is gone.
+/// How long the bytes that a client of HTTP/2 begins with may take. From then on the server's own pings find out who is gone.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection of somebody who may call.
 #[derive(Debug)]
 pub struct Caller {
     stream: UnixStream,
+    authority: AnyAuthority,
     seat: Arc<Seat>,
     hung_up: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What is missing of the preface, and until when it may.
@@ -43,6 +41,7 @@ impl Caller {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
         Self {
             stream,
+            authority: AnyAuthority::default(),
             hung_up: Box::pin(seat.hang_up.clone().cancelled_owned()),
             seat,
             preface: Some((PREFACE, timeout)),
@@ -82,16 +81,18 @@ impl Connected for Caller {
 
 impl AsyncRead for Caller {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_stay(context)?;
+        let caller = self.get_mut();
+        caller.poll_stay(context)?;
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let stream = Pin::new(&mut caller.stream);
+        let polled = caller.authority.poll_read(stream, context, buffer);
         let bytes = buffer.filled().len() - before;
         if bytes > 0 {
-            self.hear(bytes);
+            caller.hear(bytes);
         }
         polled
     }

@@ -139,6 +139,13 @@ impl Provider {
         self.process.id().expect("the provider runs")
     }
 
+    /// The most memory that it has had, in kB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak.unwrap().trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     pub fn signal(&self, signal: Signal) {
         let id = self.id().cast_signed();
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
