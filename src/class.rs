@@ -10,5 +10,6 @@ pub mod object;
 pub mod parameters;
 pub mod plan;
 pub mod problems;
+pub mod property;
 pub mod request;
 pub mod service_account_tokens;

@@ -8,8 +8,8 @@
 //! [`azure`], over [`transport`], and the bytes of [`rendering`]) → the answer. What goes wrong anywhere on it is
 //! explained by [`explain`].
 //!
-//! Public is what a program needs to run it ([`settings`], [`commands`]) and the contract on the socket
-//! ([`generated`]); tests see no more than that.
+//! Public is what a program needs to run it ([`settings`], [`commands`]), the contract on the socket
+//! ([`generated`]), and what the documentation is made of ([`property`]); tests see no more than that.
 
 // The map above is for those who read the source, and `make lint` documents private modules too.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -30,3 +30,5 @@ mod server;
 pub mod settings;
 mod text;
 mod transport;
+
+pub use class::property;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::class::property::{Spelling, clouds};
 use crate::text::excerpt::Excerpt;
 
 /// The endpoints of one Azure cloud.
@@ -52,9 +53,7 @@ pub enum CloudChoice {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CloudError {
     /// Not a name of a cloud.
-    #[error(
-        "cloudName: expected AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or AzureStackCloud, found {0}"
-    )]
+    #[error("cloudName: expected {names}, found {0}", names = clouds::all_names())]
     Unknown(String),
     /// The cloud was closed on 2021-10-29.
     #[error(
@@ -67,15 +66,20 @@ pub enum CloudError {
 impl CloudChoice {
     /// Reads `cloudName`, in any case, and `cloudEnvFileName`.
     pub fn new(name: &str, file: &str) -> Result<Self, CloudError> {
-        match name.trim().to_ascii_uppercase().as_str() {
-            "" => Ok(Self::Default),
-            "AZUREPUBLICCLOUD" | "AZUREPUBLIC" | "AZURECLOUD" => Ok(Self::Known(PUBLIC)),
-            "AZUREUSGOVERNMENTCLOUD" | "AZUREUSGOVERNMENT" => Ok(Self::Known(US_GOVERNMENT)),
-            "AZURECHINACLOUD" | "AZURECHINA" => Ok(Self::Known(CHINA)),
-            "AZURESTACKCLOUD" => Ok(Self::Stack {
+        let name = name.trim();
+        if name.is_empty() {
+            return Ok(Self::Default);
+        }
+        if name.eq_ignore_ascii_case("AzureGermanCloud") {
+            return Err(CloudError::GermanyIsClosed);
+        }
+        match Spelling::find(clouds::SPELLINGS, name) {
+            Some(clouds::PUBLIC) => Ok(Self::Known(PUBLIC)),
+            Some(clouds::US_GOVERNMENT) => Ok(Self::Known(US_GOVERNMENT)),
+            Some(clouds::CHINA) => Ok(Self::Known(CHINA)),
+            Some(clouds::STACK) => Ok(Self::Stack {
                 file: file.to_owned(),
             }),
-            "AZUREGERMANCLOUD" => Err(CloudError::GermanyIsClosed),
             _ => Err(CloudError::Unknown(Excerpt(name).to_string())),
         }
     }

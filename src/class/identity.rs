@@ -10,6 +10,10 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::class::assertion;
+use crate::class::property::parameters::{
+    CLIENT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY, USE_VM_MANAGED_IDENTITY,
+    USER_ASSIGNED_IDENTITY_ID,
+};
 use crate::class::service_account_tokens::{ServiceAccountTokens, TokensError};
 use crate::text::excerpt::Excerpt;
 use crate::text::sensitive::Sensitive;
@@ -269,9 +273,8 @@ impl IdentityId {
             return Ok(Self::ClientId(id.to_owned()));
         }
         Err(IdentityError::Malformed {
-            field: "userAssignedIdentityID",
-            expected: "a client ID such as e502213f-1f15-4f03-9fb4-b546f51aafe9, objectID: and an object ID, or a \
-                       resource ID such as /subscriptions/…/userAssignedIdentities/NAME",
+            field: USER_ASSIGNED_IDENTITY_ID.name,
+            expected: USER_ASSIGNED_IDENTITY_ID.expected,
             found: Excerpt(id).to_string(),
         })
     }
@@ -314,7 +317,11 @@ fn with_token(
     audience: &'static str,
 ) -> Result<(String, Sensitive), IdentityError> {
     if !is_client_id(client_id) {
-        return Err(malformed_client_id("clientID", client_id));
+        return Err(IdentityError::Malformed {
+            field: CLIENT_ID.name,
+            expected: CLIENT_ID.expected,
+            found: Excerpt(client_id).to_string(),
+        });
     }
     Ok((client_id.to_owned(), tokens.of_audience(audience)?))
 }
@@ -355,7 +362,7 @@ fn service_principal(
         })),
         None => Err(IdentityError::Malformed {
             field: "nodePublishSecretRef: clientid",
-            expected: "a client ID such as e502213f-1f15-4f03-9fb4-b546f51aafe9",
+            expected: CLIENT_ID.expected,
             found: "something else".to_owned(),
         }),
     }
@@ -363,14 +370,14 @@ fn service_principal(
 
 fn at_most_one(parameters: &IdentityParameters<'_>) -> Result<(), IdentityError> {
     let switches = [
-        ("usePodIdentity", parameters.use_pod_identity),
-        ("useVMManagedIdentity", parameters.use_vm_managed_identity),
-        ("useAzureTokenProxy", parameters.use_azure_token_proxy),
+        (&USE_POD_IDENTITY, parameters.use_pod_identity),
+        (&USE_VM_MANAGED_IDENTITY, parameters.use_vm_managed_identity),
+        (&USE_AZURE_TOKEN_PROXY, parameters.use_azure_token_proxy),
     ];
     let on: Vec<_> = switches
         .iter()
         .filter(|(_, on)| *on)
-        .map(|(name, _)| *name)
+        .map(|(switch, _)| switch.name)
         .collect();
     if on.len() > 1 {
         Err(IdentityError::MoreThanOne(on.join(" and ")))
@@ -386,14 +393,6 @@ fn is_client_id(id: &str) -> bool {
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-fn malformed_client_id(field: &'static str, found: &str) -> IdentityError {
-    IdentityError::Malformed {
-        field,
-        expected: "a client ID such as e502213f-1f15-4f03-9fb4-b546f51aafe9",
-        found: Excerpt(found).to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -11,20 +11,13 @@ use thiserror::Error;
 
 use crate::class::file_mode::FileMode;
 use crate::class::object::yaml::Fields;
+use crate::class::property::Property;
+use crate::class::property::fields::{
+    FILE_PERMISSION, OBJECT_ALIAS, OBJECT_ENCODING, OBJECT_FORMAT, OBJECT_NAME, OBJECT_TYPE,
+    OBJECT_VERSION, OBJECT_VERSION_HISTORY,
+};
 use crate::rendering::{Encoding, Format};
 use crate::text::excerpt::Excerpt;
-
-/// The fields that an entry of `objects` can have.
-pub const FIELDS: [&str; 8] = [
-    "objectName",
-    "objectType",
-    "objectVersion",
-    "objectVersionHistory",
-    "objectAlias",
-    "objectFormat",
-    "objectEncoding",
-    "filePermission",
-];
 
 /// One thing in a vault that becomes one file, or one file per version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +52,13 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// The kind that a class spells so.
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Secret, Self::Key, Self::Certificate]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+
     /// As the class spells it, which is also how object ids begin.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,6 +84,16 @@ pub enum ObjectVersion {
     Latest,
     /// This one.
     Exact(ObjectName),
+}
+
+impl ObjectVersion {
+    /// The version that a class spells so.
+    fn new(text: &str) -> Option<Self> {
+        match text {
+            "" | "latest" => Some(Self::Latest),
+            version => ObjectName::new(version).map(Self::Exact),
+        }
+    }
 }
 
 /// A name or version that can stand in a Key Vault URL as it is: 1 to 127 letters, digits and hyphens.
@@ -157,30 +167,28 @@ impl FilePath {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ObjectError {
     /// A field has a value that it cannot have.
-    #[error("{field}: expected {expected}, found {found}")]
+    #[error("{}: expected {}, found {found}", field.name, field.expected)]
     Field {
         /// The field.
-        field: &'static str,
-        /// What would be right.
-        expected: &'static str,
+        field: &'static Property,
         /// What was there, quoted.
         found: String,
     },
     /// The file cannot go there.
-    #[error("{field}: expected a relative path such as app/password, found {found}: {problem}")]
+    #[error("{}: expected {}, found {found}: {problem}", field.name, OBJECT_ALIAS.expected)]
     Path {
         /// The field that gives the path.
-        field: &'static str,
+        field: &'static Property,
         /// The path, quoted.
         found: String,
         /// What is wrong with it.
         problem: &'static str,
     },
     /// Two fields that do not go together.
-    #[error("{field}: {found} goes with objectType secret only, found objectType {kind}")]
+    #[error("{}: {found} goes with objectType secret only, found objectType {kind}", field.name)]
     SecretsOnly {
         /// The field.
-        field: &'static str,
+        field: &'static Property,
         /// Its value, quoted.
         found: String,
         /// The entry's `objectType`.
@@ -189,12 +197,12 @@ pub enum ObjectError {
 }
 
 impl ObjectError {
-    /// The field that it is about.
+    /// The name of the field that it is about.
     pub fn field(&self) -> &'static str {
         match self {
             Self::Field { field, .. }
             | Self::Path { field, .. }
-            | Self::SecretsOnly { field, .. } => field,
+            | Self::SecretsOnly { field, .. } => field.name,
         }
     }
 }
@@ -206,103 +214,34 @@ impl Object {
             fields,
             problems: Vec::new(),
         };
-        let name = reader.read(
-            "objectName",
-            "1 to 127 letters, digits and hyphens, such as DB-PASSWORD",
-            ObjectName::new,
-        );
-        let kind = reader.read("objectType", "secret, key or cert", |text| match text {
-            "secret" => Some(ObjectKind::Secret),
-            "key" => Some(ObjectKind::Key),
-            "cert" => Some(ObjectKind::Certificate),
-            _ => None,
+        // Everything is read before anything is given up.
+        let name = reader.read(&OBJECT_NAME, ObjectName::new);
+        let kind = reader.read(&OBJECT_TYPE, ObjectKind::from_word);
+        let version = reader.read(&OBJECT_VERSION, ObjectVersion::new);
+        let mode = reader.read(&FILE_PERMISSION, |text| match text {
+            "" => Some(None),
+            text => FileMode::from_octal(text).map(Some),
         });
-        let version = reader.read(
-            "objectVersion",
-            "the 32 characters of a version's id, or nothing for the newest",
-            |text| match text {
-                "" | "latest" => Some(ObjectVersion::Latest),
-                version => ObjectName::new(version).map(ObjectVersion::Exact),
-            },
-        );
-        let mode = reader.read(
-            "filePermission",
-            "octal digits from 0000 to 0777, such as \"0400\"",
-            |text| match text {
-                "" => Some(None),
-                text => FileMode::from_octal(text).map(Some),
-            },
-        );
-        let history = reader.read(
-            "objectVersionHistory",
-            "a whole number of versions in decimal digits, such as 3",
-            history,
-        );
-        let format = reader.read("objectFormat", "pem or pfx", |text| match text {
-            "" => Some(Format::Pem),
-            text if text.eq_ignore_ascii_case("pem") => Some(Format::Pem),
-            text if text.eq_ignore_ascii_case("pfx") => Some(Format::Pfx),
-            _ => None,
-        });
-        let encoding = reader.read(
-            "objectEncoding",
-            "utf-8, hex or base64",
-            |text| match text {
-                "" => Some(Encoding::Utf8),
-                text if text.eq_ignore_ascii_case("utf-8") => Some(Encoding::Utf8),
-                text if text.eq_ignore_ascii_case("hex") => Some(Encoding::Hex),
-                text if text.eq_ignore_ascii_case("base64") => Some(Encoding::Base64),
-                _ => None,
-            },
-        );
-        if let Some(kind) = kind.filter(|kind| *kind != ObjectKind::Secret) {
-            // The Go provider compares with `pfx` in lower case here, and lets `PFX` pass without a
-            // meaning; a class that has it works, so it stays accepted.
-            if fields.get("objectFormat") == "pfx" {
-                reader.secrets_only("objectFormat", kind);
-            }
-            if encoding.is_some() && !fields.get("objectEncoding").is_empty() {
-                reader.secrets_only("objectEncoding", kind);
-            }
-        }
-        let path = match (fields.get("objectAlias"), &name) {
-            ("", Some(name)) => reader.path("objectName", name.as_str()),
-            // The name has been refused already.
-            ("", None) => None,
-            (alias, _) => reader.path("objectAlias", alias),
+        let history = reader.read(&OBJECT_VERSION_HISTORY, history);
+        let format = reader.read(&OBJECT_FORMAT, format);
+        let encoding = reader.read(&OBJECT_ENCODING, encoding);
+        reader.secrets_only(kind, encoding);
+        let path = reader.path(name.as_ref());
+        let object = || {
+            Some(Self {
+                kind: kind?,
+                name: name?,
+                version: version?,
+                path: path?,
+                mode: mode?,
+                history: history?,
+                format: format?,
+                encoding: encoding?,
+            })
         };
-        match (
-            name,
-            kind,
-            version,
-            path,
-            mode,
-            history,
-            format,
-            encoding,
-            reader.problems,
-        ) {
-            (
-                Some(name),
-                Some(kind),
-                Some(version),
-                Some(path),
-                Some(mode),
-                Some(history),
-                Some(format),
-                Some(encoding),
-                problems,
-            ) if problems.is_empty() => Ok(Self {
-                kind,
-                name,
-                version,
-                path,
-                mode,
-                history,
-                format,
-                encoding,
-            }),
-            (.., problems) => Err(problems),
+        match object() {
+            Some(object) if reader.problems.is_empty() => Ok(object),
+            _ => Err(reader.problems),
         }
     }
 
@@ -321,23 +260,26 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read<T>(
         &mut self,
-        field: &'static str,
-        expected: &'static str,
+        field: &'static Property,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let text = self.fields.get(field);
+        let text = self.fields.get(field.name);
         let value = parse(text);
         if value.is_none() {
             self.problems.push(ObjectError::Field {
                 field,
-                expected,
                 found: Excerpt(text).to_string(),
             });
         }
         value
     }
 
-    fn path(&mut self, field: &'static str, path: &str) -> Option<FilePath> {
+    /// Where the file goes. A name that has been refused is not refused again as a path.
+    fn path(&mut self, name: Option<&ObjectName>) -> Option<FilePath> {
+        let (field, path) = match self.fields.get(OBJECT_ALIAS.name) {
+            "" => (&OBJECT_NAME, name?.as_str()),
+            alias => (&OBJECT_ALIAS, alias),
+        };
         FilePath::new(path)
             .map_err(|problem| {
                 self.problems.push(ObjectError::Path {
@@ -349,12 +291,47 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn secrets_only(&mut self, field: &'static str, kind: ObjectKind) {
-        self.problems.push(ObjectError::SecretsOnly {
-            field,
-            found: Excerpt(self.fields.get(field)).to_string(),
-            kind: kind.as_str(),
-        });
+    /// Refuses what means something for secrets alone.
+    fn secrets_only(&mut self, kind: Option<ObjectKind>, encoding: Option<Encoding>) {
+        let Some(kind) = kind.filter(|kind| *kind != ObjectKind::Secret) else {
+            return;
+        };
+        // The Go provider compares with `pfx` in lower case here, and lets `PFX` pass without a
+        // meaning; a class that has it works, so it stays accepted.
+        let pfx = self.fields.get(OBJECT_FORMAT.name) == "pfx";
+        let encoded = encoding.is_some() && !self.fields.get(OBJECT_ENCODING.name).is_empty();
+        for (field, refused) in [(&OBJECT_FORMAT, pfx), (&OBJECT_ENCODING, encoded)] {
+            if refused {
+                self.problems.push(ObjectError::SecretsOnly {
+                    field,
+                    found: Excerpt(self.fields.get(field.name)).to_string(),
+                    kind: kind.as_str(),
+                });
+            }
+        }
+    }
+}
+
+fn format(text: &str) -> Option<Format> {
+    if text.is_empty() {
+        return Some(Format::Pem);
+    }
+    match OBJECT_FORMAT.word(text)? {
+        "pem" => Some(Format::Pem),
+        "pfx" => Some(Format::Pfx),
+        _ => None,
+    }
+}
+
+fn encoding(text: &str) -> Option<Encoding> {
+    if text.is_empty() {
+        return Some(Encoding::Utf8);
+    }
+    match OBJECT_ENCODING.word(text)? {
+        "utf-8" => Some(Encoding::Utf8),
+        "hex" => Some(Encoding::Hex),
+        "base64" => Some(Encoding::Base64),
+        _ => None,
     }
 }
 

@@ -3,31 +3,24 @@
 //! [`crate::server::service`] makes it from a [`Request`]; nothing after it reads a string map. The names and
 //! their meaning are those of the Go provider, so that its classes work as they are.
 
+use std::mem;
+
 use thiserror::Error;
 
 use crate::class::cloud::{CloudChoice, CloudError, VaultName};
 use crate::class::identity::{Identity, IdentityError, IdentityParameters};
 use crate::class::object::yaml::{self, Fields, YamlError};
-use crate::class::object::{FIELDS, Object, ObjectError};
+use crate::class::object::{Object, ObjectError};
 use crate::class::problems::Problems;
+use crate::class::property::Property;
+use crate::class::property::fields::{self as fields, OBJECT_NAME};
+use crate::class::property::parameters::{
+    CLIENT_ID, CLOUD_ENV_FILE_NAME, CLOUD_NAME, FAILOVER_KEYVAULT_NAME, KEYVAULT_NAME, NAMES,
+    OBJECTS, OLD_TENANT_ID, TENANT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY,
+    USE_VM_MANAGED_IDENTITY, USER_ASSIGNED_IDENTITY_ID,
+};
 use crate::class::request::Request;
 use crate::text::excerpt::Excerpt;
-
-/// The parameters that a class can have.
-pub const NAMES: [&str; 12] = [
-    "keyvaultName",
-    "failoverKeyvaultName",
-    "tenantID",
-    "tenantId",
-    "objects",
-    "clientID",
-    "useVMManagedIdentity",
-    "userAssignedIdentityID",
-    "usePodIdentity",
-    "useAzureTokenProxy",
-    "cloudName",
-    "cloudEnvFileName",
-];
 
 /// The most warnings about one class.
 const MAX_WARNINGS: usize = 100;
@@ -98,26 +91,11 @@ pub enum Warning {
 /// Why a class cannot be served. Every message names the parameter and what was expected.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ParameterError {
-    /// `keyvaultName` is missing or cannot be a vault's.
-    #[error(
-        "keyvaultName: expected 3 to 24 letters, digits and hyphens, such as ai-chat-kv, found {0}"
-    )]
-    Vault(String),
-    /// `failoverKeyvaultName` cannot be a vault's.
-    #[error(
-        "failoverKeyvaultName: expected nothing, or 3 to 24 letters, digits and hyphens, found {0}"
-    )]
-    FailoverVault(String),
-    /// `tenantID` is missing or cannot be a tenant's.
-    #[error(
-        "tenantID: expected the tenant of the vault, such as 42ddc44e-97dd-4c3b-bf8a-31c785e24c67, found {0}"
-    )]
-    Tenant(String),
-    /// A switch is neither on nor off.
-    #[error("{name}: expected \"true\" or \"false\", found {found}")]
-    Switch {
+    /// A parameter has a value that it cannot have, or none.
+    #[error("{}: expected {}, found {found}", parameter.name, parameter.expected)]
+    Value {
         /// The parameter.
-        name: &'static str,
+        parameter: &'static Property,
         /// Its value, quoted.
         found: String,
     },
@@ -162,122 +140,141 @@ pub struct Draft {
 impl Draft {
     /// Reads the attributes of a call.
     pub fn read(request: &Request) -> Self {
-        let get = |name: &str| {
-            request
-                .attributes
-                .get(name)
-                .map_or("", |value| value.trim())
+        let mut reader = Reader {
+            request,
+            problems: Problems::default(),
         };
-        let mut problems = Problems::default();
-        let vault =
-            problems
-                .keep(VaultName::new(get("keyvaultName")).ok_or_else(|| {
-                    ParameterError::Vault(Excerpt(get("keyvaultName")).to_string())
-                }));
-        let failover_vault = problems
-            .keep(match get("failoverKeyvaultName") {
-                "" => Ok(None),
-                name => VaultName::new(name)
-                    .map(Some)
-                    .ok_or_else(|| ParameterError::FailoverVault(Excerpt(name).to_string())),
-            })
-            .flatten();
-        let tenant = match get("tenantID") {
-            "" => get("tenantId"),
-            tenant => tenant,
-        };
-        let tenant = problems.keep(
-            TenantId::new(tenant)
-                .ok_or_else(|| ParameterError::Tenant(Excerpt(tenant).to_string())),
-        );
-        let cloud = problems.keep(CloudChoice::new(get("cloudName"), get("cloudEnvFileName")));
-        let mut switch = |name: &'static str| {
-            problems.keep(go_bool(get(name)).ok_or_else(|| ParameterError::Switch {
-                name,
-                found: Excerpt(get(name)).to_string(),
-            }))
-        };
-        let switches = (
-            switch("usePodIdentity"),
-            switch("useVMManagedIdentity"),
-            switch("useAzureTokenProxy"),
-        );
-        // Which identity is meant cannot be told before it is known which switches are on.
-        let identity = match switches {
-            (
-                Some(use_pod_identity),
-                Some(use_vm_managed_identity),
-                Some(use_azure_token_proxy),
-            ) => {
-                let identity = IdentityParameters {
-                    use_pod_identity,
-                    use_vm_managed_identity,
-                    use_azure_token_proxy,
-                    user_assigned_identity_id: get("userAssignedIdentityID"),
-                    client_id: get("clientID"),
-                };
-                problems.keep(Identity::decide(
-                    &identity,
-                    &request.tokens,
-                    &request.node_publish_secret,
-                ))
-            }
-            _ => None,
-        };
-        let entries = problems
-            .keep(yaml::entries(get("objects")))
-            .unwrap_or_default();
+        let vault = reader.read(&KEYVAULT_NAME, VaultName::new);
+        let failover_vault = reader.read(&FAILOVER_KEYVAULT_NAME, |name| match name {
+            "" => Some(None),
+            name => VaultName::new(name).map(Some),
+        });
+        let (_, tenant) = tenant(|name| reader.get(name));
+        let tenant = reader.typed(&TENANT_ID, tenant, TenantId::new);
+        let cloud = CloudChoice::new(reader.get(&CLOUD_NAME), reader.get(&CLOUD_ENV_FILE_NAME));
+        let cloud = reader.problems.keep(cloud);
+        let identity = reader.identity();
+        let entries = yaml::entries(reader.get(&OBJECTS));
+        let entries = reader.problems.keep(entries).unwrap_or_default();
         let warnings = warnings(request, &entries);
         let objects = entries
             .into_iter()
             .enumerate()
-            .map(|(index, entry)| {
-                let fields = problems.keep(entry)?;
-                let name = || Excerpt(fields.get("objectName")).to_string();
-                Object::from_fields(&fields)
-                    .map_err(|errors| {
-                        for error in errors {
-                            problems.push(ParameterError::Object {
-                                index,
-                                name: name(),
-                                error,
-                            });
-                        }
-                    })
-                    .ok()
-            })
+            .map(|(index, entry)| reader.object(index, entry))
             .collect();
         Self {
             vault,
-            failover_vault,
+            failover_vault: failover_vault.flatten(),
             tenant,
             cloud,
             identity,
             objects,
             warnings,
-            problems,
+            problems: reader.problems,
         }
     }
 
     /// The parameters, where nothing is wrong with them.
-    fn finish(self) -> Result<Parameters, Problems<ParameterError>> {
-        let objects: Option<Vec<_>> = self.objects.into_iter().collect();
-        match (self.vault, self.tenant, self.cloud, self.identity, objects) {
-            (Some(vault), Some(tenant), Some(cloud), Some(identity), Some(objects))
-                if self.problems.is_empty() =>
-            {
-                Ok(Parameters {
-                    vault,
-                    failover_vault: self.failover_vault,
-                    tenant,
-                    cloud,
-                    identity,
-                    objects,
-                    warnings: self.warnings,
-                })
-            }
-            _ => Err(self.problems),
+    fn finish(mut self) -> Result<Parameters, Problems<ParameterError>> {
+        let problems = mem::take(&mut self.problems);
+        match self.complete() {
+            Some(parameters) if problems.is_empty() => Ok(parameters),
+            _ => Err(problems),
         }
+    }
+
+    /// The parameters, where none is missing.
+    fn complete(self) -> Option<Parameters> {
+        Some(Parameters {
+            vault: self.vault?,
+            failover_vault: self.failover_vault,
+            tenant: self.tenant?,
+            cloud: self.cloud?,
+            identity: self.identity?,
+            objects: self.objects.into_iter().collect::<Option<_>>()?,
+            warnings: self.warnings,
+        })
+    }
+}
+
+/// Reads the parameters of one call and notes what cannot be.
+struct Reader<'a> {
+    request: &'a Request,
+    problems: Problems<ParameterError>,
+}
+
+impl<'a> Reader<'a> {
+    /// A parameter's text, without the spaces around it.
+    fn get(&self, parameter: &Property) -> &'a str {
+        let attributes = &self.request.attributes;
+        attributes
+            .get(parameter.name)
+            .map_or("", |value| value.trim())
+    }
+
+    fn read<T>(
+        &mut self,
+        parameter: &'static Property,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.typed(parameter, self.get(parameter), parse)
+    }
+
+    /// A parameter whose text may be another's, too.
+    fn typed<T>(
+        &mut self,
+        parameter: &'static Property,
+        text: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.problems
+            .keep(parse(text).ok_or_else(|| ParameterError::Value {
+                parameter,
+                found: Excerpt(text).to_string(),
+            }))
+    }
+
+    /// Which identity is meant cannot be told before it is known which switches are on.
+    fn identity(&mut self) -> Option<Identity> {
+        let use_pod_identity = self.read(&USE_POD_IDENTITY, go_bool);
+        let use_vm_managed_identity = self.read(&USE_VM_MANAGED_IDENTITY, go_bool);
+        let use_azure_token_proxy = self.read(&USE_AZURE_TOKEN_PROXY, go_bool);
+        let parameters = IdentityParameters {
+            use_pod_identity: use_pod_identity?,
+            use_vm_managed_identity: use_vm_managed_identity?,
+            use_azure_token_proxy: use_azure_token_proxy?,
+            user_assigned_identity_id: self.get(&USER_ASSIGNED_IDENTITY_ID),
+            client_id: self.get(&CLIENT_ID),
+        };
+        let request = self.request;
+        self.problems.keep(Identity::decide(
+            &parameters,
+            &request.tokens,
+            &request.node_publish_secret,
+        ))
+    }
+
+    fn object(&mut self, index: usize, entry: Result<Fields, YamlError>) -> Option<Object> {
+        let fields = self.problems.keep(entry)?;
+        Object::from_fields(&fields)
+            .map_err(|errors| {
+                for error in errors {
+                    self.problems.push(ParameterError::Object {
+                        index,
+                        name: Excerpt(fields.get(OBJECT_NAME.name)).to_string(),
+                        error,
+                    });
+                }
+            })
+            .ok()
+    }
+}
+
+/// The spelling of the tenant that counts, and what is written there: the newer one, where it has a value.
+pub fn tenant<'a>(value: impl Fn(&'static Property) -> &'a str) -> (&'static Property, &'a str) {
+    match (value(&TENANT_ID), value(&OLD_TENANT_ID)) {
+        ("", old) if !old.is_empty() => (&OLD_TENANT_ID, old),
+        (tenant, _) => (&TENANT_ID, tenant),
     }
 }
 
@@ -305,17 +302,17 @@ fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<War
         .filter(|name| !NAMES.contains(&name.as_str()) && *name != "secretProviderClass")
         .map(|name| Warning::UnknownParameter {
             name: name.clone(),
-            closest: closest(name, &NAMES),
+            closest: closest(name, NAMES),
         });
     let fields = entries.iter().enumerate().flat_map(|(index, fields)| {
         fields
             .iter()
             .flat_map(Fields::names)
-            .filter(|name| !FIELDS.contains(name))
+            .filter(|name| !fields::NAMES.contains(name))
             .map(move |name| Warning::UnknownField {
                 index,
                 name: name.to_owned(),
-                closest: closest(name, &FIELDS),
+                closest: closest(name, fields::NAMES),
             })
     });
     // An attacker's class may have any number of them.

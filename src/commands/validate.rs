@@ -121,8 +121,9 @@ mod tests {
     use crate::class::cloud::{Cloud, CloudChoice};
     use crate::class::file_mode::FileMode;
     use crate::class::identity::IdentityError;
-    use crate::class::parameters::{NAMES, ParameterError, Parameters};
+    use crate::class::parameters::{ParameterError, Parameters};
     use crate::class::plan::{Conventions, HistoryCount, Plan};
+    use crate::class::property::parameters::NAMES;
     use crate::class::request::Request;
     use crate::foreign_bytes::tests::yaml_text;
     use crate::server::environment_files::EnvironmentFiles;
@@ -190,7 +191,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_check_says_what_a_mount_says(
-            others in prop::collection::hash_map(prop::sample::select(&NAMES[..]), value(), 0..3),
+            others in prop::collection::hash_map(prop::sample::select(NAMES), value(), 0..3),
             objects in yaml_text(),
         ) {
             let mut parameters = json!({

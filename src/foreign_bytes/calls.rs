@@ -8,9 +8,10 @@ use super::{Secrets, is_hidden_in_map, parts, refused};
 use crate::class::assertion::{self, Claims};
 use crate::class::cloud::Cloud;
 use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, Identity, WORKLOAD_IDENTITY_AUDIENCE};
-use crate::class::object::{FIELDS, FilePath, Object, yaml};
+use crate::class::object::{FilePath, Object, yaml};
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, Fetch, HistoryCount, Plan};
+use crate::class::property::fields;
 use crate::class::request::Request;
 use crate::class::service_account_tokens::ServiceAccountTokens;
 use crate::generated::v1alpha1::MountRequest;
@@ -204,7 +205,7 @@ pub fn objects(input: &[u8]) {
             Err(errors) => {
                 assert!(!errors.is_empty());
                 for error in errors {
-                    assert!(FIELDS.contains(&error.field()));
+                    assert!(fields::NAMES.contains(&error.field()));
                     Secrets::NONE.keep_out_of(&error.to_string());
                 }
             }

@@ -150,7 +150,7 @@ proptest! {
 
     #[test]
     fn any_parameters_may_be_a_class(
-        parameters in prop::collection::hash_map(prop::sample::select(&crate::class::parameters::NAMES[..]), ".{0,40}", 0..8),
+        parameters in prop::collection::hash_map(prop::sample::select(crate::class::property::parameters::NAMES), ".{0,40}", 0..8),
         objects in yaml_text(),
         tokens in any::<String>(),
         secrets in prop::collection::hash_map("(?i)clientid|clientsecret|x", ".{0,10}", 0..4),

@@ -22,6 +22,7 @@ use crate::azure::vault::values::{ValueSettings, ValueSettingsError};
 use crate::class::cloud::environment_file::EnvironmentFileError;
 use crate::class::cloud::{Cloud, CloudChoice, CloudError};
 use crate::class::plan::{Conventions, HistoryCount};
+use crate::class::property::clouds;
 use crate::server::environment_files::{self, EnvironmentFiles};
 use crate::transport::TransportSettings;
 
@@ -56,13 +57,13 @@ pub struct ProviderSettings {
         default_value_t = 4 * 1024 * 1024
     )]
     pub max_answer_size: usize,
-    /// Cloud of classes without cloudName: AzurePublicCloud, AzureUSGovernmentCloud, AzureChinaCloud or
-    /// AzureStackCloud
+    /// Cloud of classes without cloudName
     #[arg(
+        help = format!("Cloud of classes without cloudName: {}", clouds::all_names()),
         long,
         value_name = "NAME",
         env = "PROVIDER_AZURE_RS_CLOUD_NAME",
-        default_value = "AzurePublicCloud",
+        default_value = clouds::DEFAULT,
         help_heading = "Clouds"
     )]
     pub cloud_name: String,

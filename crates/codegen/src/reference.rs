@@ -1,26 +1,22 @@
 //! The reference pages of the documentation, `docs/reference/`: the flags as clap has them, and the parameters as the
-//! committed JSON Schema has them, which a test of the provider holds against its code.
-//!
-//! What is said of a flag or a parameter is said in the code; this module adds the order of need, defaults that a
-//! schema does not have, and examples.
+//! provider's tables of [properties](provider_azure_rs::property) have them.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::fs;
+use std::iter;
 
 use clap::{Arg, Command, CommandFactory as _};
+use provider_azure_rs::property::fields::FIELDS;
+use provider_azure_rs::property::parameters::PARAMETERS;
+use provider_azure_rs::property::{Owner, Property, Shape, secret_objects};
 use provider_azure_rs::settings::Settings;
-use serde_json::Value;
-
-use crate::workspace;
 
 /// The pages, by their paths in `docs/`.
 pub fn pages() -> Result<[(&'static str, String); 2], Box<dyn Error>> {
-    let schema = fs::read_to_string(workspace().join("docs/secretproviderclass.schema.json"))?;
     Ok([
         ("reference/flags.md", flags()?),
-        ("reference/parameters.md", parameters(&schema)?),
+        ("reference/parameters.md", parameters()),
     ])
 }
 
@@ -158,8 +154,8 @@ fn spelled(arg: &Arg) -> String {
 const ABOUT_PARAMETERS: &str = "\
 # Parameters of a class
 
-Everything that a SecretProviderClass can say to this provider. Made by `make generate` from the
-[JSON Schema](../secretproviderclass.schema.json), which is made from the code; editors complete by the same schema
+Everything that a SecretProviderClass can say to this provider. Made from the code by `make generate`, as is the
+[JSON Schema](../secretproviderclass.schema.json) by which editors complete
 ([how](../validate.md#in-an-editor)). The names are the Go provider's, so its classes work as they are; what is ours is
 marked so. `provider-azure-rs validate CLASS.yaml` checks a class by all of this.
 
@@ -197,133 +193,70 @@ The driver's own part of a class, `spec.secretObjects`: Kubernetes Secrets that 
 while a pod with the volume is, and not before.
 ";
 
-/// A row that the schema has the text of: its name, its default, an example.
-type Row = (&'static str, &'static str, &'static str);
-
-/// In the order of need.
-const PARAMETERS: [Row; 12] = [
-    ("keyvaultName", "needed", "ai-chat-kv-1763873634"),
-    ("tenantID", "needed", "42ddc44e-97dd-4c3b-bf8a-31c785e24c67"),
-    ("objects", "needed", ""),
-    ("clientID", "", "e502213f-1f15-4f03-9fb4-b546f51aafe9"),
-    ("useVMManagedIdentity", "false", "true"),
-    (
-        "userAssignedIdentityID",
-        "",
-        "e502213f-1f15-4f03-9fb4-b546f51aafe9",
-    ),
-    ("useAzureTokenProxy", "false", "true"),
-    ("failoverKeyvaultName", "", "ai-chat-kv-northeurope"),
-    ("cloudName", "`--cloud-name`", "AzureChinaCloud"),
-    (
-        "cloudEnvFileName",
-        "`--cloud-env-file`",
-        "/etc/kubernetes/azurestackcloud.json",
-    ),
-    ("tenantId", "", ""),
-    ("usePodIdentity", "", ""),
-];
-
-/// The parameters that the Go provider does not have.
-const OURS: [&str; 1] = ["failoverKeyvaultName"];
-
-const FIELDS: [Row; 8] = [
-    ("objectName", "needed", "OPENAI-API-KEY"),
-    ("objectType", "needed", "secret"),
-    ("objectAlias", "`objectName`", "openai/api-key"),
-    (
-        "objectVersion",
-        "the newest",
-        "c566f968d4c39b0588ed9ac26c2d5e57",
-    ),
-    ("objectVersionHistory", "0", "2"),
-    ("objectFormat", "pem", "pfx"),
-    ("objectEncoding", "utf-8", "base64"),
-    ("filePermission", "the driver's, 0644", "\"0400\""),
-];
-
-const SECRET_OBJECTS: [Row; 5] = [
-    ("secretName", "needed", "kv-openai-secret"),
-    ("type", "needed", "Opaque"),
-    ("data", "needed", ""),
-    ("labels", "", ""),
-    ("annotations", "", ""),
-];
-
-const SECRET_DATA: [Row; 2] = [
-    ("objectName", "needed", "OPENAI-API-KEY"),
-    ("key", "needed", "OPENAI_API_KEY"),
-];
-
-/// The parameters of a class, by its schema.
-fn parameters(schema: &str) -> Result<String, Box<dyn Error>> {
-    let schema: Value = serde_json::from_str(schema)?;
-    let parameters = &schema["properties"]["spec"]["properties"]["parameters"]["properties"];
-    let secret_object = &schema["$defs"]["secretObject"]["properties"];
-    let mut page = ABOUT_PARAMETERS.to_owned();
-    page += "\n## spec.parameters\n";
-    page += &rows(parameters, &PARAMETERS)?.replace(
-        "An entry is described by $defs/object.",
-        "What an entry has is [below](#entries-of-objects).",
-    );
-    page += ABOUT_IDENTITY;
-    page += ABOUT_OBJECTS;
-    page += &rows(&schema["$defs"]["object"]["properties"], &FIELDS)?;
-    page += ABOUT_SECRET_OBJECTS;
-    page += &rows(secret_object, &SECRET_OBJECTS)?;
-    page += "\nAn entry of `data`:\n";
-    page += &rows(&secret_object["data"]["items"]["properties"], &SECRET_DATA)?;
-    Ok(page)
+/// The parameters of a class, by the tables that its schema is made of.
+fn parameters() -> String {
+    [
+        ABOUT_PARAMETERS,
+        "\n## spec.parameters\n",
+        &rows(PARAMETERS).replace(
+            "An entry is described by $defs/object.",
+            "What an entry has is [below](#entries-of-objects).",
+        ),
+        ABOUT_IDENTITY,
+        ABOUT_OBJECTS,
+        &rows(FIELDS),
+        ABOUT_SECRET_OBJECTS,
+        &rows(secret_objects::FIELDS),
+        "\nAn entry of `data`:\n",
+        &rows(secret_objects::DATA_FIELDS),
+    ]
+    .concat()
 }
 
-/// A table of the rows, which have to be all that the schema has, and no others.
-fn rows(properties: &Value, rows: &[Row]) -> Result<String, Box<dyn Error>> {
-    let known = properties
-        .as_object()
-        .ok_or("the schema has no such place")?;
-    if let Some(name) = known
-        .keys()
-        .find(|name| rows.iter().all(|row| row.0 != **name))
-    {
-        return Err(format!("{name} has no row in crates/codegen/src/reference.rs").into());
-    }
-    let mut table = "\n| name | default | example | |\n|---|---|---|---|\n".to_owned();
-    for (name, default, example) in rows {
-        let property = known
-            .get(*name)
-            .ok_or_else(|| format!("{name} is not in the schema"))?;
-        let mut what = match *name {
-            "data" => "Which files become which keys.".to_owned(),
-            "labels" | "annotations" => format!("The Secret's {name}."),
-            _ => property["description"]
-                .as_str()
-                .ok_or_else(|| format!("{name} says nothing in the schema"))?
-                .to_owned(),
-        };
-        if property["deprecated"] == true {
-            what = format!("Deprecated. {what}");
-        }
-        if OURS.contains(name) {
-            what = format!("Ours. {what}");
-        }
-        let words: Vec<_> = property["enum"]
-            .as_array()
-            .or_else(|| property["anyOf"][0]["enum"].as_array())
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(|word| format!("`{word}`"))
-            .collect();
-        if !words.is_empty() {
-            write!(what, " One of {}.", words.join(", "))?;
-        }
-        let example = if example.is_empty() {
-            String::new()
+/// A table of the properties, in their order.
+fn rows(properties: &[&Property]) -> String {
+    let rows = properties.iter().map(|property| {
+        let name = format!("`{}`", property.name);
+        let default = if property.needed {
+            "needed"
         } else {
-            format!("`{example}`")
+            property.default
         };
-        let what = what.replace('|', "\\|");
-        writeln!(table, "| `{name}` | {default} | {example} | {what} |")?;
-    }
-    Ok(table)
+        let example = match property.example {
+            "" => String::new(),
+            example => format!("`{example}`"),
+        };
+        let what = what(property).replace('|', "\\|");
+        format!("| {name} | {default} | {example} | {what} |\n")
+    });
+    iter::once("\n| name | default | example | |\n|---|---|---|---|\n".to_owned())
+        .chain(rows)
+        .collect()
+}
+
+/// What a property is, in sentences.
+fn what(property: &Property) -> String {
+    let since = match property.since {
+        Property::FIRST => String::new(),
+        version => format!(" since {version}"),
+    };
+    let ours = match property.owner {
+        Owner::Ours => format!("Ours{since}. "),
+        Owner::GoProvider | Owner::Driver => String::new(),
+    };
+    let deprecated = if property.deprecated {
+        "Deprecated. "
+    } else {
+        ""
+    };
+    let words = match property.shape {
+        Shape::Switch => vec!["true", "false"],
+        _ => property.words(),
+    };
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    let words = match words[..] {
+        [] => String::new(),
+        _ => format!(" One of {}.", words.join(", ")),
+    };
+    format!("{ours}{deprecated}{}{words}", property.description)
 }

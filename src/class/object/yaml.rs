@@ -13,7 +13,7 @@ use serde_saphyr::Options;
 use serde_saphyr::granit_parser::{Event, Parser};
 use thiserror::Error;
 
-use crate::class::object::FIELDS;
+use crate::class::property::fields::NAMES;
 use crate::text::excerpt::one_line;
 
 /// The most bytes that `objects` may have. Kubernetes allows 1.5 MiB for a whole class; a thousand
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for Entry {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(name) = map.next_key::<String>()? {
-                    let text = if FIELDS.contains(&name.as_str()) {
+                    let text = if NAMES.contains(&name.as_str()) {
                         map.next_value::<Option<String>>()?.unwrap_or_default()
                     } else {
                         // An unknown field may hold anything; only its name is of interest.

@@ -7,40 +7,23 @@ use crate::class::object::ObjectError;
 use crate::class::object::yaml::YamlError;
 use crate::class::parameters::{ParameterError, Warning, closest};
 use crate::class::plan::PlanError;
+use crate::class::property::Property;
+use crate::class::property::fields::{OBJECT_ALIAS, OBJECT_TYPE};
+use crate::class::property::parameters::{CLOUD_NAME, PARAMETERS};
 
 /// How to put a parameter right.
 pub fn of_parameter(error: &ParameterError) -> String {
     match error {
-        ParameterError::Vault(_) | ParameterError::FailoverVault(_) => {
-            "write the vault's name, without its domain: az keyvault list --query \"[].name\""
-                .to_owned()
-        }
-        ParameterError::Tenant(_) => {
-            "write the vault's tenant: az keyvault show --name VAULT --query properties.tenantId"
-                .to_owned()
-        }
-        ParameterError::Switch { name, .. } => {
-            format!("write {name}: \"true\" or {name}: \"false\"")
-        }
+        ParameterError::Value { parameter, .. } => parameter.fix.to_owned(),
         ParameterError::Cloud(CloudError::GermanyIsClosed) => {
             "write cloudName: AzurePublicCloud, or leave it out".to_owned()
         }
-        ParameterError::Cloud(CloudError::Unknown(found)) => match near(found, &CLOUDS) {
-            Some(cloud) => format!("write cloudName: {cloud}"),
-            None => "leave cloudName out for AzurePublicCloud".to_owned(),
-        },
+        ParameterError::Cloud(CloudError::Unknown(found)) => of_value(&CLOUD_NAME, found),
         ParameterError::Identity(error) => of_identity(error).to_owned(),
         ParameterError::Yaml(error) => of_yaml(error).to_owned(),
         ParameterError::Object { error, .. } => of_object(error),
     }
 }
-
-const CLOUDS: [&str; 4] = [
-    "AzurePublicCloud",
-    "AzureUSGovernmentCloud",
-    "AzureChinaCloud",
-    "AzureStackCloud",
-];
 
 /// How to keep two entries apart.
 pub fn of_plan(error: &PlanError) -> String {
@@ -69,12 +52,10 @@ fn of_identity(error: &IdentityError) -> &'static str {
         IdentityError::ServicePrincipal { .. } | IdentityError::Tokens(_) => {
             "this is the cluster's matter and not the class's"
         }
-        IdentityError::Malformed { field, .. } => match *field {
-            "userAssignedIdentityID" => {
-                "write the identity's client ID: az identity show --name NAME --resource-group GROUP --query clientId"
-            }
-            _ => "write the client ID: az ad app list --display-name NAME --query \"[].appId\"",
-        },
+        IdentityError::Malformed { field, .. } => PARAMETERS
+            .iter()
+            .find(|parameter| parameter.name == *field)
+            .map_or("", |parameter| parameter.fix),
         IdentityError::None => {
             "write clientID, userAssignedIdentityID or useVMManagedIdentity: \"true\", unless the pods have a \
              nodePublishSecretRef (--service-principal)"
@@ -95,41 +76,22 @@ fn of_yaml(error: &YamlError) -> &'static str {
 
 fn of_object(error: &ObjectError) -> String {
     match error {
-        ObjectError::Field { field, found, .. } => {
-            let known: &[&'static str] = match *field {
-                "objectType" => &["secret", "key", "cert"],
-                "objectFormat" => &["pem", "pfx"],
-                "objectEncoding" => &["utf-8", "hex", "base64"],
-                _ => &[],
-            };
-            let general = match *field {
-                "objectName" => {
-                    "write the name that it has in the vault, without the vault and the version"
-                }
-                "objectVersion" => {
-                    "write the version's id alone, or take objectVersion out for the newest"
-                }
-                "objectVersionHistory" => "write a number such as objectVersionHistory: 3",
-                "filePermission" => {
-                    "write octal digits in quotes, such as filePermission: \"0400\""
-                }
-                "objectType" => {
-                    "write objectType: secret (also for a certificate with its private key), key or cert"
-                }
-                "objectFormat" => "write objectFormat: pem or pfx",
-                _ => "write objectEncoding: utf-8, hex or base64",
-            };
-            near(found, known).map_or_else(
-                || general.to_owned(),
-                |known| format!("write {field}: {known}"),
+        ObjectError::Field { field, found } => of_value(field, found),
+        ObjectError::Path { .. } => OBJECT_ALIAS.fix.to_owned(),
+        ObjectError::SecretsOnly { field, .. } => {
+            format!(
+                "take {} out, or write {}: secret",
+                field.name, OBJECT_TYPE.name
             )
         }
-        ObjectError::Path { .. } => {
-            "write a path below the volume in objectAlias, such as app/password".to_owned()
-        }
-        ObjectError::SecretsOnly { field, .. } => {
-            format!("take {field} out, or write objectType: secret")
-        }
+    }
+}
+
+/// The word that was probably meant, or else what is said of the property in general.
+fn of_value(property: &Property, found: &str) -> String {
+    match near(found, &property.words()) {
+        Some(word) => format!("write {}: {word}", property.name),
+        None => property.fix.to_owned(),
     }
 }
 
@@ -144,26 +106,26 @@ fn near(found: &str, known: &[&'static str]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::property::fields::{OBJECT_ENCODING, OBJECT_FORMAT};
 
     #[test]
     fn the_value_that_was_meant_is_named() {
         let advice = |field, found: &str| {
             of_object(&ObjectError::Field {
                 field,
-                expected: "x",
                 found: found.to_owned(),
             })
         };
         for (field, found, fix) in [
-            ("objectType", "\"secrets\"", "write objectType: secret"),
-            ("objectType", "\"Key\"", "write objectType: key"),
-            ("objectEncoding", "\"utf8\"", "write objectEncoding: utf-8"),
+            (&OBJECT_TYPE, "\"secrets\"", "write objectType: secret"),
+            (&OBJECT_TYPE, "\"Key\"", "write objectType: key"),
+            (&OBJECT_ENCODING, "\"utf8\"", "write objectEncoding: utf-8"),
             (
-                "objectFormat",
+                &OBJECT_FORMAT,
                 "\"pkcs12\"",
                 "write objectFormat: pem or pfx",
             ),
-            ("objectFormat", "\"\"", "write objectFormat: pem or pfx"),
+            (&OBJECT_FORMAT, "\"\"", "write objectFormat: pem or pfx"),
         ] {
             assert_eq!(advice(field, found), fix);
         }

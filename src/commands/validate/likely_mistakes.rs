@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::class::cloud::CloudChoice;
 use crate::class::cloud::environment_file;
-use crate::class::parameters::go_bool;
+use crate::class::parameters::{go_bool, tenant};
 use crate::class::plan::Fetch;
+use crate::class::property::parameters::{
+    CLOUD_ENV_FILE_NAME, CLOUD_NAME, OBJECTS, OLD_TENANT_ID, USE_POD_IDENTITY,
+};
 use crate::class::request::DRIVER_PREFIX;
 use crate::commands::validate::finding::Severity;
 use crate::commands::validate::findings::{Findings, Say};
@@ -25,7 +28,7 @@ pub fn of_cloud(
 ) {
     let (subject, say) = match cloud {
         Some(CloudChoice::Stack { file }) if file.is_empty() => (
-            places.parameter("cloudName"),
+            places.parameter(CLOUD_NAME.name),
             Say {
                 severity: Severity::Note,
                 reason: "NOT_CHECKED",
@@ -36,7 +39,7 @@ pub fn of_cloud(
             },
         ),
         Some(CloudChoice::Stack { file }) if environment_file::could_be_allowed(file) => (
-            places.parameter("cloudEnvFileName"),
+            places.parameter(CLOUD_ENV_FILE_NAME.name),
             Say {
                 severity: Severity::Note,
                 reason: "NOT_CHECKED",
@@ -49,7 +52,7 @@ pub fn of_cloud(
             },
         ),
         Some(CloudChoice::Stack { file }) => (
-            places.parameter("cloudEnvFileName"),
+            places.parameter(CLOUD_ENV_FILE_NAME.name),
             Say {
                 severity: Severity::Error,
                 reason: "INVALID_PARAMETER",
@@ -62,10 +65,10 @@ pub fn of_cloud(
             },
         ),
         Some(CloudChoice::Default | CloudChoice::Known(_))
-            if given.get("cloudEnvFileName").is_some_and(|file| !file.trim().is_empty()) =>
+            if given.get(CLOUD_ENV_FILE_NAME.name).is_some_and(|file| !file.trim().is_empty()) =>
         {
             (
-                places.parameter_name("cloudEnvFileName"),
+                places.parameter_name(CLOUD_ENV_FILE_NAME.name),
                 Say {
                     severity: Severity::Warning,
                     reason: "NO_EFFECT",
@@ -83,21 +86,25 @@ pub fn of_cloud(
 /// What is accepted, and spelled or combined in a way that should change.
 pub fn of_parameters(given: &BTreeMap<&str, &str>, places: &Places<'_>, findings: &mut Findings) {
     let value = |name: &str| given.get(name).map_or("", |value| value.trim());
-    let (old, new) = (value("tenantId"), value("tenantID"));
-    if !old.is_empty() && !new.is_empty() && old != new {
+    let (_, counts) = tenant(|parameter| value(parameter.name));
+    let old = value(OLD_TENANT_ID.name);
+    if !old.is_empty() && old != counts {
         findings.add(
-            places.parameter("tenantId"),
+            places.parameter(OLD_TENANT_ID.name),
             Say {
                 severity: Severity::Warning,
                 reason: "NO_EFFECT",
-                message: format!("tenantId: does nothing, since tenantID is {}", Excerpt(new)),
+                message: format!(
+                    "tenantId: does nothing, since tenantID is {}",
+                    Excerpt(counts)
+                ),
                 why: "",
                 fix: "take tenantId out".to_owned(),
             },
         );
     } else if !old.is_empty() {
         findings.add(
-            places.parameter_name("tenantId"),
+            places.parameter_name(OLD_TENANT_ID.name),
             Say {
                 severity: Severity::Note,
                 reason: "DEPRECATED",
@@ -107,9 +114,11 @@ pub fn of_parameters(given: &BTreeMap<&str, &str>, places: &Places<'_>, findings
             },
         );
     }
-    if given.contains_key("usePodIdentity") && go_bool(value("usePodIdentity")) == Some(false) {
+    if given.contains_key(USE_POD_IDENTITY.name)
+        && go_bool(value(USE_POD_IDENTITY.name)) == Some(false)
+    {
         findings.add(
-            places.parameter_name("usePodIdentity"),
+            places.parameter_name(USE_POD_IDENTITY.name),
             Say {
                 severity: Severity::Note,
                 reason: "DEPRECATED",
@@ -146,7 +155,7 @@ pub fn of_fetches(fetches: &[(usize, Fetch)], places: &Places<'_>, findings: &mu
         .sum();
     if requests > MANY_REQUESTS {
         findings.add(
-            places.parameter("objects"),
+            places.parameter(OBJECTS.name),
             Say {
                 severity: Severity::Warning,
                 reason: "MANY_OBJECTS",

@@ -4,8 +4,13 @@ use std::rc::Rc;
 
 use crate::class::identity::IdentityError;
 use crate::class::object::yaml::YamlError;
-use crate::class::parameters::{ParameterError, Warning};
+use crate::class::parameters::{ParameterError, Warning, tenant};
 use crate::class::plan::PlanError;
+use crate::class::property::fields::{OBJECT_ALIAS, OBJECT_NAME};
+use crate::class::property::parameters::{
+    CLIENT_ID, CLOUD_NAME, OBJECTS, TENANT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY,
+    USE_VM_MANAGED_IDENTITY,
+};
 use crate::commands::validate::finding::Place;
 use crate::commands::validate::placed_yaml::{Node, Text};
 
@@ -33,7 +38,7 @@ impl<'a> Places<'a> {
     /// The places of the class whose `parameters` these are. All of it stands in `file`, and `class` is
     /// where to point when there is nothing better.
     pub fn new(file: &Text<'a>, class: Place, parameters: Option<&'a Node>) -> Self {
-        let node = parameters.and_then(|parameters| parameters.get("objects"));
+        let node = parameters.and_then(|parameters| parameters.get(OBJECTS.name));
         let objects = node.and_then(|node| Some(Text::new(node.text()?, file.inside(node))));
         Self {
             parameters,
@@ -75,7 +80,7 @@ impl<'a> Places<'a> {
         let place = self.entries.get(index).map(|entry| Place::of(entry));
         Subject {
             field: format!("objects[{index}]"),
-            place: place.unwrap_or_else(|| self.parameter("objects").place),
+            place: place.unwrap_or_else(|| self.parameter(OBJECTS.name).place),
         }
     }
 
@@ -92,11 +97,11 @@ impl<'a> Places<'a> {
     /// Where the provider finds a problem.
     pub fn of_parameter(&self, error: &ParameterError) -> Subject {
         match error {
-            ParameterError::Vault(_) => self.parameter("keyvaultName"),
-            ParameterError::FailoverVault(_) => self.parameter("failoverKeyvaultName"),
-            ParameterError::Tenant(_) => self.parameter(self.tenant()),
-            ParameterError::Switch { name, .. } => self.parameter(name),
-            ParameterError::Cloud(_) => self.parameter("cloudName"),
+            ParameterError::Value { parameter, .. } if parameter.name == TENANT_ID.name => {
+                self.parameter(self.tenant())
+            }
+            ParameterError::Value { parameter, .. } => self.parameter(parameter.name),
+            ParameterError::Cloud(_) => self.parameter(CLOUD_NAME.name),
             ParameterError::Identity(error) => self.of_identity(error),
             ParameterError::Yaml(error) => self.of_yaml(error),
             ParameterError::Object { index, error, .. } => self.field(*index, error.field()),
@@ -107,9 +112,9 @@ impl<'a> Places<'a> {
     pub fn of_plan(&self, error: &PlanError) -> Subject {
         let (PlanError::SamePath { second: index, .. }
         | PlanError::FileAndFolder { file: index, .. }) = error;
-        let alias = self.field(*index, "objectAlias");
+        let alias = self.field(*index, OBJECT_ALIAS.name);
         if alias.place == self.entry(*index).place {
-            self.field(*index, "objectName")
+            self.field(*index, OBJECT_NAME.name)
         } else {
             alias
         }
@@ -124,29 +129,27 @@ impl<'a> Places<'a> {
     }
 
     /// The spelling of the tenant that counts.
-    pub fn tenant(&self) -> &'static str {
-        let value = |name| self.parameters?.get(name)?.text();
-        let blank = |text: &str| text.trim().is_empty();
-        match (value("tenantID"), value("tenantId")) {
-            (None, Some(_)) => "tenantId",
-            (Some(tenant), Some(_)) if blank(tenant) => "tenantId",
-            _ => "tenantID",
-        }
+    fn tenant(&self) -> &'static str {
+        let (spelling, _) = tenant(|parameter| {
+            let value = self.parameters.and_then(|all| all.get(parameter.name));
+            value.and_then(Node::text).unwrap_or_default().trim()
+        });
+        spelling.name
     }
 
     fn of_identity(&self, error: &IdentityError) -> Subject {
         match error {
             IdentityError::PodIdentityIsRetired | IdentityError::MoreThanOne(_) => {
                 let switches = [
-                    "usePodIdentity",
-                    "useVMManagedIdentity",
-                    "useAzureTokenProxy",
+                    USE_POD_IDENTITY.name,
+                    USE_VM_MANAGED_IDENTITY.name,
+                    USE_AZURE_TOKEN_PROXY.name,
                 ];
                 let has = |name: &&str| self.parameters.is_some_and(|all| all.get(name).is_some());
                 self.parameter(switches.into_iter().find(has).unwrap_or(switches[0]))
             }
-            IdentityError::BindingNeedsClientId => self.parameter("useAzureTokenProxy"),
-            IdentityError::Tokens(_) => self.parameter("clientID"),
+            IdentityError::BindingNeedsClientId => self.parameter(USE_AZURE_TOKEN_PROXY.name),
+            IdentityError::Tokens(_) => self.parameter(CLIENT_ID.name),
             IdentityError::Malformed { field, .. } => self.parameter(field),
             IdentityError::ServicePrincipal { .. } | IdentityError::None => Subject {
                 field: "parameters".to_owned(),
@@ -158,7 +161,7 @@ impl<'a> Places<'a> {
     fn of_yaml(&self, error: &YamlError) -> Subject {
         match error {
             YamlError::Unreadable(problem) => {
-                let subject = self.parameter("objects");
+                let subject = self.parameter(OBJECTS.name);
                 match (&self.objects, problem.at) {
                     (Some(objects), Some(at)) => Subject {
                         place: within(objects, at),
@@ -168,7 +171,7 @@ impl<'a> Places<'a> {
                 }
             }
             YamlError::TooLong(_) | YamlError::TooMany(_) | YamlError::NoList(_) => {
-                self.parameter("objects")
+                self.parameter(OBJECTS.name)
             }
             YamlError::Entry { index, problem } => {
                 let subject = self.entry(*index);
@@ -332,7 +335,10 @@ parameters:
                 line(places.of_parameter(&retired)),
                 (3, "usePodIdentity".into())
             );
-            let tenant = ParameterError::Tenant(String::new());
+            let tenant = ParameterError::Value {
+                parameter: &TENANT_ID,
+                found: String::new(),
+            };
             assert_eq!(line(places.of_parameter(&tenant)), (2, "tenantId".into()));
             let conflict = PlanError::SamePath {
                 first: 0,

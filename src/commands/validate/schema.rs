@@ -7,8 +7,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::class::object::FIELDS;
-use crate::class::parameters::NAMES;
+use crate::class::property::fields::FIELDS;
+use crate::class::property::parameters::{OLD_TENANT_ID, PARAMETERS, TENANT_ID};
+use crate::class::property::secret_objects;
+use crate::class::property::{Property, Shape, Spelling};
 use crate::commands::PROVIDERS;
 use crate::commands::validate::class::GROUP;
 
@@ -18,14 +20,10 @@ pub fn text() -> String {
 }
 
 fn schema() -> Value {
-    let parameters: Map<_, _> = NAMES
-        .iter()
-        .map(|name| ((*name).to_owned(), parameter(name)))
+    let needed: Vec<_> = needed(PARAMETERS)
+        .filter(|name| *name != TENANT_ID.name)
         .collect();
-    let fields: Map<_, _> = FIELDS
-        .iter()
-        .map(|name| ((*name).to_owned(), field(name)))
-        .collect();
+    let needed_fields: Vec<_> = self::needed(FIELDS).collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "SecretProviderClass of the Azure Key Vault provider",
@@ -48,9 +46,9 @@ fn schema() -> Value {
                     "parameters": {
                         "description": "What to get from which vault, and as whom. All values are strings: \"true\", not true.",
                         "type": "object",
-                        "required": ["keyvaultName", "objects"],
-                        "anyOf": [{ "required": ["tenantID"] }, { "required": ["tenantId"] }],
-                        "properties": parameters,
+                        "required": needed,
+                        "anyOf": [{ "required": [TENANT_ID.name] }, { "required": [OLD_TENANT_ID.name] }],
+                        "properties": properties(PARAMETERS),
                         "additionalProperties": { "type": "string" },
                     },
                     "secretObjects": { "type": "array", "items": { "$ref": "#/$defs/secretObject" } },
@@ -63,8 +61,8 @@ fn schema() -> Value {
                 "description": "What stands, as YAML, in the text of spec.parameters.objects, under array; each entry as a \
                                 map or as a text with a map in it. YAML numbers keep the text that they are written with.",
                 "type": "object",
-                "required": ["objectName", "objectType"],
-                "properties": fields,
+                "required": needed_fields,
+                "properties": properties(FIELDS),
             },
             "secretObject": secret_object(),
         },
@@ -73,160 +71,75 @@ fn schema() -> Value {
 
 /// The driver's own part of the class.
 fn secret_object() -> Value {
-    let strings = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+    let mut fields = properties(secret_objects::FIELDS);
+    fields["data"]["items"] = json!({
+        "type": "object",
+        "required": needed(secret_objects::DATA_FIELDS).collect::<Vec<_>>(),
+        "additionalProperties": false,
+        "properties": properties(secret_objects::DATA_FIELDS),
+    });
     json!({
         "title": "A Kubernetes Secret that the driver makes of the files",
         "type": "object",
-        "required": ["secretName", "type", "data"],
+        "required": needed(secret_objects::FIELDS).collect::<Vec<_>>(),
         "additionalProperties": false,
-        "properties": {
-            "secretName": { "type": "string", "description": "The Secret's name." },
-            "type": { "type": "string", "description": "The Secret's type, such as Opaque or kubernetes.io/tls." },
-            "labels": strings,
-            "annotations": strings,
-            "data": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["objectName", "key"],
-                    "additionalProperties": false,
-                    "properties": {
-                        "objectName": {
-                            "type": "string",
-                            "description": "The file: an entry's objectAlias or else its objectName; with an \
-                                            objectVersionHistory followed by /0, the newest, /1, and so on.",
-                        },
-                        "key": { "type": "string", "description": "The key in the Secret." },
-                    },
-                },
-            },
-        },
+        "properties": fields,
     })
 }
 
-/// A parameter. What an empty text means, the same as no text, passes where the provider lets it pass.
-fn parameter(name: &str) -> Value {
-    match name {
-        "keyvaultName" => string(
-            "The vault's name, without its domain.",
-            "^\\s*[0-9A-Za-z-]{3,24}\\s*$",
-        ),
-        "failoverKeyvaultName" => string(
-            "A vault with the same objects, asked when the first one is out of order.",
-            "^\\s*([0-9A-Za-z-]{3,24})?\\s*$",
-        ),
-        "tenantID" => string(
-            "The vault's tenant in Entra ID: its ID or one of its domains.",
-            "^\\s*([0-9A-Za-z][0-9A-Za-z.-]{0,252})?\\s*$",
-        ),
-        "tenantId" => deprecated(&string(
-            "An old spelling of tenantID.",
-            "^\\s*([0-9A-Za-z][0-9A-Za-z.-]{0,252})?\\s*$",
-        )),
-        "objects" => json!({
-            "type": "string",
-            "minLength": 1,
-            "description": "What to get, as YAML in a text: array: with a list of entries. Write `objects: |` and the YAML \
-                            below it. An entry is described by $defs/object.",
-            "examples": ["array:\n  - |\n    objectName: DB-PASSWORD\n    objectType: secret\n"],
+fn needed(table: &'static [&'static Property]) -> impl Iterator<Item = &'static str> {
+    table
+        .iter()
+        .filter(|property| property.needed)
+        .map(|property| property.name)
+}
+
+fn properties(table: &[&Property]) -> Value {
+    let properties: Map<_, _> = table
+        .iter()
+        .map(|property| (property.name.to_owned(), of(property)))
+        .collect();
+    properties.into()
+}
+
+fn pattern(pattern: &str) -> Value {
+    json!({ "type": "string", "pattern": pattern })
+}
+
+/// A parameter or a field. What an empty text means, the same as no text, passes where the provider lets it pass.
+fn of(property: &Property) -> Value {
+    let mut schema = match property.shape {
+        Shape::Text => json!({ "type": "string" }),
+        Shape::Pattern(text) => pattern(text),
+        Shape::Digits { pattern, quoted } => json!({
+            "type": if quoted { ["string", "integer"] } else { ["integer", "string"] },
+            "pattern": pattern,
         }),
-        "clientID" => json!({
-            "type": "string",
-            "description": "The client ID of the workload identity, or of the identity that AKS binds.",
-        }),
-        "useVMManagedIdentity" => switch("Whether to ask as the node's managed identity."),
-        "userAssignedIdentityID" => json!({
-            "type": "string",
-            "description": "Which of the node's user-assigned identities: its client ID, objectID: and its object ID, or its \
-                            resource ID. Empty for the system-assigned one.",
-        }),
-        "usePodIdentity" => deprecated(&json!({
-            "type": "string",
-            "pattern": "^\\s*(0|f|F|false|FALSE|False)?\\s*$",
-            "description": "Was for pod identity, which was retired in September 2023. Use clientID (workload identity).",
-        })),
-        "useAzureTokenProxy" => {
-            switch("Whether AKS binds the identity of clientID (identity binding).")
+        Shape::Path { pattern, max } => {
+            json!({ "type": "string", "maxLength": max, "pattern": pattern })
         }
-        "cloudName" => spelled(
-            "The Azure cloud; AzurePublicCloud where neither the class nor the operator says another.",
-            &[
-                "AzurePublicCloud",
-                "AzureUSGovernmentCloud",
-                "AzureChinaCloud",
-                "AzureStackCloud",
-            ],
-            &[
-                "AzurePublic",
-                "AzureCloud",
-                "AzureUSGovernment",
-                "AzureChina",
-            ],
-        ),
-        "cloudEnvFileName" => json!({
-            "type": "string",
-            "description": "For AzureStackCloud: the file with its endpoints, in a folder that the operator allows.",
-        }),
-        _ => json!({ "type": "string" }),
+        Shape::Yaml(example) => {
+            json!({ "type": "string", "minLength": 1, "examples": [example] })
+        }
+        Shape::Switch => switch(),
+        Shape::Words(words) => json!({ "type": "string", "enum": words }),
+        Shape::Spelled(spellings) => spelled(spellings),
+        Shape::Map => {
+            json!({ "type": "object", "additionalProperties": { "type": "string" } })
+        }
+        Shape::List => json!({ "type": "array" }),
+    };
+    schema["description"] = json!(property.description);
+    if property.deprecated {
+        schema["deprecated"] = json!(true);
     }
-}
-
-/// A field of an entry of `objects`.
-fn field(name: &str) -> Value {
-    match name {
-        "objectName" => string(
-            "The object's name in the vault.",
-            "^\\s*[0-9A-Za-z-]{1,127}\\s*$",
-        ),
-        "objectType" => json!({
-            "type": "string",
-            "enum": ["secret", "key", "cert"],
-            "description": "secret: a secret's value, or a certificate with its private key. key: the public half of a key. \
-                            cert: a certificate without its private key.",
-        }),
-        "objectVersion" => string(
-            "The version's ID; empty or latest for the newest.",
-            "^\\s*[0-9A-Za-z-]{0,127}\\s*$",
-        ),
-        "objectVersionHistory" => json!({
-            "type": ["integer", "string"],
-            "pattern": "^\\s*([-+]?(0|[1-9][0-9]*))?\\s*$",
-            "description": "How many versions to get, each as a file: NAME/0, the newest, NAME/1, and so on.",
-        }),
-        "objectAlias" => json!({
-            "type": "string",
-            "maxLength": 4096,
-            "pattern": "^(?!\\s*/)(?!.*\\.\\.)",
-            "description": "The file's path in the volume, instead of objectName.",
-        }),
-        "objectFormat" => spelled(
-            "Of a certificate with its private key: PEM, or the PFX file as it is.",
-            &["pem", "pfx"],
-            &[],
-        ),
-        "objectEncoding" => spelled(
-            "What a secret's value is decoded from before it is written.",
-            &["utf-8", "hex", "base64"],
-            &[],
-        ),
-        "filePermission" => json!({
-            "type": ["string", "integer"],
-            "pattern": "^\\s*(0*[0-7]{1,3})?\\s*$",
-            "description": "The file's mode in octal digits, such as \"0400\"; the driver's default where it is empty.",
-        }),
-        _ => json!({ "type": "string" }),
-    }
-}
-
-fn string(description: &str, pattern: &str) -> Value {
-    json!({ "type": "string", "description": description, "pattern": pattern })
+    schema
 }
 
 /// A switch, in the spellings of Go. Editors offer the first two.
-fn switch(description: &str) -> Value {
+fn switch() -> Value {
     json!({
         "type": "string",
-        "description": description,
         "anyOf": [
             { "enum": ["true", "false"] },
             { "pattern": "^\\s*(1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)?\\s*$" },
@@ -235,7 +148,9 @@ fn switch(description: &str) -> Value {
 }
 
 /// Words that count in any case. Editors offer the first spellings.
-fn spelled(description: &str, words: &[&str], others: &[&str]) -> Value {
+fn spelled(spellings: &[Spelling]) -> Value {
+    let words: Vec<_> = spellings.iter().map(|spelling| spelling.word).collect();
+    let others = spellings.iter().flat_map(|spelling| spelling.others);
     let any_case: Vec<String> = words
         .iter()
         .chain(others)
@@ -256,15 +171,8 @@ fn spelled(description: &str, words: &[&str], others: &[&str]) -> Value {
         .collect();
     json!({
         "type": "string",
-        "description": description,
         "anyOf": [{ "enum": words }, { "pattern": format!("^\\s*({})?\\s*$", any_case.join("|")) }],
     })
-}
-
-fn deprecated(schema: &Value) -> Value {
-    let mut schema = schema.clone();
-    schema["deprecated"] = json!(true);
-    schema
 }
 
 #[cfg(test)]
@@ -273,12 +181,15 @@ mod tests {
 
     #[test]
     fn every_name_is_described() {
-        for described in NAMES
-            .iter()
-            .map(|name| parameter(name))
-            .chain(FIELDS.iter().map(|name| field(name)))
-        {
-            assert!(described["description"].is_string(), "{described}");
+        for table in [
+            PARAMETERS,
+            FIELDS,
+            secret_objects::FIELDS,
+            secret_objects::DATA_FIELDS,
+        ] {
+            for property in table {
+                assert!(!property.description.is_empty(), "{property:?}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::class::parameters::closest_of;
 use crate::class::plan::Fetch;
+use crate::class::property::secret_objects::{DATA_NAMES, NAMES};
 use crate::commands::validate::finding::{Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
 use crate::commands::validate::placed_yaml::{Content, Node};
@@ -13,8 +14,6 @@ use crate::commands::validate::places::{Places, Subject};
 use crate::rendering::Encoding;
 use crate::text::excerpt::Excerpt;
 
-const SECRET: [&str; 5] = ["secretName", "type", "labels", "annotations", "data"];
-const DATA: [&str; 2] = ["objectName", "key"];
 /// The most data entries that are looked at. A hostile class may have any number.
 const MAX_DATA: usize = 500;
 /// The most paths that a name is compared with to find the one that was meant.
@@ -45,7 +44,7 @@ pub fn check(
     let mut looked_at = 0;
     for (index, secret) in secrets.elements().iter().enumerate().take(MAX_DATA) {
         let parent = format!("secretObjects[{index}]");
-        known_fields(findings, &parent, secret, &SECRET);
+        known_fields(findings, &parent, secret, NAMES);
         for field in ["secretName", "type"] {
             required(findings, &parent, secret, field);
         }
@@ -59,7 +58,7 @@ pub fn check(
                 return;
             }
             let parent = format!("{parent}.data[{index}]");
-            known_fields(findings, &parent, entry, &DATA);
+            known_fields(findings, &parent, entry, DATA_NAMES);
             required(findings, &parent, entry, "key");
             if required(findings, &parent, entry, "objectName")
                 && let (Some(name), Some(fetches)) = (entry.get("objectName"), fetches)
