@@ -247,23 +247,25 @@ impl Fetch {
     /// Whether this may be the path of one of its files: as many as the vault has versions, and more of
     /// a certificate with its key.
     pub fn may_write(&self, path: &str) -> bool {
-        let Some(mut rest) = path.strip_prefix(self.path.as_str()) else {
-            return false;
-        };
+        self.suffix_of(path).is_some()
+    }
+
+    /// What is appended to the object's path (and version) in that of a file that it may write: nothing, `.crt` or
+    /// `.key`.
+    pub fn suffix_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let mut rest = path.strip_prefix(self.path.as_str())?;
         if let Some(count) = self.history {
-            let Some(age) = rest.strip_prefix('/') else {
-                return false;
-            };
+            let age = rest.strip_prefix('/')?;
             let digits = age.bytes().take_while(u8::is_ascii_digit).count();
             let (age, suffix) = age.split_at(digits);
             let canonical = age == "0" || !age.starts_with('0');
             if !canonical || age.parse::<u32>().map_or(true, |age| age >= count.get()) {
-                return false;
+                return None;
             }
             rest = suffix;
         }
         let separate = self.rendering.separate_files && self.kind == ObjectKind::Secret;
-        rest.is_empty() || (separate && matches!(rest, ".crt" | ".key"))
+        (rest.is_empty() || (separate && matches!(rest, ".crt" | ".key"))).then_some(rest)
     }
 }
 

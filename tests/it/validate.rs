@@ -1,5 +1,7 @@
 //! `provider-azure-rs validate`, over manifests in a folder: no socket, no network, no cluster.
 
+mod kubernetes;
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -179,7 +181,7 @@ spec:
   paramters: {}
   parameters:
     keyvaultName: kv.example.com
-    tenantID: t
+    tenantID: 42ddc44e-97dd-4c3b-bf8a-31c785e24c67
     tenantId: u
     useVMManagedIdentity: true
     usePodIdentity: "false"
@@ -254,8 +256,8 @@ fn class(name: &str, spec: &str) -> String {
 
 const PARAMETERS: &str = "  parameters:
     keyvaultName: kv1
-    tenantID: t
-    clientID: c
+    tenantID: 42ddc44e-97dd-4c3b-bf8a-31c785e24c67
+    clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9
     objects: |
       - {objectName: plain, objectType: secret}
       - {objectName: aliased, objectType: secret, objectAlias: app/x}
@@ -316,12 +318,12 @@ fn what_kubernetes_refuses_is_found() {
     for (from, to, expected) in [
         ("kv1", "123", "8:19 error NOT_A_STRING keyvaultName"),
         (
-            "tenantID: t",
+            "tenantID: 42ddc44e-97dd-4c3b-bf8a-31c785e24c67",
             "tenantID: yes",
             "9:15 error NOT_A_STRING tenantID",
         ),
         (
-            "tenantID: t",
+            "tenantID: 42ddc44e-97dd-4c3b-bf8a-31c785e24c67",
             "tenantID: 't'\n    useVMManagedIdentity:",
             "10:25 error NOT_A_STRING useVMManagedIdentity",
         ),
@@ -339,7 +341,7 @@ fn what_kubernetes_refuses_is_found() {
             "1:13 warning INVALID_MANIFEST apiVersion",
         ),
         (
-            "clientID: c",
+            "clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9",
             "clientID: c\n    clientID: d",
             "11:5 error INVALID_MANIFEST clientID",
         ),
@@ -349,17 +351,17 @@ fn what_kubernetes_refuses_is_found() {
             "7:18 error INVALID_MANIFEST secretObjects",
         ),
         (
-            "clientID: c",
+            "clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9",
             "clientId: c",
             "7:3 warning IDENTITY_MISSING parameters",
         ),
         (
-            "clientID: c",
+            "clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9",
             "cloudName: AzureStackCloud\n    cloudEnvFileName: ../x",
             "11:23 error INVALID_PARAMETER cloudEnvFileName",
         ),
         (
-            "clientID: c",
+            "clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9",
             "cloudName: AzureStackCloud\n    cloudEnvFileName: /x",
             "11:23 note NOT_CHECKED cloudEnvFileName",
         ),
@@ -386,7 +388,7 @@ fn files_folders_lists_and_standard_input_are_read() {
         bad.replace('\n', "\n  ").trim_end()
     );
     let json = r#"{"apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass", "metadata": {"name": "j"},
-        "spec": {"provider": "azure", "parameters": {"keyvaultName": "kv1", "tenantID": "t", "clientID": "c",
+        "spec": {"provider": "azure", "parameters": {"keyvaultName": "kv1", "tenantID": "42ddc44e-97dd-4c3b-bf8a-31c785e24c67", "clientID": "e502213f-1f15-4f03-9fb4-b546f51aafe9",
         "objects": "array:\n- |\n  objectName: a\n  objectType: x\n"}}}"#;
     let mixed = format!("kind: ConfigMap\ndata: {{}}\n---\n\n---\n{good}---\r\n{other}---\n{bad}");
     let files = [
@@ -453,7 +455,7 @@ fn the_exit_status_tells_what_there_is() {
     }
     assert_eq!(through_stdin(b"\xff\xfe", &["-"]).0, 2);
     // A class without an identity is as good as its pods' nodePublishSecretRef.
-    let principal = good.replace("    clientID: c\n", "");
+    let principal = good.replace("    clientID: e502213f-1f15-4f03-9fb4-b546f51aafe9\n", "");
     let files = [("c.yaml", principal.as_str())];
     assert_eq!(validate(&files, &["--strict", "c.yaml"]).0, 1);
     let arguments = ["--strict", "--service-principal", "c.yaml"];

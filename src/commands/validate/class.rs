@@ -5,13 +5,20 @@ use crate::commands::PROVIDERS;
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::findings::{Findings, Say, unknown_field};
-use crate::commands::validate::parameters;
 use crate::commands::validate::placed_yaml::{Node, Text};
 use crate::commands::validate::places::{Places, Subject};
+use crate::commands::validate::{metadata, parameters};
 use crate::text::excerpt::Excerpt;
 
 /// The group of the API that the kind belongs to.
 pub const GROUP: &str = "secrets-store.csi.x-k8s.io";
+
+/// The maximum number of bytes that etcd takes by default (its `--max-request-bytes`).
+const MAX_CLASS: usize = 3 << 19;
+/// The maximum number of bytes of an object's annotations, one of which `kubectl apply` makes of the whole class.
+const MAX_APPLIED: usize = 256 << 10;
+/// The most nodes of a class that are measured. By aliases, a small file may have any number.
+const MAX_MEASURED: usize = 1_000_000;
 
 /// The fields of `spec`.
 const SPEC: [&str; 3] = ["provider", "parameters", "secretObjects"];
@@ -93,6 +100,10 @@ fn spec(file: &Text<'_>, class: &Node, assumptions: Assumptions, findings: &mut 
             invalid(message, fix),
         );
     }
+    if let Some(metadata) = class.get("metadata") {
+        metadata::of_class(metadata, findings);
+    }
+    size(class, findings, here);
     if provider_name.is_empty() {
         let message = "spec.provider: expected azure-rs or azure, found nothing".to_owned();
         let fix = "write provider: azure-rs under spec";
@@ -143,6 +154,58 @@ fn api_version(class: &Node, findings: &mut Findings, here: Place) {
             ),
             why: "the API server does not know another version, or will not for long",
             fix: format!("write apiVersion: {GROUP}/v1"),
+        },
+    );
+}
+
+/// A class that Kubernetes cannot keep. It is measured by its texts alone, so that what is refused is too large in
+/// every notation.
+fn size(class: &Node, findings: &mut Findings, here: Place) {
+    let mut bytes = 0;
+    let mut nodes = vec![class];
+    for _ in 0..MAX_MEASURED {
+        let Some(node) = nodes.pop() else { break };
+        bytes += node.text().map_or(0, str::len);
+        nodes.extend(node.elements().iter().map(|element| &**element));
+        nodes.extend(
+            node.entries()
+                .iter()
+                .flat_map(|(key, value)| [&**key, &**value]),
+        );
+        if bytes > MAX_CLASS {
+            break;
+        }
+    }
+    let (severity, message, why, fix) = if bytes > MAX_CLASS {
+        (
+            Severity::Error,
+            format!("the class: expected at most {MAX_CLASS} bytes, found more"),
+            "etcd takes no larger object, and the API server refuses the class",
+            "spread the objects over several classes",
+        )
+    } else if bytes > MAX_APPLIED {
+        (
+            Severity::Warning,
+            format!(
+                "the class: its texts have {bytes} bytes, and kubectl apply takes at most {MAX_APPLIED}"
+            ),
+            "kubectl apply keeps the class in an annotation, whose size has a limit",
+            "apply it with kubectl apply --server-side, or spread the objects over several classes",
+        )
+    } else {
+        return;
+    };
+    findings.add(
+        Subject {
+            field: String::new(),
+            place: here,
+        },
+        Say {
+            severity,
+            reason: "TOO_LARGE",
+            message,
+            why,
+            fix: fix.to_owned(),
         },
     );
 }

@@ -4,6 +4,7 @@ use crate::class::parameters::closest;
 use crate::commands::validate::finding::{Finding, Place, Severity};
 use crate::commands::validate::placed_yaml::Node;
 use crate::commands::validate::places::Subject;
+use crate::commands::validate::scalar_type::instead_of_text;
 use crate::text::excerpt::Excerpt;
 
 /// The most findings of one severity for one class.
@@ -115,4 +116,41 @@ pub fn unknown_field(
             fix: near.map_or_else(|| "take it out".to_owned(), |near| format!("write {near}")),
         },
     );
+}
+
+/// A name as it is, if it is short and harmless.
+pub fn one_word(name: &str) -> String {
+    let quoted = Excerpt(name).to_string();
+    match quoted
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(plain) if plain == name => name.to_owned(),
+        _ => quoted,
+    }
+}
+
+/// Whether a value is not text, which the API server refuses; says so.
+pub fn not_a_string(findings: &mut Findings, parent: &str, name: &str, value: &Node) -> bool {
+    let Some(found) = instead_of_text(value) else {
+        return false;
+    };
+    let name = one_word(name);
+    findings.add(
+        Subject {
+            field: format!("{parent}.{name}"),
+            place: Place::of(value),
+        },
+        Say {
+            severity: Severity::Error,
+            reason: "NOT_A_STRING",
+            message: format!("{parent}: {name}: expected a string, found {found}"),
+            why: "Kubernetes takes only a string there and refuses the class",
+            fix: match value.text() {
+                Some(text) => format!("put it in quotes: {name}: {}", Excerpt(text)),
+                None => "write a text in quotes, or take it out".to_owned(),
+            },
+        },
+    );
+    true
 }

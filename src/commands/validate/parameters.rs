@@ -10,16 +10,20 @@ use serde_json::json;
 use crate::class::identity::{
     IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE,
 };
-use crate::class::parameters::{Draft, ParameterError, Warning};
+use crate::class::parameters::{Draft, ParameterError, Warning, tenant};
 use crate::class::plan::{Fetch, conflicts};
+use crate::class::property::Property;
+use crate::class::property::parameters::{
+    CLIENT_ID, OBJECTS, PARAMETERS, USER_ASSIGNED_IDENTITY_ID,
+};
 use crate::class::request::{DRIVER_PREFIX, Request, RequestError};
 use crate::commands::validate::assumptions::Assumptions;
 use crate::commands::validate::finding::{Place, Severity};
-use crate::commands::validate::findings::{Findings, Say};
+use crate::commands::validate::findings::{Findings, Say, one_word};
 use crate::commands::validate::placed_yaml::{Content, Node};
 use crate::commands::validate::places::{Places, Subject};
-use crate::commands::validate::scalar_type::not_text;
-use crate::commands::validate::{fixes, likely_mistakes, secret_objects};
+use crate::commands::validate::scalar_type::instead_of_text;
+use crate::commands::validate::{fixes, identifiers, likely_mistakes, secret_objects};
 use crate::explain::{Explanation, Reason};
 use crate::text::excerpt::Excerpt;
 
@@ -49,11 +53,18 @@ pub fn check(
         }
     };
     let draft = Draft::read(&request);
+    let mut refused = given.refused.clone();
     for problem in draft.problems.iter() {
         let subject = places.of_parameter(problem);
         // What is no text has been refused already.
         let parameter = subject.field.split(['[', '.']).next().unwrap_or_default();
         if !given.refused.contains(parameter) {
+            refused.extend(
+                PARAMETERS
+                    .iter()
+                    .map(|known| known.name)
+                    .find(|name| *name == parameter),
+            );
             refusal(findings, subject, problem, assumptions);
         }
     }
@@ -75,6 +86,7 @@ pub fn check(
     }
     likely_mistakes::of_cloud(draft.cloud.as_ref(), &given.attributes, places, findings);
     likely_mistakes::of_parameters(&given.attributes, places, findings);
+    given.identifiers(&refused, places, findings);
 
     let complete = draft.objects.iter().all(Option::is_some);
     let fetches: Vec<_> = draft
@@ -122,6 +134,28 @@ struct Given<'a> {
     refused: BTreeSet<&'a str>,
 }
 
+impl Given<'_> {
+    /// Looks at the identifiers that a mount does not refuse.
+    fn identifiers(&self, refused: &BTreeSet<&str>, places: &Places<'_>, findings: &mut Findings) {
+        let value = |parameter: &Property| match self.attributes.get(parameter.name) {
+            Some(value) if !refused.contains(parameter.name) => value.trim(),
+            _ => "",
+        };
+        let (spelling, tenant) = tenant(value);
+        if !tenant.is_empty() {
+            identifiers::of_tenant(spelling, tenant, places, findings);
+        }
+        let client = value(&CLIENT_ID);
+        if !client.is_empty() {
+            identifiers::of_client(client, places, findings);
+        }
+        let id = value(&USER_ASSIGNED_IDENTITY_ID);
+        if !id.is_empty() {
+            identifiers::of_user_assigned(id, places, findings);
+        }
+    }
+}
+
 fn attributes<'a>(
     parameters: Option<&'a Node>,
     places: &Places<'_>,
@@ -148,12 +182,7 @@ fn attributes<'a>(
     }
     for (key, value) in parameters.entries() {
         let name = key.text().unwrap_or_default();
-        let found = match &value.content {
-            Content::Scalar(scalar) if scalar.plain => not_text(&scalar.text),
-            Content::Scalar(_) => None,
-            Content::Sequence(_) => Some("a list"),
-            Content::Mapping(_) => Some("a map"),
-        };
+        let found = instead_of_text(value);
         match value.text() {
             Some(text) => _ = given.attributes.insert(name, text),
             None => _ = given.refused.insert(name),
@@ -168,7 +197,7 @@ fn attributes<'a>(
 fn not_a_string(findings: &mut Findings, name: &str, value: &Node, found: &'static str) {
     let fix = match value.text() {
         Some(text) => format!("put it in quotes: {}: {}", one_word(name), Excerpt(text)),
-        None if name == "objects" => {
+        None if name == OBJECTS.name => {
             "write objects: | (with the bar), so that what is below it is text".to_owned()
         }
         None => "write a text in quotes, or take it out".to_owned(),
@@ -187,18 +216,6 @@ fn not_a_string(findings: &mut Findings, name: &str, value: &Node, found: &'stat
             fix,
         },
     );
-}
-
-/// A name as it is, if it is short and harmless.
-fn one_word(name: &str) -> String {
-    let quoted = Excerpt(name).to_string();
-    match quoted
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    {
-        Some(plain) if plain == name => name.to_owned(),
-        _ => quoted,
-    }
 }
 
 /// The call that the driver would make: for a pod with a token of each audience.

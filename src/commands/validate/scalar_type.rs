@@ -5,8 +5,20 @@
 //!
 //! Source: `resolve.go` of `sigs.k8s.io/yaml/goyaml.v2`; a date becomes text there.
 
+use crate::commands::validate::placed_yaml::{Content, Node};
+
+/// What a node is, for a message; `None` for text.
+pub fn instead_of_text(node: &Node) -> Option<&'static str> {
+    match &node.content {
+        Content::Scalar(scalar) if scalar.plain => not_text(&scalar.text),
+        Content::Scalar(_) => None,
+        Content::Sequence(_) => Some("a list"),
+        Content::Mapping(_) => Some("a map"),
+    }
+}
+
 /// What the scalar is, for a message; `None` for text.
-pub fn not_text(scalar: &str) -> Option<&'static str> {
+fn not_text(scalar: &str) -> Option<&'static str> {
     match scalar {
         "" | "~" | "null" | "Null" | "NULL" => Some("nothing"),
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" | "n"

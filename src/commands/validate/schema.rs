@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use crate::class::property::fields::FIELDS;
 use crate::class::property::parameters::{OLD_TENANT_ID, PARAMETERS, TENANT_ID};
-use crate::class::property::secret_objects;
+use crate::class::property::secret_objects::{self, SECRET_TYPES, SecretType};
 use crate::class::property::{Property, Shape, Spelling};
 use crate::commands::PROVIDERS;
 use crate::commands::validate::class::GROUP;
+use crate::commands::validate::names::patterns;
 
 /// The schema as it is committed in `docs/secretproviderclass.schema.json`.
 pub fn text() -> String {
@@ -33,7 +34,15 @@ fn schema() -> Value {
         "properties": {
             "apiVersion": { "const": format!("{GROUP}/v1") },
             "kind": { "const": "SecretProviderClass" },
-            "metadata": { "type": "object", "required": ["name"] },
+            "metadata": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": pattern(patterns::SUBDOMAIN),
+                    "labels": labels(),
+                    "annotations": annotations(),
+                },
+            },
             "spec": {
                 "type": "object",
                 "required": ["provider", "parameters"],
@@ -72,6 +81,12 @@ fn schema() -> Value {
 /// The driver's own part of the class.
 fn secret_object() -> Value {
     let mut fields = properties(secret_objects::FIELDS);
+    for (name, texts) in [("labels", labels()), ("annotations", annotations())] {
+        let description = fields[name]["description"].take();
+        fields[name] = texts;
+        fields[name]["description"] = description;
+    }
+    fields["data"]["minItems"] = json!(1);
     fields["data"]["items"] = json!({
         "type": "object",
         "required": needed(secret_objects::DATA_FIELDS).collect::<Vec<_>>(),
@@ -84,6 +99,55 @@ fn secret_object() -> Value {
         "required": needed(secret_objects::FIELDS).collect::<Vec<_>>(),
         "additionalProperties": false,
         "properties": fields,
+        "allOf": SECRET_TYPES.iter().filter_map(of_type).collect::<Vec<_>>(),
+    })
+}
+
+/// What a Secret of this type must have, where Kubernetes or the driver refuses another.
+fn of_type(secret_type: &SecretType) -> Option<Value> {
+    let word = |words: &[&str]| {
+        let words: Vec<_> = words.iter().map(|word| word.replace('.', "\\.")).collect();
+        pattern(&format!("^\\s*({})\\s*$", words.join("|")))
+    };
+    let keys: Vec<_> = secret_type
+        .keys
+        .iter()
+        .map(|keys| json!({ "contains": { "required": ["key"], "properties": { "key": word(keys) } } }))
+        .collect();
+    let mut then = json!({});
+    if !keys.is_empty() {
+        then["properties"]["data"]["allOf"] = json!(keys);
+    }
+    if secret_type.no_others {
+        then["properties"]["data"]["items"]["properties"]["key"] = word(&secret_type.keys.concat());
+    }
+    if let Some(annotation) = secret_type.annotation {
+        then["required"] = json!(["annotations"]);
+        then["properties"]["annotations"] =
+            json!({ "required": [annotation], "properties": { annotation: { "minLength": 1 } } });
+    }
+    (secret_type.refused && then != json!({})).then(|| {
+        json!({
+            "if": { "required": ["type"], "properties": { "type": word(&[secret_type.name]) } },
+            "then": then,
+        })
+    })
+}
+
+fn labels() -> Value {
+    texts(patterns::QUALIFIED_NAME, &pattern(patterns::LABEL_VALUE))
+}
+
+fn annotations() -> Value {
+    texts(patterns::ANNOTATION_NAME, &json!({ "type": "string" }))
+}
+
+/// A map from names that match to such values.
+fn texts(names: &str, values: &Value) -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": names },
+        "additionalProperties": values,
     })
 }
 
@@ -124,9 +188,7 @@ fn of(property: &Property) -> Value {
         Shape::Switch => switch(),
         Shape::Words(words) => json!({ "type": "string", "enum": words }),
         Shape::Spelled(spellings) => spelled(spellings),
-        Shape::Map => {
-            json!({ "type": "object", "additionalProperties": { "type": "string" } })
-        }
+        Shape::Map => json!({ "type": "object" }),
         Shape::List => json!({ "type": "array" }),
     };
     schema["description"] = json!(property.description);
