@@ -278,10 +278,10 @@ struct Inner {
 }
 
 impl Credential {
-    /// The service that is being asked for a token now, and what goes on while it is connected to.
-    pub fn pending(&self) -> Option<(TokenService, Option<Phase>)> {
+    /// The service that a token for this scope is waited for from now, and what goes on while it is connected to.
+    pub fn pending(&self, scope: &str) -> Option<(TokenService, Option<Phase>)> {
         let source = &self.0.source;
-        let pending = self.0.tokens.are_pending();
+        let pending = self.0.tokens.is_awaited(scope);
         pending.then(|| (source.service(), source.connecting()))
     }
 

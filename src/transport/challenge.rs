@@ -80,6 +80,11 @@ impl Challenge {
         self.known.get_or_try_init(|| self.ask(origin)).await
     }
 
+    /// What the vault says, where it has been asked.
+    pub(super) fn known(&self) -> Option<&Known> {
+        self.known.get()
+    }
+
     async fn ask(&self, origin: &Origin) -> Result<Known, TransportError> {
         let answer = ask_without_token(origin).await?;
         // Anything else would be kept, and stand in the way of every later request. A proxy that wants to

@@ -88,6 +88,11 @@ impl Route {
         }
     }
 
+    /// The same where it is known without asking.
+    pub fn known_scope(&self) -> Option<&str> {
+        Some(&self.challenge.as_ref()?.known()?.scope)
+    }
+
     /// Sends the request, unless it would only bring the vault's challenge again.
     async fn execute(&self, request: &Request) -> Result<AsyncRawResponse, TransportError> {
         let url = request.url();

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use azure_emulator::{DEFAULT_TENANT, Effect, Permissions, Target, Vault};
+use azure_emulator::{DEFAULT_TENANT, Effect, Emulator, Permissions, Settings, Target, Vault};
 use tonic::Code;
 
 use crate::support::class::Class;
+use crate::support::provider::PATIENCE;
 use crate::support::{Node, OBJECT_ID, VAULT, expect_status, files};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -221,6 +222,59 @@ async fn a_failover_vault_is_no_way_around_a_no() {
     let result = node.mount(&missing).await;
     expect_status(result, Code::NotFound, &["[KV_OBJECT_NOT_FOUND] "]);
     assert_eq!(node.azure.counters().vault("second-kv").requests, 0);
+}
+
+/// A class of another pod, whose cloud is another one: the node's identity gets a token of its own for it.
+fn of_another_cloud() -> Class {
+    Class::of_secret("S")
+        .with("keyvaultName", "gov-kv")
+        .with("cloudName", "AzureUSGovernmentCloud")
+}
+
+/// A node whose vault hangs, with a token that serves, while it asks IMDS for another one: its successor, or one for
+/// another cloud.
+async fn hanging_vault_while_a_token_is_asked_for(flags: &[&str], is_renewal: bool) -> Node {
+    let settings = Settings {
+        // Renewed from 6 s on, and serves until 9 s.
+        token_lifetime: Duration::from_secs(if is_renewal { 12 } else { 3600 }),
+        ..Settings::default()
+    };
+    let azure = Emulator::start(settings).await.unwrap();
+    let flags = [flags, &["--mount-timeout", "2s"]].concat();
+    let node = Node::start_beside(azure, &flags).await;
+    node.vault.set_secret("S", "first");
+    second_vault(&node);
+    node.mount(&Class::of_secret("S")).await.unwrap();
+    node.azure.faults().always(Target::imds(), Effect::Hang);
+    let asked = async {
+        while node.azure.counters().imds().requests < 2 {
+            let class = if is_renewal {
+                Class::of_secret("S")
+            } else {
+                of_another_cloud()
+            };
+            let mount = node.mount(&class);
+            _ = tokio::time::timeout(Duration::from_millis(100), mount).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap();
+    vault_has(&node, Effect::Hang);
+    node
+}
+
+#[tokio::test]
+async fn a_token_that_is_asked_for_hides_no_outage_where_another_serves() {
+    for is_renewal in [true, false] {
+        let node = hanging_vault_while_a_token_is_asked_for(&[], is_renewal).await;
+        let words = ["[TIMEOUT] ", "waiting for Key Vault"];
+        // At once: the token ends soon.
+        let (class, other) = (Class::of_secret("S"), with_failover());
+        let (alone, second) = tokio::join!(node.mount(&class), value(&node, &other));
+        assert_eq!(second, "second");
+        expect_status(alone, Code::FailedPrecondition, &words);
+        let node = hanging_vault_while_a_token_is_asked_for(&STALE, is_renewal).await;
+        assert_eq!(value(&node, &Class::of_secret("S")).await, "first");
+    }
 }
 
 #[tokio::test]

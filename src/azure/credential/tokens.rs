@@ -92,9 +92,13 @@ impl Tokens {
         }
     }
 
-    /// Whether a token is being asked for.
-    pub(super) fn are_pending(&self) -> bool {
-        lock(&self.slots).values().any(|slot| slot.flight.is_some())
+    /// Whether those who want a token for this scope wait for it. Nobody waits for the successor of one that
+    /// serves, nor for another scope's.
+    pub(super) fn is_awaited(&self, scope: &str) -> bool {
+        let now = self.clock.now();
+        let slots = lock(&self.slots);
+        let slot = slots.get(scope).filter(|slot| slot.flight.is_some());
+        slot.is_some_and(|slot| slot.serving(now).is_none())
     }
 
     /// Drops a token that a vault does not take: it was revoked, mostly. Where its successor is not taken
@@ -117,8 +121,7 @@ impl Tokens {
     pub(super) fn are_there(&self) -> bool {
         let now = self.clock.now();
         let slots = lock(&self.slots);
-        let mut tokens = slots.values().filter_map(|slot| slot.token.as_ref());
-        tokens.any(|kept| now < kept.end)
+        slots.values().any(|slot| slot.serving(now).is_some())
     }
 
     fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
@@ -131,8 +134,9 @@ impl Tokens {
         }
         let slot = slots.entry(scope.to_owned()).or_default();
         let now = self.clock.now();
-        let serving = slot.token.as_ref().filter(|kept| now < kept.end);
-        let serving = serving.map(|kept| (kept.token.clone(), now < kept.renewal));
+        let serving = slot
+            .serving(now)
+            .map(|kept| (kept.token.clone(), now < kept.renewal));
         if let Some((token, true)) = serving {
             return Find::Token(token);
         }
@@ -180,6 +184,11 @@ impl Tokens {
 }
 
 impl Slot {
+    /// The token, where it serves.
+    fn serving(&self, now: OffsetDateTime) -> Option<&Kept> {
+        self.token.as_ref().filter(|kept| now < kept.end)
+    }
+
     /// A request has ended.
     fn land(&mut self, result: Option<&Result>, now: OffsetDateTime) {
         self.flight = None;
@@ -296,7 +305,7 @@ mod tests {
             all.iter().all(|token| token.as_deref() == Some("1")),
             "{all:?}"
         );
-        assert!(!tokens.are_pending());
+        assert!(!tokens.is_awaited("scope"));
         assert_eq!(ask(0).await.as_deref(), Some("1"));
         assert_eq!(service.requests(), 1);
     }
@@ -330,7 +339,8 @@ mod tests {
         let (tokens, service) = none();
         let says = Says::Token(3600 * SECOND);
         let gone = tokio::time::timeout(SECOND / 100, token(&tokens, &service, says)).await;
-        assert!(gone.is_err() && tokens.are_pending());
+        assert!(gone.is_err() && tokens.is_awaited("scope"));
+        assert!(!tokens.is_awaited("another scope"));
         assert_eq!(token(&tokens, &service, says).await.as_deref(), Some("1"));
     }
 
@@ -343,6 +353,10 @@ mod tests {
         tokio::time::sleep(SECOND + SECOND / 10).await;
         let down = token(&tokens, &service, Says::Down).await;
         assert_eq!(down.as_deref(), Some("1"), "it serves on");
+        assert!(
+            !tokens.is_awaited("scope"),
+            "nobody waits for its successor"
+        );
         tokio::time::sleep(SECOND / 10).await;
         assert_eq!(service.requests(), 2);
         tokio::time::sleep(SECOND / 2).await;

@@ -139,7 +139,9 @@ impl Vault {
 
     /// Whom the mounts of this identity wait for now, and what goes on while that one is connected to.
     pub fn waiting_for(&self) -> WaitingFor {
-        match self.credential.pending() {
+        // A scope that is not known is what the vault is being asked for.
+        let scope = self.route.known_scope();
+        match scope.and_then(|scope| self.credential.pending(scope)) {
             Some((service, phase)) => WaitingFor::Token(service, phase),
             None => WaitingFor::Vault(self.route.connecting()),
         }
