@@ -421,7 +421,7 @@ async fn connections_that_are_left_open_cost_only_who_opened_them() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_leaves_the_mounts_alone() {
+async fn a_port_that_is_taken_leaves_the_mounts_alone_and_is_served_once_it_is_free() {
     let first = Scraped::start().await;
     first.page().await;
     let port = first.port.to_string();
@@ -431,6 +431,24 @@ async fn a_port_that_is_taken_leaves_the_mounts_alone() {
     while !second.provider.log().contains("the metrics are not served") {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    let port = first.port;
+    drop(first);
+    let page = get_once_served(port, "/metrics").await;
+    assert!(page.contains("provider_azure_rs_mounts_total"), "{page}");
+    assert!(second.provider.log().contains("the metrics are served now"));
+}
+
+#[tokio::test]
+async fn a_health_port_that_is_taken_is_served_once_it_is_free() {
+    let taken = std::net::TcpListener::bind("[::]:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let node = Node::start_with(&["--healthz-port", &port.to_string()]).await;
+    while !node.provider.log().contains("not served") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(taken);
+    let answer = get_once_served(port, "/healthz").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]
