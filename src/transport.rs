@@ -25,6 +25,7 @@ mod peer;
 mod presented;
 mod probe;
 mod proxy;
+mod roots;
 mod route;
 mod server_certificate;
 mod stream;
@@ -34,16 +35,17 @@ use std::error::Error as StdError;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hyper::http::uri::Authority;
 use lru::LruCache;
-use rustls::ClientConfig;
 use thiserror::Error;
 use url::{Position, Url};
 
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::os::lock::lock;
 use crate::transport::challenge::Challenges;
+use crate::transport::connections::PoolLimits;
 use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
@@ -78,12 +80,24 @@ const FOR_TOKENS: usize = 32;
 const IMDS: &str = "http://169.254.169.254";
 
 /// What the operator decides about outgoing connections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct TransportSettings {
     /// A file of PEM certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// How old a connection gets before another one takes its place.
+    pub max_connection_age: Duration,
     /// Another address for IMDS, such as `http://127.0.0.1:8080`.
     pub imds_endpoint: Option<Url>,
+}
+
+impl Default for TransportSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            max_connection_age: Duration::from_secs(300),
+            imds_endpoint: None,
+        }
+    }
 }
 
 /// The HTTP client of the process. Clones share everything.
@@ -93,8 +107,7 @@ pub struct Transport(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     trust: Trust,
-    /// Made once: it has the tickets with which TLS is resumed.
-    tls: Arc<ClientConfig>,
+    max_connection_age: Duration,
     proxies: Proxies,
     imds: Arc<Route>,
     /// By scheme, host and port.
@@ -126,12 +139,15 @@ impl Transport {
         metrics: &Metrics,
     ) -> Result<Self, TransportSetupError> {
         let trust = Trust::usual(settings.ca_file.as_deref())?;
-        let tls = Arc::new(trust.tls());
         // Never by a proxy: IMDS answers for the machine that asks.
         let usual_imds = Url::parse(IMDS).map_err(|_| TransportSetupError::Name(IMDS.into()))?;
         let imds = settings.imds_endpoint.as_ref().unwrap_or(&usual_imds);
-        let dialer = dialer(imds, &tls, None)?;
-        let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds), FOR_TOKENS);
+        let dialer = dialer(imds, &trust, None)?;
+        let limits = PoolLimits {
+            max_http1: FOR_TOKENS,
+            max_age: settings.max_connection_age,
+        };
+        let origin = Origin::new(dialer, metrics.traffic(AzureService::Imds), limits);
         let imds = Route {
             below: imds.path().to_owned(),
             ..Route::new(Arc::new(origin))
@@ -139,7 +155,7 @@ impl Transport {
         Ok(Self(Arc::new(Shared {
             proxies: Proxies::of_environment()?,
             trust,
-            tls,
+            max_connection_age: settings.max_connection_age,
             imds: Arc::new(imds),
             servers: Mutex::new(LruCache::new(MAX_SERVERS)),
             servers_metrics: metrics.cache(Cache::Servers, MAX_SERVERS.get()),
@@ -151,6 +167,11 @@ impl Transport {
     /// Who vouches for every server that is not a [`Peer`] with a CA of its own.
     pub fn trust(&self) -> &Trust {
         &self.0.trust
+    }
+
+    /// How old a connection gets before another one takes its place.
+    pub fn max_connection_age(&self) -> Duration {
+        self.0.max_connection_age
     }
 
     /// The way to the vault at this host. `resource` is what its tokens are for, where that is known.
@@ -187,14 +208,17 @@ impl Transport {
             return Ok(Arc::clone(origin));
         }
         let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
-        let proxies = Some((&self.0.proxies, &self.0.trust));
-        let dialer = dialer(&parsed, &self.0.tls, proxies)?;
+        let dialer = dialer(&parsed, &self.0.trust, Some(&self.0.proxies))?;
         let traffic = self.0.metrics.traffic(service);
         let max_http1 = match service {
             AzureService::Vault => MAX_CONNECTIONS,
             _ => FOR_TOKENS,
         };
-        let origin = Arc::new(Origin::new(dialer, traffic, max_http1));
+        let limits = PoolLimits {
+            max_http1,
+            max_age: self.0.max_connection_age,
+        };
+        let origin = Arc::new(Origin::new(dialer, traffic, limits));
         servers.put(url.to_owned(), Arc::clone(&origin));
         self.0.servers_metrics.added(servers.len());
         Ok(origin)
@@ -216,10 +240,14 @@ impl Transport {
             let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
             let dialer = Dialer {
                 canned: Some(canned.clone()),
-                ..dialer(&parsed, &shared.tls, None)?
+                ..dialer(&parsed, &shared.trust, None)?
             };
             let traffic = shared.metrics.traffic(service);
-            Ok::<_, TransportSetupError>(Arc::new(Origin::new(dialer, traffic, FOR_TOKENS)))
+            let limits = PoolLimits {
+                max_http1: FOR_TOKENS,
+                max_age: shared.max_connection_age,
+            };
+            Ok::<_, TransportSetupError>(Arc::new(Origin::new(dialer, traffic, limits)))
         };
         let mut servers = LruCache::new(MAX_SERVERS);
         for (service, (url, canned)) in
@@ -229,7 +257,7 @@ impl Transport {
         }
         Ok(Self(Arc::new(Shared {
             trust: shared.trust.clone(),
-            tls: Arc::clone(&shared.tls),
+            max_connection_age: shared.max_connection_age,
             proxies: Proxies::new("", "", "", ""),
             imds: Arc::new(Route::new(origin(IMDS, AzureService::Imds, tokens.1)?)),
             servers: Mutex::new(servers),
@@ -242,15 +270,16 @@ impl Transport {
 
 fn dialer(
     url: &Url,
-    tls: &Arc<ClientConfig>,
-    proxies: Option<(&Proxies, &Trust)>,
+    trust: &Trust,
+    proxies: Option<&Proxies>,
 ) -> Result<Dialer, TransportSetupError> {
     let authority = &url[Position::BeforeHost..Position::AfterPort];
     let unusable = || TransportSetupError::Name(authority.to_owned());
     let host = url.host().ok_or_else(unusable)?;
     let tls = match url.scheme() {
         "https" => Some(Tls {
-            config: Arc::clone(tls),
+            trust: trust.clone(),
+            http2: true,
             name: tls_name(&host).ok_or_else(unusable)?,
         }),
         _ => None,
@@ -261,7 +290,7 @@ fn dialer(
         authority: Authority::try_from(authority).map_err(|_| unusable())?,
         port: url.port_or_known_default().ok_or_else(unusable)?,
         tls,
-        proxy: proxies.and_then(|(proxies, trust)| proxies.find(url, trust)),
+        proxy: proxies.and_then(|proxies| proxies.find(url, trust)),
         progress: Progress::default(),
         #[cfg(any(test, feature = "fuzzing"))]
         canned: None,

@@ -58,8 +58,9 @@ pub(super) fn of_transport(asked: &Asked, error: &TransportError, server: Server
         ),
         (TransportError::Certificate { .. }, _) => (
             Reason::TlsNotTrusted,
-            "if a proxy or firewall inspects TLS, give the provider its CA with --ca-file or SSL_CERT_FILE; otherwise \
-             check the node's clock and what answers for that host"
+            "if a proxy or firewall inspects TLS, give the provider its CA with --ca-file or SSL_CERT_FILE (it reads a \
+             changed file again within a minute, without a restart); otherwise check the node's clock and what answers \
+             for that host"
                 .to_owned(),
         ),
         // IMDS is next door: when it does not even take a connection, it is not there.

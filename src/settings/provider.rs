@@ -13,8 +13,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::values::{
-    TOKEN_PROXY, duration, duration_or_none, go_bool, http_url, request_count, server_name,
-    service_port, token_proxy_url,
+    TOKEN_PROXY, connection_age, duration, duration_or_none, go_bool, http_url, request_count,
+    server_name, service_port, token_audience, token_proxy_url,
 };
 use crate::azure::credential::token_proxy::TokenProxySettings;
 use crate::azure::vault::memory::MemorySettings;
@@ -67,6 +67,18 @@ pub struct ProviderSettings {
         help_heading = "Clouds"
     )]
     pub cloud_name: String,
+    /// Audience of workload identities' tokens besides the cloud's own (api://AzureADTokenExchange,
+    /// api://AzureADTokenExchangeUSGov or api://AzureADTokenExchangeChina); looked for before it; may be given several
+    /// times. The driver's tokenRequests need it too
+    #[arg(
+        long,
+        value_name = "AUDIENCE",
+        env = "PROVIDER_AZURE_RS_TOKEN_AUDIENCE",
+        value_delimiter = ',',
+        value_parser = token_audience,
+        help_heading = "Clouds"
+    )]
+    pub token_audience: Vec<String>,
     /// Folder that cloudEnvFileName of a class may point into; may be given several times
     #[arg(
         long,
@@ -91,9 +103,19 @@ pub struct ProviderSettings {
     /// Which files there are.
     #[command(flatten)]
     pub files: FileSettings,
-    /// PEM certificates to trust besides the system's
+    /// PEM certificates to trust besides the system's. Followed when it changes
     #[arg(long, value_name = "FILE", env = "PROVIDER_AZURE_RS_CA_FILE")]
     pub ca_file: Option<PathBuf>,
+    /// How old a connection to a vault or a token service gets before a new one, looked up again, takes its place; the
+    /// old one serves until the new one is ready
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PROVIDER_AZURE_RS_CONNECTION_MAX_AGE",
+        default_value = "5m",
+        value_parser = connection_age
+    )]
+    pub connection_max_age: Duration,
     /// Another address for IMDS than http://169.254.169.254
     #[arg(long, value_name = "URL", env = "AZURE_POD_IDENTITY_AUTHORITY_HOST", value_parser = http_url)]
     pub imds_endpoint: Option<Url>,
@@ -255,6 +277,7 @@ impl ProviderSettings {
     pub fn transport(&self) -> TransportSettings {
         TransportSettings {
             ca_file: self.ca_file.clone(),
+            max_connection_age: self.connection_max_age,
             imds_endpoint: self.imds_endpoint.clone(),
         }
     }

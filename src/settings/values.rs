@@ -82,6 +82,29 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What can stand in a token and in a command that is pasted.
+pub(super) fn token_audience(text: &str) -> Result<String, String> {
+    let fits = (1..=253).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/@+".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected an audience such as api://AzureADTokenExchange".to_owned())
+    }
+}
+
+/// An age that leaves a server in peace.
+pub(super) fn connection_age(text: &str) -> Result<Duration, String> {
+    let age = duration_or_none(text)?;
+    if age < Duration::from_secs(1) {
+        Err("must be at least 1s".to_owned())
+    } else {
+        Ok(age)
+    }
+}
+
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     Url::parse(text)
         .ok()

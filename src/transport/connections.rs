@@ -4,26 +4,27 @@
 //! then a few more. With HTTP/1.1 each request has a connection to itself for as long as it lasts. Which
 //! of the two it is shows with the first connection, so the first is made alone and everyone else waits
 //! for it. A general pool makes one for each request that comes meanwhile.
+//!
+//! A connection that never fails would be used for ever, also when its server has moved to another address. So each
+//! one that is in use is [renewed](opener) at some age.
 
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
+mod opener;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::observe::metrics::Traffic;
 use crate::os::lock::lock;
 use crate::transport::TransportError;
+use crate::transport::connections::opener::Opener;
 use crate::transport::dial::Dialer;
-use crate::transport::stream::Dialed;
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
@@ -32,15 +33,18 @@ const MAX_HTTP2: usize = 4;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// How long after a failure nobody tries to make one more HTTP/2 connection beside those that are there.
 const GROWTH_PAUSE: Duration = Duration::from_secs(10);
-/// How often a server is asked whether it is still there, also while it has nothing to answer: hyper sends
-/// no ping for a single request otherwise. A connection that is gone without a word would cost every mount
-/// a timeout.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// How long it may take to say so.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a request.
 pub(super) type Body = Full<Bytes>;
+
+/// How many connections to one server there are, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PoolLimits {
+    /// The most HTTP/1.1 connections in use.
+    pub(super) max_http1: usize,
+    /// How old a connection gets before it is renewed, at most.
+    pub(super) max_age: Duration,
+}
 
 /// The connections to one server.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub(super) struct Connections {
     door: tokio::sync::Mutex<()>,
     /// One for each HTTP/1.1 connection that is in use.
     slots: Arc<Semaphore>,
-    traffic: Arc<Traffic>,
+    opener: Opener,
 }
 
 /// A connection for one request.
@@ -67,6 +71,7 @@ pub(super) enum Lease {
 pub(super) struct Http1 {
     /// Where the request goes.
     pub(super) sender: http1::SendRequest<Body>,
+    is_over: Arc<AtomicBool>,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -87,7 +92,7 @@ enum Room {
 /// A new connection.
 enum Opened {
     Http2(Http2),
-    Http1(http1::SendRequest<Body>),
+    Http1(http1::SendRequest<Body>, Arc<AtomicBool>),
 }
 
 /// What is there, as of now.
@@ -115,38 +120,46 @@ struct Load {
     requests: AtomicUsize,
     /// The most that the server allows at once.
     limit: AtomicUsize,
-    /// Whether the server takes no more of them.
-    is_over: AtomicBool,
+    /// Whether it gets no more of them: the server takes none, or another connection has its place.
+    is_over: Arc<AtomicBool>,
 }
 
 /// An HTTP/1.1 connection that nobody uses.
 #[derive(Debug)]
 struct Idle {
     sender: http1::SendRequest<Body>,
+    is_over: Arc<AtomicBool>,
     since: Instant,
 }
 
 impl Connections {
     /// None yet.
-    pub(super) fn new(traffic: Arc<Traffic>, max_http1: usize) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, traffic: Arc<Traffic>, limits: PoolLimits) -> Self {
+        let known = Arc::default();
         Self {
-            known: Arc::default(),
             door: tokio::sync::Mutex::default(),
-            slots: Arc::new(Semaphore::new(max_http1)),
-            traffic,
+            slots: Arc::new(Semaphore::new(limits.max_http1)),
+            opener: Opener {
+                dialer,
+                known: Arc::downgrade(&known),
+                traffic,
+                max_age: limits.max_age,
+                turn: Arc::default(),
+            },
+            known,
         }
     }
 
     /// A connection for one request, made now if there is none. Whoever waits for another's attempt to
     /// make one shares its failure.
-    pub(super) async fn lease(&self, dialer: &Dialer) -> Result<Lease, TransportError> {
+    pub(super) async fn lease(&self) -> Result<Lease, TransportError> {
         if self.known().speaks_http1 {
-            return self.lease_http1(dialer).await;
+            return self.lease_http1().await;
         }
         let found = self.known().shared();
         match found {
             Some((lease, Room::Left)) => return Ok(lease),
-            Some((lease, Room::Full)) => return Ok(self.grow(dialer, lease).await),
+            Some((lease, Room::Full)) => return Ok(self.grow(lease).await),
             None => {}
         }
         let arrival = Instant::now();
@@ -158,24 +171,24 @@ impl Connections {
         }
         if self.known().speaks_http1 {
             drop(door);
-            return self.lease_http1(dialer).await;
+            return self.lease_http1().await;
         }
         if let Some((lease, _)) = self.known().shared() {
             return Ok(lease);
         }
-        let opened = self.open(dialer).await?;
+        let opened = self.open().await?;
         Ok(self.lease_of(opened, None))
     }
 
     /// One more HTTP/2 connection, or, where another is being made or none can be, a place on a full one.
-    async fn grow(&self, dialer: &Dialer, full: Lease) -> Lease {
+    async fn grow(&self, full: Lease) -> Lease {
         let Ok(_door) = self.door.try_lock() else {
             return full;
         };
         if self.known().has_failed_lately() {
             return full;
         }
-        match self.open(dialer).await {
+        match self.open().await {
             Ok(opened) => self.lease_of(opened, None),
             Err(_) => full,
         }
@@ -189,13 +202,13 @@ impl Connections {
     }
 
     /// One of so many, which others make beside it.
-    async fn lease_http1(&self, dialer: &Dialer) -> Result<Lease, TransportError> {
+    async fn lease_http1(&self) -> Result<Lease, TransportError> {
         // The semaphore is never closed, so there is a slot for everyone in the end.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         let idle = self.known().idle();
         let opened = match idle {
-            Some(sender) => Opened::Http1(sender),
-            None => self.open(dialer).await?,
+            Some(idle) => Opened::Http1(idle.sender, idle.is_over),
+            None => self.open().await?,
         };
         Ok(self.lease_of(opened, slot))
     }
@@ -203,8 +216,9 @@ impl Connections {
     fn lease_of(&self, opened: Opened, slot: Option<OwnedSemaphorePermit>) -> Lease {
         match opened {
             Opened::Http2(shared) => Lease::Http2(shared),
-            Opened::Http1(sender) => Lease::Http1(Http1 {
+            Opened::Http1(sender, is_over) => Lease::Http1(Http1 {
                 sender,
+                is_over,
                 // The first connection is made before it shows that it takes a slot.
                 _slot: slot.or_else(|| Arc::clone(&self.slots).try_acquire_owned().ok()),
             }),
@@ -213,24 +227,18 @@ impl Connections {
 
     /// Takes back a connection whose answer has been read.
     pub(super) fn give_back(&self, connection: Http1) {
-        let since = Instant::now();
-        let sender = connection.sender;
-        if !sender.is_closed() {
-            self.known().http1.push(Idle { sender, since });
+        let idle = Idle {
+            sender: connection.sender,
+            is_over: connection.is_over,
+            since: Instant::now(),
+        };
+        if idle.is_usable() {
+            self.known().http1.push(idle);
         }
     }
 
-    async fn open(&self, dialer: &Dialer) -> Result<Opened, TransportError> {
-        // Boxed, since it is large and nearly no request needs it.
-        let opened = match Box::pin(dialer.dial()).await {
-            Ok(stream) => open(stream, Arc::downgrade(&self.known))
-                .await
-                .map_err(|error| TransportError::interrupted(&dialer.shown, error)),
-            Err(failure) => Err(failure),
-        };
-        if opened.is_ok() {
-            self.traffic.connected();
-        }
+    async fn open(&self) -> Result<Opened, TransportError> {
+        let opened = self.opener.open().await;
         self.known().note(&opened);
         opened
     }
@@ -238,17 +246,6 @@ impl Connections {
     fn known(&self) -> MutexGuard<'_, Known> {
         lock(&self.known)
     }
-}
-
-/// Lets go of unused connections for as long as this runs, which is beside each of them.
-async fn let_go(known: Weak<Mutex<Known>>) -> Infallible {
-    while let Some(known) = known.upgrade() {
-        lock(&known).let_go_of_unused();
-        drop(known);
-        tokio::time::sleep(IDLE_TIMEOUT / 4).await;
-    }
-    // Who has no connections any more needs none of these; their ends see to the rest.
-    std::future::pending().await
 }
 
 impl Known {
@@ -262,7 +259,7 @@ impl Known {
             is_open && (in_use || now - shared.last_use < IDLE_TIMEOUT)
         });
         self.http1
-            .retain(|idle| !idle.sender.is_closed() && now - idle.since < IDLE_TIMEOUT);
+            .retain(|idle| idle.is_usable() && now - idle.since < IDLE_TIMEOUT);
     }
 
     /// A place on an HTTP/2 connection that is there, and whether one more connection would do good.
@@ -288,16 +285,16 @@ impl Known {
     }
 
     /// An HTTP/1.1 connection that is there.
-    fn idle(&mut self) -> Option<http1::SendRequest<Body>> {
+    fn idle(&mut self) -> Option<Idle> {
         self.let_go_of_unused();
-        self.http1.pop().map(|idle| idle.sender)
+        self.http1.pop()
     }
 
     /// Remembers a new connection, or why there is none.
     fn note(&mut self, opened: &Result<Opened, TransportError>) {
         // A failure says nothing about the protocol, nor about the connections that are there.
         if let Ok(opened) = opened {
-            self.speaks_http1 = matches!(opened, Opened::Http1(_));
+            self.speaks_http1 = matches!(opened, Opened::Http1(..));
         }
         match opened {
             Ok(Opened::Http2(Http2 { sender, load })) => {
@@ -312,9 +309,15 @@ impl Known {
                     last_use: Instant::now(),
                 });
             }
-            Ok(Opened::Http1(_)) => {}
+            Ok(Opened::Http1(..)) => {}
             Err(failure) => self.last_failure = Some((Instant::now(), failure.clone())),
         }
+    }
+}
+
+impl Idle {
+    fn is_usable(&self) -> bool {
+        !self.sender.is_closed() && !self.is_over.load(Ordering::Relaxed)
     }
 }
 
@@ -348,56 +351,6 @@ impl Drop for Http2 {
     }
 }
 
-/// Begins to speak HTTP, and keeps the connection alive beside its requests until nobody can send any.
-async fn open(dialed: Dialed, known: Weak<Mutex<Known>>) -> hyper::Result<Opened> {
-    let letting_go = let_go(known);
-    let stream = TokioIo::new(dialed.stream);
-    if !dialed.http2 {
-        let (sender, connection) = http1::handshake(stream).await?;
-        tokio::spawn(until_it_ends(connection, letting_go));
-        return Ok(Opened::Http1(sender));
-    }
-    let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .handshake(stream)
-        .await?;
-    let mut known_limit = connection.current_max_send_streams();
-    let load = Arc::new(Load {
-        requests: AtomicUsize::new(0),
-        limit: AtomicUsize::new(known_limit),
-        is_over: AtomicBool::new(false),
-    });
-    let opened = Opened::Http2(Http2::new(sender, Arc::clone(&load)));
-    let connection = poll_fn(move |context| {
-        let polled = Pin::new(&mut connection).poll(context);
-        // The server says how many it allows after the handshake, and may say so again.
-        let limit = connection.current_max_send_streams();
-        if limit != known_limit {
-            known_limit = limit;
-            load.limit.store(limit, Ordering::Relaxed);
-        }
-        polled
-    });
-    tokio::spawn(until_it_ends(connection, letting_go));
-    Ok(opened)
-}
-
-/// Keeps a connection alive, with something beside it.
-async fn until_it_ends(
-    connection: impl Future<Output = hyper::Result<()>>,
-    beside: impl Future<Output = Infallible>,
-) {
-    tokio::select! {
-        result = connection => if let Err(error) = result {
-            tracing::debug!(%error, "a connection broke");
-        },
-        never = beside => match never {},
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt as _;
@@ -422,8 +375,12 @@ mod tests {
             progress: Progress::default(),
             canned: None,
         };
-        let connections = Connections::new(Arc::default(), 1);
-        let Lease::Http1(lease) = connections.lease(&dialer).await.unwrap() else {
+        let limits = PoolLimits {
+            max_http1: 1,
+            max_age: IDLE_TIMEOUT * 10,
+        };
+        let connections = Connections::new(Arc::new(dialer), Arc::default(), limits);
+        let Lease::Http1(lease) = connections.lease().await.unwrap() else {
             panic!("plain HTTP is HTTP/1.1");
         };
         connections.give_back(lease);

@@ -13,6 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::transport::dns::Place;
 use crate::transport::proxy::{Proxy, WayError};
 use crate::transport::stream::{ConnectError, Dialed, Progress, Stream, Tls, Unreachable};
+use crate::transport::trust::Trust;
 use crate::transport::{Phase, TransportError};
 
 /// How long the resolver may take. The C library's waits 5 s for a nameserver that is gone before it asks the
@@ -50,12 +51,35 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
+    /// The same way for a connection that nobody waits for: what goes on there is not what goes on here.
+    pub(super) fn aside(&self) -> Self {
+        Self {
+            shown: self.shown.clone(),
+            place: self.place.clone(),
+            authority: self.authority.clone(),
+            port: self.port,
+            tls: self.tls.clone(),
+            proxy: self.proxy.clone(),
+            progress: Progress::default(),
+            #[cfg(any(test, feature = "fuzzing"))]
+            canned: self.canned.clone(),
+        }
+    }
+
     /// A connection to the server.
     pub(super) async fn dial(&self) -> Result<Dialed, TransportError> {
         #[cfg(any(test, feature = "fuzzing"))]
         if let Some(canned) = &self.canned {
             return Ok(canned.dialed());
         }
+        let trusted = self.trusted();
+        match self.dial_once().await {
+            Err(error) if Self::trusts_others_than(trusted, &error) => self.dial_once().await,
+            result => result,
+        }
+    }
+
+    async fn dial_once(&self) -> Result<Dialed, TransportError> {
         let addresses = self.addresses().await?;
         self.in_time(async {
             let stream = self.way(self.connect(addresses).await?).await?;
@@ -74,6 +98,16 @@ impl Dialer {
     /// The certificate that the server shows, if that proves that it has its name. Nothing is sent but the
     /// handshake.
     pub(super) async fn certificate(&self) -> Result<CertificateDer<'static>, TransportError> {
+        let trusted = self.trusted();
+        match self.certificate_once().await {
+            Err(error) if Self::trusts_others_than(trusted, &error) => {
+                self.certificate_once().await
+            }
+            result => result,
+        }
+    }
+
+    async fn certificate_once(&self) -> Result<CertificateDer<'static>, TransportError> {
         let addresses = self.addresses().await?;
         let shown = self.in_time(async {
             let stream = self.way(self.connect(addresses).await?).await?;
@@ -87,6 +121,19 @@ impl Dialer {
         // A handshake does not succeed without one.
         let none = || self.failure(rustls::Error::NoCertificatesPresented);
         shown.await?.ok_or_else(none)
+    }
+
+    /// Which certificates are trusted now; the proxy's are the server's too.
+    fn trusted(&self) -> Option<(&Trust, u64)> {
+        let of_proxy = || self.proxy.as_ref()?.tls.as_ref();
+        let trust = &self.tls.as_ref().or_else(of_proxy)?.trust;
+        Some((trust, trust.generation()))
+    }
+
+    /// Whether what was not trusted may be trusted now, because the files of trusted certificates have changed.
+    fn trusts_others_than(trusted: Option<(&Trust, u64)>, error: &TransportError) -> bool {
+        matches!(error, TransportError::Certificate { .. })
+            && trusted.is_some_and(|(trust, then)| trust.has_changed_since(then))
     }
 
     /// DNS: the addresses of the server, or of the proxy; at least one.

@@ -13,7 +13,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 
 use crate::observe::metrics::Traffic;
 use crate::observe::traces::Trace;
-use crate::transport::connections::{Body, Connections, Lease};
+use crate::transport::connections::{Body, Connections, Lease, PoolLimits};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, Refusal, TransportError, in_chain};
 
@@ -28,7 +28,7 @@ const MAX_TRIED: usize = 8;
 /// One server, and the connections to it.
 #[derive(Debug)]
 pub(super) struct Origin {
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
     connections: Connections,
     traffic: Arc<Traffic>,
 }
@@ -56,10 +56,11 @@ impl Origin {
     }
 
     /// A server that nobody has talked to yet.
-    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>, max_http1: usize) -> Self {
+    pub(super) fn new(dialer: Dialer, traffic: Arc<Traffic>, limits: PoolLimits) -> Self {
+        let dialer = Arc::new(dialer);
         Self {
+            connections: Connections::new(Arc::clone(&dialer), Arc::clone(&traffic), limits),
             dialer,
-            connections: Connections::new(Arc::clone(&traffic), max_http1),
             traffic,
         }
     }
@@ -87,7 +88,7 @@ impl Origin {
     /// Makes the first connection, so that it is there when the first request is, and says whether it takes
     /// many requests at once.
     pub(super) async fn warm_up(&self) -> Result<bool, TransportError> {
-        match self.connections.lease(&self.dialer).await? {
+        match self.connections.lease().await? {
             Lease::Http1(connection) => {
                 self.connections.give_back(connection);
                 Ok(false)
@@ -118,7 +119,7 @@ impl Origin {
     async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
         let mut request = Some(request);
         for _ in 0..MAX_TRIED {
-            let lease = self.connections.lease(&self.dialer).await?;
+            let lease = self.connections.lease().await?;
             let attempt = self.attempt(lease, &mut request);
             match tokio::time::timeout(REQUEST_TIMEOUT, attempt).await {
                 Ok(Ok(Some(answer))) => return Ok(answer),
@@ -351,7 +352,11 @@ mod tests {
             progress: Progress::default(),
             canned: Some(Canned::http2(|stream| Box::pin(ends_after_ten(stream)))),
         };
-        let origin = Origin::new(dialer, Arc::default(), 1);
+        let limits = PoolLimits {
+            max_http1: 1,
+            max_age: Duration::from_secs(300),
+        };
+        let origin = Origin::new(dialer, Arc::default(), limits);
         let ask = || async {
             let request = Request::get("/").body(Body::default()).unwrap();
             origin.exchange(request).await

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::http::uri::Authority;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -10,6 +11,7 @@ use url::{Position, Url};
 
 use crate::observe::metrics::Traffic;
 use crate::transport::FOR_TOKENS;
+use crate::transport::connections::PoolLimits;
 use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
 use crate::transport::origin::Origin;
@@ -29,13 +31,18 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The way for requests that are meant for others, counted there.
+    /// The way for requests that are meant for others, counted there. Connections are renewed at this age.
     pub fn route(
         &self,
         trust: &Trust,
         traffic: Arc<Traffic>,
+        max_age: Duration,
     ) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = Origin::new(self.dialer(trust)?, traffic, FOR_TOKENS);
+        let limits = PoolLimits {
+            max_http1: FOR_TOKENS,
+            max_age,
+        };
+        let origin = Origin::new(self.dialer(trust)?, traffic, limits);
         Ok(Arc::new(Route {
             below: self.url.path().to_owned(),
             ..Route::new(Arc::new(origin))
@@ -64,7 +71,8 @@ impl Peer {
         };
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
         let tls = Tls {
-            config: Arc::new(trust.tls()),
+            trust: trust.clone(),
+            http2: true,
             name: ServerName::try_from(self.tls_name.clone()).map_err(|_| unusable())?,
         };
         Ok(Dialer {

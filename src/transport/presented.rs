@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_rustls::TlsConnector;
 
 use crate::os::lock::lock;
 use crate::transport::stream::{Stream, Tls};
@@ -23,7 +24,7 @@ pub(super) async fn certificate(
     stream: Box<dyn Stream>,
     tls: &Tls,
 ) -> Option<CertificateDer<'static>> {
-    let provider = Arc::clone(tls.config.crypto_provider());
+    let provider = Arc::clone(tls.trust.tls(false).crypto_provider());
     let witness = Arc::new(Witness {
         schemes: provider
             .signature_verification_algorithms
@@ -37,11 +38,9 @@ pub(super) async fn certificate(
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    let handshake = Tls {
-        config: Arc::new(config),
-        name: tls.name.clone(),
-    };
-    _ = handshake.shake_hands(stream).await;
+    _ = TlsConnector::from(Arc::new(config))
+        .connect(tls.name.clone(), stream)
+        .await;
     lock(&witness.seen).take()
 }
 

@@ -1,7 +1,6 @@
 //! [`Proxies`] that the environment names, and the way through one of them.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -28,13 +27,14 @@ pub(super) struct Proxies {
 }
 
 /// A proxy that a server is reached through.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Proxy {
     /// Where it is.
     pub(super) place: Place,
     /// Its port.
     pub(super) port: u16,
-    tls: Option<Tls>,
+    /// How it proves who it is, where its URL says so.
+    pub(super) tls: Option<Tls>,
     authorization: Option<HeaderValue>,
 }
 
@@ -124,7 +124,8 @@ impl Proxies {
         let host = proxy.host()?;
         let tls = match proxy.scheme() {
             "https" => Some(Tls {
-                config: Arc::new(trust.tls_for(&[b"http/1.1"])),
+                trust: trust.clone(),
+                http2: false,
                 name: tls_name(&host)?,
             }),
             _ => None,

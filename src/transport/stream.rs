@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,12 +15,15 @@ use crate::os::lock::lock;
 use crate::transport::Phase;
 use crate::transport::address_kind::AddressKind;
 use crate::transport::dns::DnsError;
+use crate::transport::trust::Trust;
 
 /// How a server proves who it is.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
-    /// Whom to trust, and which protocols to offer.
-    pub(super) config: Arc<ClientConfig>,
+    /// Whom to trust.
+    pub(super) trust: Trust,
+    /// Whether HTTP/2 is offered, besides HTTP/1.1.
+    pub(super) http2: bool,
     /// The name that its certificate must have.
     pub(super) name: ServerName<'static>,
 }
@@ -85,7 +87,7 @@ pub(super) fn tls_name(host: &Host<&str>) -> Option<ServerName<'static>> {
 impl Tls {
     /// The handshake, on a connection that is there.
     pub(super) async fn shake_hands<S: Stream>(&self, stream: S) -> io::Result<TlsStream<S>> {
-        TlsConnector::from(Arc::clone(&self.config))
+        TlsConnector::from(self.trust.tls(self.http2))
             .connect(self.name.clone(), stream)
             .await
     }

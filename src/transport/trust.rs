@@ -4,12 +4,17 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::os::lock::lock;
+use crate::transport::roots::RootFiles;
 
 /// Why there are no trusted certificates.
 #[derive(Debug, Error)]
@@ -42,28 +47,37 @@ pub enum TrustError {
     Library(#[source] rustls::Error),
 }
 
-/// Who vouches for servers. Clones are cheap.
+/// The least time between two looks at files that seem to be the same, and between two that failed handshakes bring
+/// about.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Who vouches for servers. Clones share everything.
+///
+/// The files are read again before a handshake: if the file system says that they are others, and a minute after the
+/// last time. And after a handshake that failed because of the server's certificate, once a minute. That costs a few
+/// milliseconds, needs no task and no timer, and follows every way to replace a file.
 #[derive(Clone, Debug)]
-pub struct Trust(ClientConfig);
+pub struct Trust(Arc<Mutex<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    /// The files, where they are to be followed.
+    files: Option<RootFiles>,
+    /// Made once for the same certificates: they have the tickets with which TLS is resumed.
+    http2: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+    /// How often the certificates have changed.
+    generation: u64,
+    looked: Instant,
+    looked_after_failure: Option<Instant>,
+}
 
 impl Trust {
     /// The system's certificates, those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and the operator's.
     pub(super) fn usual(ca_file: Option<&Path>) -> Result<Self, TrustError> {
-        let mut roots = RootCertStore::empty();
-        // The crate reads SSL_CERT_FILE and SSL_CERT_DIR, and the system's files where neither is set.
-        // What it cannot read is not fatal as long as something is left.
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::warn!(%error, "some trusted certificates cannot be read");
-        }
-        roots.add_parsable_certificates(system.certs);
-        if let Some(path) = ca_file {
-            roots.add_parsable_certificates(ca_certificates(path)?);
-        }
-        if roots.is_empty() {
-            return Err(TrustError::NoRoots);
-        }
-        Self::new(roots)
+        let files = RootFiles::open(ca_file)?;
+        let store = files.store();
+        Self::of(store, Some(files))
     }
 
     /// These certificates, in PEM, and no others.
@@ -76,46 +90,82 @@ impl Trust {
         if roots.is_empty() {
             return Err(TrustError::PemEmpty);
         }
-        Self::new(roots)
+        Self::of(roots, None)
     }
 
-    /// TLS 1.2 and 1.3 by ring.
-    fn new(roots: RootCertStore) -> Result<Self, TrustError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Library)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(config))
+    fn of(roots: RootCertStore, files: Option<RootFiles>) -> Result<Self, TrustError> {
+        let (http2, http1) = configs(roots).map_err(TrustError::Library)?;
+        Ok(Self(Arc::new(Mutex::new(Held {
+            files,
+            http2,
+            http1,
+            generation: 0,
+            looked: Instant::now(),
+            looked_after_failure: None,
+        }))))
     }
 
-    /// TLS for HTTP/2 where the server has it.
-    pub(super) fn tls(&self) -> ClientConfig {
-        self.tls_for(&[b"h2", b"http/1.1"])
+    /// TLS for HTTP/2 where the server has it, or for HTTP/1.1 alone.
+    pub(super) fn tls(&self, http2: bool) -> Arc<ClientConfig> {
+        let mut held = lock(&self.0);
+        if held.looked.elapsed() >= LOOK_AGAIN || held.has_other_files() {
+            held.look();
+        }
+        Arc::clone(if http2 { &held.http2 } else { &held.http1 })
     }
 
-    /// TLS for these protocols, the preferred one first.
-    pub(super) fn tls_for(&self, protocols: &[&[u8]]) -> ClientConfig {
-        let mut config = self.0.clone();
-        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        config
+    /// How often the certificates have changed.
+    pub(super) fn generation(&self) -> u64 {
+        lock(&self.0).generation
+    }
+
+    /// After a handshake in which the server's certificate was not accepted: whether others are trusted now than at
+    /// this generation.
+    pub(super) fn has_changed_since(&self, generation: u64) -> bool {
+        let mut held = lock(&self.0);
+        if held.generation == generation {
+            let lately = held
+                .looked_after_failure
+                .is_some_and(|then| then.elapsed() < LOOK_AGAIN);
+            if !lately || held.has_other_files() {
+                held.looked_after_failure = Some(Instant::now());
+                held.look();
+            }
+        }
+        held.generation != generation
     }
 }
 
-fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let unreadable = |source| TrustError::CaFile {
-        path: path.to_owned(),
-        source,
-    };
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(unreadable)?
-        .collect::<Result<_, _>>()
-        .map_err(unreadable)?;
-    if certificates.is_empty() {
-        return Err(TrustError::CaFileEmpty(path.to_owned()));
+impl Held {
+    fn has_other_files(&self) -> bool {
+        self.files.as_ref().is_some_and(RootFiles::are_others)
     }
-    Ok(certificates)
+
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let Some(files) = &mut self.files else {
+            return;
+        };
+        if files.read_again()
+            && let Ok(configs) = configs(files.store())
+        {
+            (self.http2, self.http1) = configs;
+            self.generation += 1;
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3 by ring, for HTTP/2 and for HTTP/1.1 alone.
+fn configs(roots: RootCertStore) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut http2 = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut http1 = http2.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((Arc::new(http2), Arc::new(http1)))
 }
 
 /// What is wrong with the server's certificate, if that is what an error was made of.

@@ -2,6 +2,7 @@
 //! docs/faults.md lists these tests by fault.
 
 mod answers;
+mod changes;
 mod clocks;
 mod hangs;
 mod network;

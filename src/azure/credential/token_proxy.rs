@@ -23,6 +23,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as StdMutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -92,6 +93,7 @@ pub struct TokenProxy {
     settings: TokenProxySettings,
     /// Who is trusted where the cluster has no CA.
     usual: Trust,
+    max_connection_age: Duration,
     /// Locked for as long as the API server is asked, so that one caller asks for all.
     server_name: Mutex<Discovery>,
     client: StdMutex<Option<Client>>,
@@ -123,6 +125,7 @@ impl TokenProxy {
         };
         Self {
             usual: transport.trust().clone(),
+            max_connection_age: transport.max_connection_age(),
             server_name: Mutex::new(server_name),
             client: StdMutex::new(None),
             traffic,
@@ -168,7 +171,7 @@ impl TokenProxy {
             tls_name: self.server_name(&trust).await?,
         };
         let route = peer
-            .route(&trust, Arc::clone(&self.traffic))
+            .route(&trust, Arc::clone(&self.traffic), self.max_connection_age)
             .map_err(|error| TokenProxyError::Client {
                 problem: causes(&error),
             })?;
