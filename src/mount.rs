@@ -68,6 +68,8 @@ pub struct MountedFile {
     pub attributes: Attributes,
     /// A secret's `contentType`.
     pub content_type: Option<String>,
+    /// What is odd about the certificates in it.
+    pub chain_oddity: Option<String>,
 }
 
 /// What the fields of a file have around them in the answer, at most: their tags and lengths.
@@ -405,7 +407,7 @@ impl Objects<'_> {
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
         let _render = self.phases.render.run();
-        let mut content_type = None;
+        let (mut content_type, mut chain_oddity) = (None, None);
         let rendered = match object.contents {
             Contents::Secret {
                 value,
@@ -414,7 +416,11 @@ impl Objects<'_> {
             } => {
                 let content = SecretContent::of(kid.as_deref(), of_secret.as_deref())?;
                 content_type = of_secret;
-                rendering::secret(value, content, fetch.rendering)?
+                let rendered = rendering::secret(value, content, fetch.rendering)?;
+                if content != SecretContent::Plain {
+                    chain_oddity = rendering::chain_oddity(&rendered);
+                }
+                rendered
             }
             Contents::Key(jwk) => vec![Rendered {
                 suffix: "",
@@ -438,6 +444,7 @@ impl Objects<'_> {
                 version: object.version.clone(),
                 attributes: object.attributes,
                 content_type: content_type.clone(),
+                chain_oddity: chain_oddity.clone(),
             })
             .collect();
         let bytes = files.iter().map(MountedFile::size_in_answer).sum();
@@ -565,6 +572,7 @@ mod tests {
                 expires: None,
             },
             content_type: None,
+            chain_oddity: None,
         };
         assert!(
             check_paths(&[

@@ -14,6 +14,7 @@ mod asn1;
 mod bundle;
 mod certificate;
 mod chain;
+mod chain_oddity;
 mod curve;
 mod encoding;
 #[cfg(test)]
@@ -161,6 +162,13 @@ pub fn secret(
             Ok(Rendered { suffix, contents })
         })
         .collect()
+}
+
+/// What is odd about the chain in the files of a certificate's secret: an issuer that is missing, or a certificate that
+/// signs nothing here. It is served as it is. Of a PFX file that stays one nothing is known.
+pub fn chain_oddity(files: &[Rendered]) -> Option<String> {
+    let whole = files.iter().find(|file| file.suffix.is_empty())?;
+    bundle::oddity(whole.contents.expose())
 }
 
 /// A PFX file as PEM, with a bound on the work that lets millions of them be tried.

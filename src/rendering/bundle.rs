@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::certificate::Certificate;
 use super::chain;
+use super::chain_oddity;
 use super::pem::{self, Block, CERTIFICATE, PRIVATE_KEY};
 use super::pfx::{Pfx, PfxError};
 use super::private_key::PrivateKey;
@@ -104,6 +105,29 @@ fn arrange(text: &[u8]) -> Option<Sensitive> {
         .iter()
         .filter(|block| !block.is_certificate() && !is_private_key(block));
     Some(pem::write(keys.iter().chain(&certificates).chain(others)))
+}
+
+/// What is odd about the chain in a PEM text; nothing where it cannot be read as one.
+pub(super) fn oddity(text: &[u8]) -> Option<String> {
+    let blocks = pem::read(text);
+    let certificates: Vec<_> = blocks
+        .iter()
+        .filter(|block| block.is_certificate())
+        .map(|block| Certificate::read(&block.contents))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    // Nearly every certificate that Key Vault made itself: there is nothing to look for, and no key to read.
+    if let [only] = &certificates[..]
+        && only.is_self_signed()
+    {
+        return None;
+    }
+    let keys: Vec<_> = blocks.iter().filter_map(read_private_key).collect();
+    let public_keys: Vec<_> = keys
+        .iter()
+        .filter_map(|key| key.public_key.as_deref())
+        .collect();
+    chain_oddity::of(&certificates, &public_keys)
 }
 
 fn is_private_key(block: &Block<'_>) -> bool {

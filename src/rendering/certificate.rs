@@ -14,11 +14,23 @@ use super::asn1::{
 };
 use super::curve::Curve;
 use super::public_key::EC;
+use crate::text::excerpt::one_line;
 
 /// RFC 5280 section 4.2.1.2.
 const SUBJECT_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
 /// RFC 5280 section 4.2.1.1.
 const AUTHORITY_KEY_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+
+/// The parts of a name that are shown (RFC 5280 section 4.1.2.4).
+const NAME_PARTS: [(ObjectIdentifier, &str); 3] = [
+    (ObjectIdentifier::new_unwrap("2.5.4.3"), "CN"),
+    (ObjectIdentifier::new_unwrap("2.5.4.11"), "OU"),
+    (ObjectIdentifier::new_unwrap("2.5.4.10"), "O"),
+];
+/// The most of them.
+const MAX_NAME_PARTS: usize = 4;
+/// The most characters of a name.
+const MAX_NAME: usize = 150;
 
 /// A certificate's place among others.
 pub(super) struct Certificate<'a> {
@@ -98,6 +110,16 @@ impl<'a> Certificate<'a> {
         Ok(())
     }
 
+    /// Its subject, for a message.
+    pub(super) fn subject_name(&self) -> String {
+        name(self.subject)
+    }
+
+    /// Its issuer, for a message.
+    pub(super) fn issuer_name(&self) -> String {
+        name(self.issuer)
+    }
+
     /// Whether this is the certificate of a private key, given the key's public half.
     pub(super) fn certifies(&self, public_key: &[u8]) -> bool {
         self.public_key == public_key
@@ -133,6 +155,38 @@ impl<'a> Certificate<'a> {
     pub(super) fn preference(&self) -> impl Ord + '_ {
         (self.is_self_signed(), Reverse(&self.not_after), self.der)
     }
+}
+
+/// What people know a name by, such as `CN=Example CA, O=Example`. A name that cannot be read is nobody's.
+fn name(der: &[u8]) -> String {
+    let mut parts = Vec::new();
+    // A name that stops making sense is known by what comes before.
+    _ = read_name(der, &mut parts);
+    if parts.is_empty() {
+        return "a name without CN, OU and O".to_owned();
+    }
+    one_line(&parts.join(", "), MAX_NAME)
+}
+
+/// RFC 5280 section 4.1.2.4: a sequence of sets of pairs.
+fn read_name(der: &[u8], parts: &mut Vec<String>) -> Result<(), Malformed> {
+    let mut sets = Reader::new(der).sequence()?;
+    while let Some(set) = sets.next()? {
+        let mut pairs = set.inside();
+        while let Some(pair) = pairs.next()? {
+            let mut pair = pair.inside();
+            let kind = pair.expect(OBJECT_IDENTIFIER)?;
+            let value = String::from_utf8_lossy(pair.any()?.contents).into_owned();
+            for (oid, short) in NAME_PARTS {
+                if kind.is(oid) && parts.len() < MAX_NAME_PARTS {
+                    parts.push(format!("{short}={value}"));
+                }
+            }
+        }
+    }
+    // The most telling part is written last.
+    parts.reverse();
+    Ok(())
 }
 
 /// The key of a `SubjectPublicKeyInfo`, a compressed point decompressed, so that equal keys are equal

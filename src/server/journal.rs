@@ -42,11 +42,15 @@ const MAX_MESSAGE: usize = 3000;
 const MAX_NAME: usize = 253;
 /// The most characters of an object's version, which has 32.
 const MAX_VERSION: usize = 64;
+/// The most characters of what is said of a chain: some names of certificates.
+const MAX_ODDITY: usize = 1000;
 
 /// What is known of how volumes came out.
 #[derive(Debug)]
 pub struct Journal {
     known: Mutex<LruCache<u64, Last>>,
+    /// The objects' versions of whose chains something has been said.
+    said: Mutex<LruCache<u64, ()>>,
     /// Nobody outside can tell what has which hash.
     hashes: RandomState,
 }
@@ -125,6 +129,7 @@ impl Default for Journal {
     fn default() -> Self {
         Self {
             known: Mutex::new(LruCache::new(MAX_VOLUMES)),
+            said: Mutex::new(LruCache::new(MAX_VOLUMES)),
             hashes: RandomState::new(),
         }
     }
@@ -253,6 +258,7 @@ impl Entry<'_> {
         };
         line!(&self, MOUNTS, Level::INFO, Code::Ok, objects, { failures, }, "{what}");
         self.say(&warnings);
+        self.say(&self.chain_oddities(files));
     }
 
     /// It failed.
@@ -303,6 +309,27 @@ impl Entry<'_> {
         // An object may have several files.
         warnings.dedup();
         warnings
+    }
+
+    /// What is odd about chains of certificates, once for each version of an object: other pods have it too, and it does
+    /// not change.
+    fn chain_oddities(&self, files: &[MountedFile]) -> Vec<String> {
+        let vault = self.notes.planned.get().map(|planned| &planned.vault);
+        let mut said = lock(&self.journal.said);
+        let new = files.iter().filter_map(|file| {
+            let oddity = file.chain_oddity.as_ref()?;
+            let object = (vault, &file.id, &file.version, oddity);
+            if said.put(self.journal.hashes.hash_one(object), ()).is_some() {
+                return None;
+            }
+            let (id, version) = (plain(&file.id, MAX_NAME), plain(&file.version, MAX_VERSION));
+            Some(format!(
+                "{id} version {version}: the chain of the certificate is not whole: {}; it is served all the same, as \
+                 the vault has it",
+                plain(oddity, MAX_ODDITY)
+            ))
+        });
+        new.take(MAX_WARNINGS).collect()
     }
 
     fn say(&self, warnings: &[String]) {

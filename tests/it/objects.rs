@@ -480,3 +480,43 @@ async fn a_vault_whose_scope_is_documented_is_not_asked_for_it() {
     assert_eq!((counts.challenges, counts.all_gets()), (0, 60));
     assert_eq!(node.azure.counters().imds().requests, 1);
 }
+
+#[tokio::test]
+async fn a_chain_with_a_gap_or_a_stranger_is_served_and_said_once() {
+    let node = Node::start().await;
+    let gap = text("p256.key") + &text("p256.crt") + &text("root.crt");
+    let stranger =
+        text("p256.key") + &text("p256.crt") + &text("issuing.crt") + &text("other-root.crt");
+    let whole = text("p256.key") + &text("p256.crt") + &text("issuing.crt");
+    certificate_secret(&node, "Gap", PEM, &gap);
+    certificate_secret(&node, "Stranger", PEM, &stranger);
+    certificate_secret(&node, "Whole", PEM, &whole);
+    let pfx = base64(&fixture("p256-aes256.pfx"));
+    certificate_secret(&node, "Pfx", PFX, &pfx);
+    for name in ["Gap", "Stranger", "Whole", "Pfx"] {
+        let class = Class::of_secret(name);
+        for pod in ["a", "a", "b"] {
+            let class = class.clone().with("csi.storage.k8s.io/pod.uid", pod);
+            let response = node.mount(&class).await.unwrap();
+            if name == "Gap" {
+                assert_eq!(files(&response)[0].2, gap);
+            }
+        }
+    }
+    let log = node.provider.log();
+    let said: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("not whole"))
+        .collect();
+    assert_eq!(said.len(), 2, "{log}");
+    for (line, words) in said.iter().zip([
+        "CN=issuing, the issuer of CN=p256, is missing",
+        "CN=other-root signs nothing here",
+    ]) {
+        assert!(line.contains(words) && line.contains("WARN"), "{line}");
+    }
+    // Another version is said again.
+    certificate_secret(&node, "Gap", PEM, &gap);
+    node.mount(&Class::of_secret("Gap")).await.unwrap();
+    assert_eq!(node.provider.log().matches("not whole").count(), 3);
+}

@@ -255,6 +255,13 @@ fn file_facts(fetch: &Fetch, files: &[MountedFile]) -> Facts {
             ))
         })
         .collect();
+    warnings.extend(files.iter().filter_map(|file| {
+        let oddity = file.chain_oddity.as_ref()?;
+        let version = &file.version;
+        Some(format!(
+            "version {version}: the chain of the certificate is not whole: {oddity}; it is served all the same"
+        ))
+    }));
     // A certificate's files have one version.
     warnings.dedup();
     Facts {
