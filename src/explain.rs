@@ -145,6 +145,7 @@ impl Explanation {
             ParameterError::Identity(IdentityError::Tokens(TokensError::Absent {
                 audience,
                 found,
+                ..
             })) => (
                 Reason::TokenAudienceMissing,
                 token_requests(audience, found),

@@ -17,21 +17,46 @@ pub struct Claims {
     pub issuer: String,
     /// `sub`, such as `system:serviceaccount:NAMESPACE:NAME`.
     pub subject: String,
+    /// `aud`, such as `api://AzureADTokenExchange`; the first of several.
+    pub audience: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Payload {
     iss: String,
     sub: String,
+    #[serde(default)]
+    aud: Option<Audience>,
+}
+
+/// One audience or several (RFC 7519, section 4.1.3).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Audience {
+    /// Each of them.
+    pub fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(audience) => vec![audience],
+            Self::Several(audiences) => audiences,
+        }
+    }
 }
 
 impl Claims {
     /// The claims of a token, if it is a JSON Web Token that has them.
     pub fn of(token: &Sensitive) -> Option<Self> {
-        let Payload { iss, sub } = payload(token)?;
+        let Payload { iss, sub, aud } = payload(token)?;
         Some(Self {
             issuer: iss,
             subject: sub,
+            audience: aud.and_then(|aud| aud.into_vec().into_iter().next()),
         })
     }
 }
@@ -67,6 +92,7 @@ mod tests {
         let expected = Claims {
             issuer: "https://oidc/".into(),
             subject: "system:serviceaccount:n:a".into(),
+            audience: Some("x".into()),
         };
         assert_eq!(Claims::of(&token), Some(expected));
         for token in ["", "a", "a.b.c", "a.e30.c"] {

@@ -27,6 +27,11 @@ const US_GOVERNMENT: Cloud = known(
 );
 const CHINA: Cloud = known("https://login.chinacloudapi.cn", "vault.azure.cn");
 
+/// The audience of tokens that Entra ID exchanges in Microsoft's public cloud.
+pub const PUBLIC_AUDIENCE: &str = "api://AzureADTokenExchange";
+const US_GOVERNMENT_AUDIENCE: &str = "api://AzureADTokenExchangeUSGov";
+const CHINA_AUDIENCE: &str = "api://AzureADTokenExchangeChina";
+
 const fn known(authority: &'static str, vault_domain: &'static str) -> Cloud {
     Cloud {
         authority: Cow::Borrowed(authority),
@@ -104,6 +109,18 @@ impl Cloud {
         &self.authority
     }
 
+    /// The audience that federated credentials have in this cloud if they name no other.
+    ///
+    /// Source: Microsoft's "Configure an app to trust an external identity provider", on audiences, and the defaults
+    /// of the SDKs' federated credentials by cloud.
+    pub fn token_audience(&self) -> &'static str {
+        match self.authority.strip_prefix("https://").unwrap_or_default() {
+            "login.microsoftonline.us" => US_GOVERNMENT_AUDIENCE,
+            "login.chinacloudapi.cn" | "login.partner.microsoftonline.cn" => CHINA_AUDIENCE,
+            _ => PUBLIC_AUDIENCE,
+        }
+    }
+
     /// What tokens for its vaults are for, such as `https://vault.azure.net`, where that is documented. A
     /// cloud with endpoints of its own may have another one, which its vaults say.
     pub fn vault_resource(&self) -> Option<String> {
@@ -176,6 +193,25 @@ mod tests {
             CloudChoice::new("moon", ""),
             Err(CloudError::Unknown("\"moon\"".into()))
         );
+    }
+
+    #[test]
+    fn each_cloud_has_its_audience() {
+        for (cloud, audience) in [
+            (PUBLIC, "api://AzureADTokenExchange"),
+            (US_GOVERNMENT, "api://AzureADTokenExchangeUSGov"),
+            (CHINA, "api://AzureADTokenExchangeChina"),
+            (
+                Cloud::of_its_own(US_GOVERNMENT.authority().to_owned(), "vault.local".into()),
+                "api://AzureADTokenExchangeUSGov",
+            ),
+            (
+                Cloud::of_its_own("https://login.local".into(), "vault.local".into()),
+                "api://AzureADTokenExchange",
+            ),
+        ] {
+            assert_eq!(cloud.token_audience(), audience, "{}", cloud.authority());
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::class::assertion;
+use crate::class::cloud::{Cloud, PUBLIC_AUDIENCE};
 use crate::class::property::parameters::{
     CLIENT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY, USE_VM_MANAGED_IDENTITY,
     USER_ASSIGNED_IDENTITY_ID,
@@ -18,11 +19,41 @@ use crate::class::service_account_tokens::{ServiceAccountTokens, TokensError};
 use crate::text::excerpt::Excerpt;
 use crate::text::sensitive::Sensitive;
 
-/// The audience of the token that Entra ID exchanges for a workload identity.
-pub const WORKLOAD_IDENTITY_AUDIENCE: &str = "api://AzureADTokenExchange";
-
 /// The audience of the token that AKS exchanges for an identity binding.
 pub const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
+/// The audiences of the tokens that Entra ID exchanges for a workload identity, the preferred one first.
+///
+/// Which of them the federated credential names cannot be told here. So the first that the driver sends a token for is
+/// taken: what the operator adds, since it was added for a reason; then what the cloud expects; then the public cloud's,
+/// which clusters of other clouds have used all along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audiences(Vec<String>);
+
+impl Audiences {
+    /// Those of a class of this cloud, with those that the operator adds.
+    pub fn new(added: &[String], cloud: &Cloud) -> Self {
+        let mut all = added.to_vec();
+        for audience in [cloud.token_audience(), PUBLIC_AUDIENCE] {
+            if !all.iter().any(|known| known == audience) {
+                all.push(audience.to_owned());
+            }
+        }
+        Self(all)
+    }
+
+    /// Each of them, the preferred one first.
+    pub fn names(&self) -> Vec<&str> {
+        self.0.iter().map(String::as_str).collect()
+    }
+}
+
+impl Default for Audiences {
+    /// The public cloud's.
+    fn default() -> Self {
+        Self::new(&[], &Cloud::public())
+    }
+}
 
 /// Who asks Key Vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +63,7 @@ pub enum Identity {
     Workload {
         /// The application's or identity's client ID.
         client_id: String,
-        /// The pod's service account token for [`WORKLOAD_IDENTITY_AUDIENCE`].
+        /// The pod's service account token for one of the [`Audiences`].
         assertion: Sensitive,
     },
     /// The pod's own by an AKS identity binding: like a workload identity, but the cluster's token proxy
@@ -184,6 +215,7 @@ impl Identity {
     /// `userAssignedIdentityID` alone means managed identity.
     pub fn decide(
         parameters: &IdentityParameters<'_>,
+        audiences: &Audiences,
         tokens: &ServiceAccountTokens,
         node_publish_secret: &BTreeMap<String, Sensitive>,
     ) -> Result<Self, IdentityError> {
@@ -195,7 +227,7 @@ impl Identity {
         } else if parameters.use_vm_managed_identity {
             IdentityId::from_id(parameters.user_assigned_identity_id).map(Self::Managed)
         } else if !parameters.client_id.is_empty() {
-            workload(parameters.client_id, tokens)
+            workload(parameters.client_id, tokens, audiences)
         } else if let Some(principal) = service_principal(node_publish_secret)? {
             Ok(principal)
         } else if !parameters.user_assigned_identity_id.is_empty() {
@@ -292,8 +324,12 @@ fn is_resource_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.()".contains(&byte))
 }
 
-fn workload(client_id: &str, tokens: &ServiceAccountTokens) -> Result<Identity, IdentityError> {
-    let (client_id, assertion) = with_token(client_id, tokens, WORKLOAD_IDENTITY_AUDIENCE)?;
+fn workload(
+    client_id: &str,
+    tokens: &ServiceAccountTokens,
+    audiences: &Audiences,
+) -> Result<Identity, IdentityError> {
+    let (client_id, assertion) = with_token(client_id, tokens, &audiences.names())?;
     Ok(Identity::Workload {
         client_id,
         assertion,
@@ -304,7 +340,7 @@ fn binding(client_id: &str, tokens: &ServiceAccountTokens) -> Result<Identity, I
     if client_id.is_empty() {
         return Err(IdentityError::BindingNeedsClientId);
     }
-    let (client_id, assertion) = with_token(client_id, tokens, IDENTITY_BINDING_AUDIENCE)?;
+    let (client_id, assertion) = with_token(client_id, tokens, &[IDENTITY_BINDING_AUDIENCE])?;
     Ok(Identity::Binding {
         client_id,
         assertion,
@@ -314,7 +350,7 @@ fn binding(client_id: &str, tokens: &ServiceAccountTokens) -> Result<Identity, I
 fn with_token(
     client_id: &str,
     tokens: &ServiceAccountTokens,
-    audience: &'static str,
+    audiences: &[&str],
 ) -> Result<(String, Sensitive), IdentityError> {
     if !is_client_id(client_id) {
         return Err(IdentityError::Malformed {
@@ -323,7 +359,7 @@ fn with_token(
             found: Excerpt(client_id).to_string(),
         });
     }
-    Ok((client_id.to_owned(), tokens.of_audience(audience)?))
+    Ok((client_id.to_owned(), tokens.of_audiences(audiences)?))
 }
 
 /// The application in a pod's Secret. The keys' case does not matter; other keys are nobody's business.
@@ -400,11 +436,16 @@ mod tests {
     use super::*;
 
     fn tokens() -> ServiceAccountTokens {
-        format!(r#"{{"{WORKLOAD_IDENTITY_AUDIENCE}":{{"token":"a.b.c"}}}}"#).into()
+        format!(r#"{{"{PUBLIC_AUDIENCE}":{{"token":"a.b.c"}}}}"#).into()
     }
 
     fn decide(parameters: &IdentityParameters<'_>) -> Result<Identity, IdentityError> {
-        Identity::decide(parameters, &tokens(), &BTreeMap::new())
+        Identity::decide(
+            parameters,
+            &Audiences::default(),
+            &tokens(),
+            &BTreeMap::new(),
+        )
     }
 
     #[test]
@@ -544,7 +585,12 @@ mod tests {
                 user_assigned_identity_id: "u",
                 ..Default::default()
             };
-            Identity::decide(&parameters, &tokens(), &secret(pairs))
+            Identity::decide(
+                &parameters,
+                &Audiences::default(),
+                &tokens(),
+                &secret(pairs),
+            )
         };
         let expected = Identity::ServicePrincipal {
             client_id: "c".into(),

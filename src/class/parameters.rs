@@ -249,6 +249,7 @@ impl<'a> Reader<'a> {
         let request = self.request;
         self.problems.keep(Identity::decide(
             &parameters,
+            &request.audiences,
             &request.tokens,
             &request.node_publish_secret,
         ))

@@ -11,6 +11,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::class::file_mode::FileMode;
+use crate::class::identity::Audiences;
 use crate::class::service_account_tokens::ServiceAccountTokens;
 use crate::text::excerpt::Excerpt;
 use crate::text::json::{json_problem, json_type};
@@ -36,6 +37,8 @@ pub struct Request {
     pub attributes: BTreeMap<String, String>,
     /// The pod's service account tokens.
     pub tokens: ServiceAccountTokens,
+    /// Which of them prove a workload identity: what the operator and the class's cloud decide.
+    pub audiences: Audiences,
     /// The data of the Secret that the pod names in `nodePublishSecretRef`.
     pub node_publish_secret: BTreeMap<String, Sensitive>,
     /// The mode of files that have none of their own.
@@ -117,6 +120,7 @@ impl Request {
             pod,
             attributes,
             tokens,
+            audiences: Audiences::default(),
             node_publish_secret: secrets
                 .into_iter()
                 .map(|(key, value)| (key, value.into()))
@@ -234,7 +238,7 @@ mod tests {
         ] {
             let request = parse(&attributes, &secrets, "420").unwrap();
             assert_eq!(
-                request.tokens.of_audience(AUDIENCE).unwrap().expose(),
+                request.tokens.of_audiences(&[AUDIENCE]).unwrap().expose(),
                 b"a.b.c"
             );
             assert!(request.attributes.is_empty() && request.node_publish_secret.is_empty());

@@ -27,12 +27,15 @@ pub enum TokensError {
     Malformed(String),
     /// None for this audience.
     #[error(
-        "the driver sent no service account token for audience {audience} (it sent {found}); the CSIDriver object \
-         secrets-store.csi.k8s.io needs spec.tokenRequests with audience: {audience}"
+        "the driver sent no service account token for audience {audience}{others} (it sent {found}); the CSIDriver \
+         object secrets-store.csi.k8s.io needs spec.tokenRequests with audience: {audience}",
+        others = or(others)
     )]
     Absent {
         /// The audience that is needed.
-        audience: &'static str,
+        audience: String,
+        /// Those that would do as well.
+        others: Vec<String>,
         /// The audiences that there are.
         found: String,
     },
@@ -45,41 +48,23 @@ impl From<String> for ServiceAccountTokens {
 }
 
 impl ServiceAccountTokens {
-    /// The token for an audience. It must be one word of the characters that RFC 6750 allows in a bearer
-    /// token; whether it is a good one is for Entra ID to judge.
-    pub fn of_audience(&self, audience: &'static str) -> Result<Sensitive, TokensError> {
+    /// The token for the first of these audiences that there is one for. It must be one word of the characters that
+    /// RFC 6750 allows in a bearer token; whether it is a good one is for Entra ID to judge.
+    pub fn of_audiences(&self, audiences: &[&str]) -> Result<Sensitive, TokensError> {
         let mut map = self.read()?;
-        let absent = |map: &Map<String, Value>| TokensError::Absent {
-            audience,
-            found: audiences(map),
-        };
-        let mut entry = match map.remove(audience) {
-            Some(Value::Object(entry)) => entry,
-            None | Some(Value::Null) => return Err(absent(&map)),
-            Some(other) => {
-                return Err(malformed(audience, &format!("is {}", json_type(&other))));
+        for audience in audiences {
+            if let Some(entry) = map.remove(*audience).filter(|entry| !entry.is_null())
+                && let Some(token) = token_of(audience, entry)?
+            {
+                return Ok(token);
             }
-        };
-        // Go reads the names of members in any case.
-        let name = entry
-            .keys()
-            .find(|name| name.eq_ignore_ascii_case("token"))
-            .cloned();
-        let token = match name.and_then(|name| entry.remove(&name)) {
-            Some(Value::String(token)) => Sensitive::from(token),
-            _ => return Err(malformed(audience, "has no token")),
-        };
-        let token = token.expose_str().unwrap_or_default().trim();
-        if token.is_empty() {
-            Err(absent(&map))
-        } else if is_bearer_token(token) {
-            Ok(token.to_owned().into())
-        } else {
-            Err(malformed(
-                audience,
-                "has a token with characters that no token has",
-            ))
         }
+        let mut names = audiences.iter().map(|audience| (*audience).to_owned());
+        Err(TokensError::Absent {
+            audience: names.next().unwrap_or_default(),
+            others: names.collect(),
+            found: found(&map),
+        })
     }
 
     fn read(&self) -> Result<Map<String, Value>, TokensError> {
@@ -102,6 +87,42 @@ impl ServiceAccountTokens {
     }
 }
 
+/// The token in the entry of an audience; nothing where it is empty.
+fn token_of(audience: &str, entry: Value) -> Result<Option<Sensitive>, TokensError> {
+    let mut entry = match entry {
+        Value::Object(entry) => entry,
+        other => return Err(malformed(audience, &format!("is {}", json_type(&other)))),
+    };
+    // Go reads the names of members in any case.
+    let name = entry
+        .keys()
+        .find(|name| name.eq_ignore_ascii_case("token"))
+        .cloned();
+    let token = match name.and_then(|name| entry.remove(&name)) {
+        Some(Value::String(token)) => Sensitive::from(token),
+        _ => return Err(malformed(audience, "has no token")),
+    };
+    let token = token.expose_str().unwrap_or_default().trim();
+    if token.is_empty() {
+        Ok(None)
+    } else if is_bearer_token(token) {
+        Ok(Some(token.to_owned().into()))
+    } else {
+        Err(malformed(
+            audience,
+            "has a token with characters that no token has",
+        ))
+    }
+}
+
+/// Other audiences, behind the first.
+fn or(others: &[String]) -> String {
+    others
+        .iter()
+        .map(|audience| format!(" or {audience}"))
+        .collect()
+}
+
 fn malformed(audience: &str, problem: &str) -> TokensError {
     TokensError::Malformed(format!(
         "the entry for audience {} {problem}",
@@ -115,7 +136,7 @@ fn is_bearer_token(token: &str) -> bool {
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
 }
 
-fn audiences(map: &Map<String, Value>) -> String {
+fn found(map: &Map<String, Value>) -> String {
     if map.is_empty() {
         return "none".to_owned();
     }
@@ -134,7 +155,7 @@ mod tests {
     const AUDIENCE: &str = "api://AzureADTokenExchange";
 
     fn token(json: &str) -> Result<Sensitive, TokensError> {
-        ServiceAccountTokens::from(json.to_owned()).of_audience(AUDIENCE)
+        ServiceAccountTokens::from(json.to_owned()).of_audiences(&[AUDIENCE])
     }
 
     #[test]
@@ -175,6 +196,28 @@ mod tests {
                     "{error} should contain {words}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_first_audience_that_was_sent_is_taken() {
+        let json = r#"{"b":{"token":"of-b"},"c":{"token":"of-c"},"a":{"token":""}}"#;
+        let of = |audiences: &[&str]| {
+            ServiceAccountTokens::from(json.to_owned()).of_audiences(audiences)
+        };
+        for (audiences, token) in [
+            (&["a", "c", "b"][..], "of-c"),
+            (&["b", "c"], "of-b"),
+            (&["x", "b"], "of-b"),
+        ] {
+            assert_eq!(of(audiences).unwrap().expose_str(), Some(token));
+        }
+        let error = of(&["x", "y"]).unwrap_err().to_string();
+        for words in [
+            "for audience x or y (it sent ",
+            "spec.tokenRequests with audience: x",
+        ] {
+            assert!(error.contains(words), "{error}");
         }
     }
 

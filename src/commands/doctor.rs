@@ -21,6 +21,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::class::asked::Asked;
+use crate::class::identity::Audiences;
 use crate::class::parameters::Parameters;
 use crate::class::plan::Plan;
 use crate::class::request::Request;
@@ -112,7 +113,7 @@ fn plan(
     service: &Service,
 ) -> Option<Plan> {
     let step = Step::begin(Subject::Class, "");
-    let (request, parameters) = match parse(call) {
+    let (request, parameters) = match parse(call, service) {
         Ok(parsed) => parsed,
         Err(error) => {
             report.add(step.failed(of_class(&error)));
@@ -176,8 +177,9 @@ fn of_class(error: &CallError) -> Explanation {
     explanation
 }
 
-fn parse(call: &MountRequest) -> Result<(Request, Parameters), CallError> {
-    let request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
+fn parse(call: &MountRequest, service: &Service) -> Result<(Request, Parameters), CallError> {
+    let mut request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
+    request.audiences = service.audiences(&request);
     let parameters = Parameters::parse(&request)?;
     Ok((request, parameters))
 }
@@ -238,7 +240,10 @@ async fn examine_plan(report: &mut Report, service: &Service, plan: &Plan) {
     let vault_is_there = way::to_vault(report, &vault, &asked).await;
     let service_is_there = way::to_token_service(report, &vault, &asked).await;
     let step = Step::begin(Subject::Identity, "");
-    report.add(step.works(identity::facts(&plan.identity)));
+    report.add(step.works(identity::facts(
+        &plan.identity,
+        &Audiences::new(&service.token_audiences, &plan.cloud),
+    )));
     let has_token = if service_is_there {
         token::examine(report, &vault, &asked).await
     } else {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::class::cloud::PUBLIC_AUDIENCE;
+use crate::class::identity::IDENTITY_BINDING_AUDIENCE;
 use crate::commands::manifest::Class;
 use crate::generated::v1alpha1::MountRequest;
 use crate::settings::PodSettings;
@@ -68,7 +69,7 @@ pub(super) fn request(
     if let Some(token) = token {
         // Whichever of the two the class's identity needs, this is it.
         let token = json!({ "token": token.trim() });
-        let tokens = json!({ WORKLOAD_IDENTITY_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
+        let tokens = json!({ PUBLIC_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
         attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
     }
     Ok(MountRequest {

@@ -146,6 +146,7 @@ pub fn service(
         )),
         environment_files: settings.environment_files()?,
         conventions: settings.files.conventions(),
+        token_audiences: settings.token_audience.clone(),
         policy: policy(settings)?,
         closing: CancellationToken::new(),
         metrics,

@@ -72,7 +72,8 @@ reasons! {
         TokenAudienceMissing = "TOKEN_AUDIENCE_MISSING", InvalidArgument,
             "Add the audience to tokenRequests of the CSIDriver object secrets-store.csi.k8s.io; the message \
             has the command. With the driver's Helm chart: \
-            tokenRequests[0].audience=api://AzureADTokenExchange.";
+            tokenRequests[0].audience=api://AzureADTokenExchange (in the US Government's cloud \
+            api://AzureADTokenExchangeUSGov, in China's api://AzureADTokenExchangeChina).";
         /// The files are larger than the driver takes.
         AnswerTooLarge = "ANSWER_TOO_LARGE", FailedPrecondition,
             "Split the class over several volumes, or raise the driver's --max-call-recv-msg-size and then \
@@ -202,8 +203,9 @@ reasons! {
     "Everywhere" {
         /// A server's certificate is not accepted.
         TlsNotTrusted = "TLS_NOT_TRUSTED", FailedPrecondition,
-            "If a proxy or firewall inspects TLS, give its CA with --ca-file or SSL_CERT_FILE; else check the \
-            node's clock and what answers for that host.";
+            "If a proxy or firewall inspects TLS, give its CA with --ca-file or SSL_CERT_FILE; a changed \
+            file is read again within a minute, without a restart. Else check the node's clock and what answers for \
+            that host.";
         /// Time ran out.
         Timeout = "TIMEOUT", FailedPrecondition,
             "The message names who was being waited for, and the phase: DNS, TCP, the proxy, TLS or the \

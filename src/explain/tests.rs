@@ -406,6 +406,7 @@ fn a_forged_claim_does_not_become_a_command() {
     let claims = crate::class::assertion::Claims {
         issuer: "https://o/$(reboot)".into(),
         subject: "system:serviceaccount:n:a".into(),
+        audience: Some("api://x;reboot".into()),
     };
     let text = federated_credential(&Asked {
         claims: Some(claims),

@@ -8,7 +8,8 @@ use crate::azure::credential::token_proxy::TokenProxyError;
 use crate::azure::credential::{TokenError, TokenService};
 use crate::azure::limiter::{Limit, Overload};
 use crate::class::asked::Asked;
-use crate::class::identity::{IdentityId, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::class::cloud::PUBLIC_AUDIENCE;
+use crate::class::identity::IdentityId;
 use crate::text::excerpt::{Excerpt, causes};
 use crate::transport::TransportError;
 
@@ -143,9 +144,14 @@ pub(super) fn federated_credential(asked: &Asked) -> String {
             "system:serviceaccount:NAMESPACE:NAME".to_owned(),
         ),
     };
+    let claimed = asked
+        .claims
+        .as_ref()
+        .and_then(|claims| claims.audience.as_deref());
+    let audience = shell_word(claimed.unwrap_or(PUBLIC_AUDIENCE));
     format!(
         "az identity federated-credential create --name NAME --identity-name IDENTITY --resource-group GROUP --issuer \
-         {issuer} --subject {subject} --audiences {WORKLOAD_IDENTITY_AUDIENCE}"
+         {issuer} --subject {subject} --audiences {audience}"
     )
 }
 

@@ -6,8 +6,8 @@ use prost::Message as _;
 
 use super::{Secrets, is_hidden_in_map, parts, refused};
 use crate::class::assertion::{self, Claims};
-use crate::class::cloud::Cloud;
-use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, Identity, WORKLOAD_IDENTITY_AUDIENCE};
+use crate::class::cloud::{Cloud, PUBLIC_AUDIENCE};
+use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, Identity};
 use crate::class::object::{FilePath, Object, yaml};
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, Fetch, HistoryCount, Plan};
@@ -221,8 +221,8 @@ pub fn token(input: &[u8]) {
     };
     let secret = Secrets::new(input, is_hidden_in_map(text));
     let tokens = ServiceAccountTokens::from(text.to_owned());
-    for audience in [WORKLOAD_IDENTITY_AUDIENCE, IDENTITY_BINDING_AUDIENCE] {
-        match tokens.of_audience(audience) {
+    for audience in [PUBLIC_AUDIENCE, IDENTITY_BINDING_AUDIENCE] {
+        match tokens.of_audiences(&[audience]) {
             Ok(token) => {
                 judge_token(&token);
                 secret.keep_out_of_text(&format!("{token:?}"));

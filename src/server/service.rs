@@ -14,6 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
+use crate::class::cloud::CloudChoice;
+use crate::class::identity::Audiences;
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, Plan};
 use crate::class::request::Request;
@@ -48,6 +50,8 @@ pub struct Service {
     pub environment_files: EnvironmentFiles,
     /// What the operator decides for every class.
     pub conventions: Conventions,
+    /// Audiences of workload identities that the operator adds.
+    pub token_audiences: Vec<String>,
     /// What namespaces may do; everything where there is none.
     pub policy: Option<Arc<PolicyFile>>,
     /// Cancelled when mounts that are still under way must be answered now, since the process ends.
@@ -63,10 +67,11 @@ pub struct Service {
 impl Service {
     async fn carry_out(
         self,
-        request: Request,
+        mut request: Request,
         deadline: Instant,
         notes: Arc<Notes>,
     ) -> Result<Vec<MountedFile>, CallError> {
+        request.audiences = self.audiences(&request);
         let parameters = Parameters::parse(&request)?;
         notes.warn(parameters.warnings.iter().map(ToString::to_string));
         let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
@@ -76,6 +81,21 @@ impl Service {
             policy.check(&request.pod, &plan, &self.environment_files.default)?;
         }
         Ok(self.provider.mount(&plan, deadline, &notes.phases).await?)
+    }
+
+    /// The audiences of a workload identity in the cloud that the class names. What is wrong with that cloud shows when
+    /// the class is read.
+    pub fn audiences(&self, request: &Request) -> Audiences {
+        let get = |name: &str| {
+            request
+                .attributes
+                .get(name)
+                .map_or("", |value| value.trim())
+        };
+        let cloud = CloudChoice::new(get("cloudName"), get("cloudEnvFileName")).ok();
+        let cloud = cloud.and_then(|cloud| self.environment_files.resolve(cloud).ok());
+        let cloud = cloud.unwrap_or_else(|| self.environment_files.default.clone());
+        Audiences::new(&self.token_audiences, &cloud)
     }
 
     fn deadline(&self, metadata: &MetadataMap) -> Instant {

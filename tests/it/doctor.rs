@@ -6,7 +6,8 @@ use std::process::Output;
 use std::time::Duration;
 
 use azure_emulator::{
-    DEFAULT_TENANT, Effect, IDENTITY_BINDING_AUDIENCE, NewSecret, ObjectKind, Permissions, Target,
+    Cloud, DEFAULT_TENANT, Effect, IDENTITY_BINDING_AUDIENCE, NewSecret, ObjectKind, Permissions,
+    Target,
 };
 use serde_json::Value;
 
@@ -225,6 +226,59 @@ async fn all_is_well_with_the_pods_identity() {
     );
     assert_eq!(identity["token"]["audiences"][0], AUDIENCE);
     assert_eq!(run.step("token")["details"]["oid"], app.object_id());
+}
+
+#[tokio::test]
+async fn a_token_for_the_clouds_own_audience_is_the_right_one() {
+    let node = Node::start_in(Cloud::UsGovernment, &[]).await;
+    node.vault.set_secret("S", CANARY);
+    let folder = tempfile::tempdir().unwrap();
+    let class = workload().with("cloudName", "AzureUSGovernmentCloud");
+    for (audience, flags, warning) in [
+        ("api://AzureADTokenExchangeUSGov", &[][..], None),
+        (
+            "https://own.example",
+            &["--token-audience", "https://own.example"],
+            None,
+        ),
+        (
+            "https://own.example",
+            &[],
+            Some(
+                "the pod's token is not for audience api://AzureADTokenExchangeUSGov or \
+                 api://AzureADTokenExchange",
+            ),
+        ),
+    ] {
+        let token = node
+            .azure
+            .service_account_token("chat", "chat", audience, HOUR);
+        let file = token_file(folder.path(), &token);
+        let flags = [flags, &["--token-file", &file]].concat();
+        let run = doctor(&node, &class, &flags).await;
+        let warnings = &run.step("identity")["warnings"];
+        assert_eq!(warnings[0].as_str(), warning, "{}", run.said);
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_is_not_whole_is_a_warning() {
+    let node = Node::start().await;
+    let read =
+        |name: &str| fs::read_to_string(format!("tests/fixtures/certificates/{name}")).unwrap();
+    let chain = ["p256.key", "p256.crt", "root.crt"].map(read).concat();
+    let kid = format!("https://{VAULT}.vault.azure.net/keys/S/0123456789abcdef0123456789abcdef");
+    let secret = NewSecret::new(chain)
+        .content_type("application/x-pem-file")
+        .kid(kid);
+    node.vault.set_secret_with("S", secret);
+    let run = doctor(&node, &Class::of_secret("S"), &[]).await;
+    assert_eq!(run.status, Some(0), "{}", run.said);
+    let warning = run.step("object")["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("CN=issuing, the issuer of CN=p256, is missing"),
+        "{warning}"
+    );
 }
 
 #[tokio::test]

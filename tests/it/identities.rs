@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use azure_emulator::{DEFAULT_TENANT, Effect, ManagedIdentity, Permissions, Target};
+use azure_emulator::{
+    Cloud, DEFAULT_TENANT, Effect, FederatedCredential, ManagedIdentity, Permissions,
+    SERVICE_ACCOUNT_ISSUER, Target,
+};
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -343,4 +346,102 @@ async fn a_vault_that_takes_no_token_costs_one_more_token_and_not_one_per_mount(
         expect_status(result, Code::Unauthenticated, &["[KV_TOKEN_REJECTED] "]);
     }
     assert_eq!(node.azure.counters().imds().requests, 2);
+}
+
+/// A class for a pod whose service account token is for these audiences, each with another application that trusts it.
+fn class_with_tokens(node: &Node, cloud: &str, audiences: &[&str]) -> Class {
+    let tokens: serde_json::Map<_, _> = audiences
+        .iter()
+        .map(|audience| {
+            let token = node
+                .azure
+                .service_account_token("chat", "chat", audience, HOUR);
+            (
+                (*audience).to_owned(),
+                serde_json::json!({ "token": token }),
+            )
+        })
+        .collect();
+    let tokens = serde_json::Value::Object(tokens).to_string();
+    Class::of_secret("S")
+        .without("userAssignedIdentityID")
+        .with("clientID", APP)
+        .with("cloudName", cloud)
+        .with("csi.storage.k8s.io/serviceAccount.tokens", tokens)
+}
+
+#[tokio::test]
+async fn the_cloud_and_the_operator_decide_which_audience_is_taken() {
+    const GOV: &str = "api://AzureADTokenExchangeUSGov";
+    const CHINA: &str = "api://AzureADTokenExchangeChina";
+    const OWN: &str = "https://own.example/exchange";
+    let gov = ("AzureUSGovernmentCloud", Cloud::UsGovernment);
+    let china = ("AzureChinaCloud", Cloud::China);
+    let public = ("AzurePublicCloud", Cloud::Public);
+    for (cloud, flags, sent, taken) in [
+        (public, &[][..], &[AUDIENCE, GOV, CHINA][..], AUDIENCE),
+        (gov, &[], &[AUDIENCE, GOV, CHINA], GOV),
+        (china, &[], &[AUDIENCE, GOV, CHINA], CHINA),
+        // As before there was any other.
+        (gov, &[], &[AUDIENCE], AUDIENCE),
+        (china, &[], &[AUDIENCE, GOV], AUDIENCE),
+        (public, &["--token-audience", OWN], &[AUDIENCE, OWN], OWN),
+        (gov, &["--token-audience", OWN], &[AUDIENCE, GOV], GOV),
+        (
+            gov,
+            &["--token-audience", OWN, "--token-audience", AUDIENCE],
+            &[AUDIENCE, GOV],
+            AUDIENCE,
+        ),
+    ] {
+        let node = Node::start_in(cloud.1, flags).await;
+        node.vault.set_secret("S", "v");
+        let app = node.azure.entra().application(DEFAULT_TENANT, APP);
+        let app = app.with_federated(FederatedCredential {
+            issuer: SERVICE_ACCOUNT_ISSUER.to_owned(),
+            subject: "system:serviceaccount:chat:chat".to_owned(),
+            audience: taken.to_owned(),
+        });
+        node.vault.grant(&app.object_id(), Permissions::read());
+        let class = class_with_tokens(&node, cloud.0, sent);
+        node.mount(&class).await.unwrap();
+        assert_eq!(node.azure.counters().entra().all_token_requests(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_audience_is_not_followed_by_another_and_is_named_in_the_fix() {
+    const GOV: &str = "api://AzureADTokenExchangeUSGov";
+    let node = Node::start_in(Cloud::UsGovernment, &[]).await;
+    node.vault.set_secret("S", "v");
+    chat_app(&node, APP);
+    let class = class_with_tokens(&node, "AzureUSGovernmentCloud", &[AUDIENCE, GOV]);
+    let words = [
+        "[ENTRA_NO_FEDERATED_CREDENTIAL] ",
+        "--audiences api://AzureADTokenExchangeUSGov",
+    ];
+    expect_status(node.mount(&class).await, Code::Unauthenticated, &words);
+    assert_eq!(node.azure.counters().entra().all_token_requests(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_audience_is_the_clouds_own() {
+    for (cloud, audience) in [
+        ("AzurePublicCloud", "api://AzureADTokenExchange (it sent"),
+        (
+            "AzureUSGovernmentCloud",
+            "api://AzureADTokenExchangeUSGov or api://AzureADTokenExchange (it",
+        ),
+        (
+            "AzureChinaCloud",
+            "api://AzureADTokenExchangeChina or api://AzureADTokenExchange (it sent",
+        ),
+    ] {
+        let node = Node::start().await;
+        let class = class_with_tokens(&node, cloud, &[]);
+        let patch = audience.split(' ').next().unwrap();
+        let patch = format!("\"audience\":\"{patch}\"");
+        let words = ["[TOKEN_AUDIENCE_MISSING] ", audience, &patch];
+        expect_status(node.mount(&class).await, Code::InvalidArgument, &words);
+    }
 }

@@ -4,10 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::class::assertion;
-use crate::class::identity::{
-    IDENTITY_BINDING_AUDIENCE, Identity, IdentityName, WORKLOAD_IDENTITY_AUDIENCE,
-};
+use crate::class::assertion::{self, Audience};
+use crate::class::identity::{Audiences, IDENTITY_BINDING_AUDIENCE, Identity, IdentityName};
 use crate::commands::doctor::step::Facts;
 use crate::commands::doctor::way::rfc3339;
 use crate::text::excerpt::one_line;
@@ -24,21 +22,13 @@ struct PodToken {
     aud: Audience,
 }
 
-/// One audience or several (RFC 7519, section 4.1.3).
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Several(Vec<String>),
-}
-
 /// What is known of the identity without asking anyone.
-pub(super) fn facts(identity: &Identity) -> Facts {
+pub(super) fn facts(identity: &Identity, audiences: &Audiences) -> Facts {
     let token = match identity {
-        Identity::Workload { assertion, .. } => {
-            Some(of_token(assertion, WORKLOAD_IDENTITY_AUDIENCE))
+        Identity::Workload { assertion, .. } => Some(of_token(assertion, &audiences.names())),
+        Identity::Binding { assertion, .. } => {
+            Some(of_token(assertion, &[IDENTITY_BINDING_AUDIENCE]))
         }
-        Identity::Binding { assertion, .. } => Some(of_token(assertion, IDENTITY_BINDING_AUDIENCE)),
         Identity::ServicePrincipal { .. } | Identity::Managed(_) => None,
     };
     let IdentityName { kind, id } = identity.name();
@@ -60,7 +50,7 @@ pub(super) fn facts(identity: &Identity) -> Facts {
 }
 
 /// What the pod's token says, for whom it should be.
-fn of_token(token: &Sensitive, expected: &str) -> Facts {
+fn of_token(token: &Sensitive, expected: &[&str]) -> Facts {
     let Some(claims) = assertion::payload::<PodToken>(token) else {
         return Facts {
             summary: "the pod's token cannot be read".to_owned(),
@@ -68,10 +58,7 @@ fn of_token(token: &Sensitive, expected: &str) -> Facts {
             warnings: vec!["the pod's token is no JSON Web Token with iss, sub and aud".to_owned()],
         };
     };
-    let audiences: Vec<_> = match claims.aud {
-        Audience::One(audience) => vec![audience],
-        Audience::Several(audiences) => audiences,
-    };
+    let audiences = claims.aud.into_vec();
     let audiences: Vec<_> = audiences
         .iter()
         .map(|audience| one_line(audience, MAX_CHARS))
@@ -82,7 +69,11 @@ fn of_token(token: &Sensitive, expected: &str) -> Facts {
     );
     let expires = assertion::expiry(token);
     let mut warnings = Vec::new();
-    if !audiences.iter().any(|audience| audience == expected) {
+    if !audiences
+        .iter()
+        .any(|audience| expected.contains(&audience.as_str()))
+    {
+        let expected = expected.join(" or ");
         warnings.push(format!("the pod's token is not for audience {expected}"));
     }
     let end = match expires {

@@ -7,9 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use crate::class::identity::{
-    IDENTITY_BINDING_AUDIENCE, IdentityError, WORKLOAD_IDENTITY_AUDIENCE,
-};
+use crate::class::cloud::PUBLIC_AUDIENCE;
+use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError};
 use crate::class::parameters::{Draft, ParameterError, Warning, tenant};
 use crate::class::plan::{Fetch, conflicts};
 use crate::class::property::Property;
@@ -230,7 +229,7 @@ fn request(
             .collect::<BTreeMap<_, _>>()
     );
     let tokens = json!({
-        WORKLOAD_IDENTITY_AUDIENCE: { "token": "token" },
+        PUBLIC_AUDIENCE: { "token": "token" },
         IDENTITY_BINDING_AUDIENCE: { "token": "token" },
     });
     call["csi.storage.k8s.io/pod.name"] = json!("pod");
