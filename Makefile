@@ -44,17 +44,19 @@ monitoring: ## Check alerts, dashboard and runbooks; needs promtool and promethe
 	$(CARGO) build --workspace
 	tests/monitoring/run
 
-# CHECKS='1 2 5' runs some of the checks, KEEP=1 leaves the cluster up, GO_PROVIDER=BINARY compares with another provider,
-# REPORT=FILE writes the report of all checks elsewhere.
+# CHECKS='1 2 5' runs some of the checks, DRIVERS='1.6.0 1.5.6' with some versions of the driver; SYNC_CONTROLLER=FOLDER is a
+# checkout of the sync controller. KEEP=1 leaves a cluster up, GO_PROVIDER=BINARY compares with another provider,
+# REPORT=FILE writes the report elsewhere.
 e2e: EMULATOR_PROFILE ?= measuring
-e2e: ## Check on a real cluster: kubelet, API server and driver (Linux, as root; minutes the first time)
-	@python3 tests/e2e --prepare
+e2e: E2E_WITH = $(addprefix --driver ,$(DRIVERS)) $(if $(SYNC_CONTROLLER),--sync-controller "$(SYNC_CONTROLLER)")
+e2e: ## Check on a real cluster: kubelet, API server and drivers (Linux, as root; minutes the first time)
+	@python3 tests/e2e --prepare $(E2E_WITH)
 	$(MAKE) --no-print-directory image
 	$(CARGO) build --profile $(EMULATOR_PROFILE) --package azure-emulator
 	@target="$${CARGO_TARGET_DIR:-target}/$(patsubst dev,debug,$(EMULATOR_PROFILE))"; \
 		exec python3 tests/e2e --emulator "$$target/azure-emulator" --image target/image/*.docker.tar \
-		$(if $(KEEP),--keep) $(if $(GO_PROVIDER),--go-provider "$(GO_PROVIDER)") \
-		$(if $(CHECKS),$(CHECKS),--report "$(or $(REPORT),docs/validation.md)")
+		$(E2E_WITH) $(if $(KEEP),--keep) $(if $(GO_PROVIDER),--go-provider "$(GO_PROVIDER)") --details target/e2e.md \
+		$(if $(CHECKS)$(DRIVERS)$(REPORT),,--report docs/validation.md) $(if $(REPORT),--report "$(REPORT)") $(CHECKS)
 
 figures: ## Measure start time, idle memory and the binary's size of a release build
 	$(CARGO) build --release --package provider-azure-rs

@@ -1,7 +1,8 @@
 """`make e2e`: this provider behind the real kubelet, API server and Secrets Store CSI Driver.
 
-The program runs twice. Outside, it looks at the machine, gets the programs and watches the time. Inside, as the first
-process of namespaces of its own, it brings a cluster up and checks; when it ends, nothing of the cluster is left.
+The program runs outside and inside. Outside, it looks at the machine, gets the programs, watches the time and writes
+the report. Inside, once for each version of the driver, as the first process of namespaces of its own, it brings a
+cluster up and checks; when it ends, nothing of the cluster is left.
 """
 
 import argparse
@@ -19,26 +20,35 @@ sys.dont_write_bytecode = True
 import machine  # noqa: E402
 import node  # noqa: E402
 import programs  # noqa: E402
+import report  # noqa: E402
 import screen  # noqa: E402
 import story  # noqa: E402
+import sync_controller  # noqa: E402
+from driver import DRIVERS  # noqa: E402
 
 WORK = programs.CACHE / "work"
-# What the programs and the pods of the last run have logged.
+# What the programs and the pods of the last run have logged, by driver.
 LOGS = programs.CACHE / "logs"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/e2e", description=__doc__.splitlines()[0])
     parser.add_argument("checks", nargs="*", type=int, metavar="CHECK", help="numbers of checks; all by default")
+    parser.add_argument("--driver", action="append", choices=DRIVERS, dest="drivers",
+                        help="a version of the driver, and more of them; all by default")
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the report is written")
-    parser.add_argument("--keep", action="store_true", help="leave the cluster up until Ctrl-C")
+    parser.add_argument("--details", type=Path, metavar="FILE", help="where all is written that commands printed")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster of the first driver up until Ctrl-C")
     parser.add_argument("--go-provider", type=Path, metavar="BINARY", help="a Go provider to compare with")
-    parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS", help="most time for the whole")
+    parser.add_argument("--sync-controller", type=Path, metavar="FOLDER",
+                        help="a checkout of kubernetes-sigs/secrets-store-sync-controller, for checks 13 and 14")
+    parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS",
+                        help="the maximum time with one version of the driver")
     parser.add_argument("--can-run", action="store_true", help="only say whether this machine can, and why not")
     parser.add_argument("--prepare", action="store_true", help="only install and build what is needed")
     parser.add_argument("--emulator", type=Path, metavar="BINARY", help="the built azure-emulator")
     parser.add_argument("--image", type=Path, metavar="FILE", help="the image as `make image` writes it for docker")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", metavar="DRIVER", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -56,16 +66,39 @@ def outside(given: argparse.Namespace) -> int:
         except BlockingIOError:
             print("another one is running on this machine")
             return 1
-        programs.install()
+        drivers = [DRIVERS[version] for version in given.drivers or DRIVERS][: 1 if given.keep else None]
+        more = [each.program for each in drivers]
+        if given.sync_controller:
+            more.append(sync_controller.program(given.sync_controller))
+        programs.install(more)
         if given.prepare:
             return 0
-        shutil.rmtree(WORK, ignore_errors=True)
-        WORK.mkdir()
-        try:
-            return watched(machine.apart([sys.executable, *sys.argv, "--inside"]), given)
-        finally:
-            with screen.timed("cleaned up"):
-                clean_up()
+        shutil.rmtree(LOGS, ignore_errors=True)
+        statuses, runs = [], []
+        for each in drivers:
+            screen.say(f"driver v{each.version}")
+            status, ran = one(given, each.version)
+            statuses.append(status)
+            runs.append(ran)
+        if given.report:
+            report.write(given.report, runs)
+            screen.say(f"wrote {given.report}")
+        if given.details:
+            report.write_details(given.details, runs)
+            screen.say(f"wrote {given.details}")
+        return max(statuses)
+
+
+def one(given: argparse.Namespace, version: str) -> tuple[int, report.Run]:
+    """What is checked with one version of the driver."""
+    shutil.rmtree(WORK, ignore_errors=True)
+    WORK.mkdir()
+    try:
+        status = watched(machine.apart([sys.executable, *sys.argv, "--inside", version]), given)
+        return status, report.Run.read(WORK, version)
+    finally:
+        with screen.timed("cleaned up"):
+            clean_up(version)
 
 
 def watched(command: list[str], given: argparse.Namespace) -> int:
@@ -78,9 +111,6 @@ def watched(command: list[str], given: argparse.Namespace) -> int:
     except subprocess.TimeoutExpired:
         screen.say(f"FAIL  not done after {given.deadline} s")
         return 1
-    except KeyboardInterrupt:
-        screen.say("interrupted")
-        return 130
     finally:
         # Ends every process inside, since the first one ends.
         inside.kill()
@@ -95,12 +125,11 @@ def note_first_process(outer: int) -> bool:
     return bool(children)
 
 
-def clean_up() -> None:
+def clean_up(version: str) -> None:
     """Mounts and networks have ended with their namespaces; folders and control groups have not."""
-    shutil.rmtree(LOGS, ignore_errors=True)
     for name in ("logs", "var-log"):
         if (WORK / name).exists():
-            shutil.copytree(WORK / name, LOGS / name, symlinks=True)
+            shutil.copytree(WORK / name, LOGS / version / name, symlinks=True)
     end = time.monotonic() + 30
     while True:
         try:

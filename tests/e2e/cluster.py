@@ -148,14 +148,24 @@ class Cluster:
         ]
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", given="\n---\n".join(texts))
 
-    def template(self, chart: Path, release: str, values: dict, *flags: str) -> str:
+    def template(self, chart: Path, release: str, values: dict, crds: bool = True) -> str:
         """The manifests that `helm install` would send."""
         values_file = self.node.work / f"{release}-values.json"
         values_file.write_text(json.dumps(values))
         return programs.run([
             programs.helm(), "template", release, str(chart), "--namespace", "kube-system",
-            "--values", str(values_file), "--kube-version", programs.KUBERNETES, "--include-crds", "--no-hooks", *flags,
+            "--values", str(values_file), "--kube-version", programs.KUBERNETES, "--no-hooks",
+            *(["--include-crds"] if crds else []),
         ], env={"HOME": str(self.node.work), "PATH": "/usr/bin:/bin"})
+
+    def names(self, manifests: str) -> set[str]:
+        """The objects of manifests, as `kind/name`."""
+        return set(self.kubectl("create", "--dry-run=client", "-o", "name", "-f", "-", given=manifests).split())
+
+    def delete_all(self, names: set[str]) -> None:
+        """Deletes objects, those with a namespace in kube-system."""
+        for name in sorted(names):
+            self.kubectl("delete", "-n", "kube-system", "--ignore-not-found", name)
 
     def wait_rolled_out(self, daemonset: str, limit: int = 90) -> None:
         """Waits until all pods of a DaemonSet are of its newest template, and ready."""

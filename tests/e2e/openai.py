@@ -1,6 +1,5 @@
 """The application of examples/openai: what is in Azure for it, and its Deployment."""
 
-import base64
 import secrets as random
 
 import programs
@@ -35,7 +34,7 @@ def new_value() -> bytes:
 
 def synced(world: World) -> bytes:
     """What the driver has put into the Secret."""
-    return base64.b64decode(world.cluster.get("secret", "kv-openai-secret")["data"]["OPENAI_API_KEY"])
+    return world.secret("default", "kv-openai-secret", "OPENAI_API_KEY")
 
 
 def deploy(world: World, provider: str) -> None:

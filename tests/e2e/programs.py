@@ -4,10 +4,11 @@ Nothing here comes from anywhere but the registries that `apt-get`, `go` and `ca
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import screen
@@ -18,7 +19,6 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prov
 BINARIES = CACHE / "bin"
 
 KUBERNETES = "1.34.4"
-DRIVER = "1.6.0"
 
 # The command that tells whether a Debian package is there.
 PACKAGES = {
@@ -44,56 +44,90 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True)
+class GoModule:
+    """A folder of the cache with source and a go.mod, which Go completes: so it is a copy."""
+
+    name: str
+    # What it is copied from: a folder, or `path@version` at the module proxy.
+    origin: Path | str
+    # Modules that the proxy does not have, and the folder of `go/` that stands in.
+    stand_ins: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the copy is."""
+        return CACHE / "build" / self.name
+
+    def lay(self) -> None:
+        """Copies it, and the modules that stand in."""
+        origin = self.origin
+        if isinstance(origin, str):
+            origin = json.loads(run(["go", "mod", "download", "-json", origin], cwd=CACHE))["Dir"]
+        shutil.copytree(origin, self.folder, dirs_exist_ok=True)
+        for module, name in self.stand_ins.items():
+            shutil.copytree(HERE / "go" / name, self.folder / name, dirs_exist_ok=True)
+            run(["go", "mod", "edit", f"-replace={module}=./{name}"], cwd=self.folder)
+
+    def digest(self) -> str:
+        """What changes when its source does. A published version never does."""
+        digest = hashlib.sha256(str(self.origin).encode())
+        folders = [HERE / "go" / name for name in self.stand_ins.values()]
+        if isinstance(self.origin, Path):
+            folders.append(self.origin)
+        for folder in folders:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file() and ".git" not in path.parts:
+                    digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class GoProgram:
-    """A program that is built in the context of a go.mod in `go/`."""
+    """A program that is built in the context of a module's go.mod."""
 
     name: str
     package: str
-    module: str
+    module: GoModule
     variables: tuple[str, ...] = ()
     tests: bool = False
 
+    @property
+    def binary(self) -> Path:
+        """The built program."""
+        return BINARIES / self.name
+
     def build(self) -> None:
         """Builds it, unless the cache has it from the same source."""
-        binary, stamp = BINARIES / self.name, BINARIES / f"{self.name}.source"
-        source = self._source()
-        if binary.exists() and stamp.exists() and stamp.read_text() == source:
+        stamp = BINARIES / f"{self.name}.source"
+        source = hashlib.sha256(repr((self.package, self.variables, self.module.digest())).encode()).hexdigest()
+        if self.binary.exists() and stamp.exists() and stamp.read_text() == source:
             return
         environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false -trimpath"}
         flags = " ".join(["-s", "-w", *(f"-X {variable}" for variable in self.variables)])
         build = ["go", "test", "-c"] if self.tests else ["go", "build"]
-        # Go completes go.mod and writes go.sum beside it: not in the tree.
-        folder = CACHE / "build" / self.module
         with screen.timed(f"built {self.name}"):
-            shutil.copytree(HERE / "go" / self.module, folder, dirs_exist_ok=True)
-            run([*build, "-ldflags", flags, "-o", str(binary), self.package], cwd=folder, env=environment)
+            self.module.lay()
+            run([*build, "-ldflags", flags, "-o", str(self.binary), self.package], cwd=self.module.folder,
+                env=environment)
         stamp.write_text(source)
 
-    def _source(self) -> str:
-        digest = hashlib.sha256(repr((self.package, self.variables)).encode())
-        for path in sorted((HERE / "go" / self.module).rglob("*")):
-            if path.is_file():
-                digest.update(path.read_bytes())
-        return digest.hexdigest()
+
+def _own(name: str) -> GoModule:
+    """A module in `go/`."""
+    return GoModule(name, HERE / "go" / name)
 
 
 def _of_kubernetes(name: str) -> GoProgram:
     version = "k8s.io/component-base/version"
     major, minor, _ = KUBERNETES.split(".")
     variables = (f"{version}.gitVersion=v{KUBERNETES}", f"{version}.gitMajor={major}", f"{version}.gitMinor={minor}")
-    return GoProgram(name, f"k8s.io/kubernetes/cmd/{name}", "kubernetes", variables)
+    return GoProgram(name, f"k8s.io/kubernetes/cmd/{name}", _own("kubernetes"), variables)
 
 
 GO_PROGRAMS = [
     *map(_of_kubernetes, ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"]),
-    GoProgram("sidecar", "./sidecar", "kubernetes"),
-    GoProgram(
-        "secrets-store-csi-driver",
-        "sigs.k8s.io/secrets-store-csi-driver/cmd/secrets-store-csi-driver",
-        "driver",
-        (f"sigs.k8s.io/secrets-store-csi-driver/pkg/version.BuildVersion=v{DRIVER}",),
-    ),
-    GoProgram("csi-sanity", "./sanity", "driver", tests=True),
+    GoProgram("sidecar", "./sidecar", _own("kubernetes")),
+    GoProgram("csi-sanity", ".", _own("sanity"), tests=True),
 ]
 
 
@@ -118,8 +152,8 @@ def shortcomings() -> list[str]:
     return found
 
 
-def install() -> None:
-    """Everything that is not this project's own."""
+def install(more: list[GoProgram]) -> None:
+    """Everything that is not this project's own; `more` are programs that not every run needs."""
     BINARIES.mkdir(parents=True, exist_ok=True)
     if missing := missing_packages():
         with screen.timed(f"installed {' '.join(missing)}"):
@@ -128,7 +162,7 @@ def install() -> None:
             # Nothing is to be started: only the programs are needed.
             run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
                 env=quiet | {"RUNLEVEL": "1"})
-    for program in GO_PROGRAMS:
+    for program in [*GO_PROGRAMS, *more]:
         program.build()
     helm()
 
@@ -137,9 +171,3 @@ def helm() -> str:
     """Helm, of the version that the chart is checked with."""
     return run([str(ROOT / ".ci/tool"), "helm"]).strip()
 
-
-def driver_module() -> Path:
-    """The driver's source, which has its chart and its tests."""
-    folder = CACHE / "build" / "driver"
-    found = run(["go", "list", "-mod=mod", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/secrets-store-csi-driver"], cwd=folder)
-    return Path(found.strip())

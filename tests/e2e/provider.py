@@ -32,12 +32,12 @@ def version(archive: Path) -> str:
 class Provider:
     """A release of the chart."""
 
-    def __init__(self, cluster: Cluster, name: str, values: dict):
+    def __init__(self, cluster: Cluster, name: str, values: dict, release: str | None = None):
         self.cluster = cluster
         # The name that classes have under spec.provider.
         self.name = name
-        self.daemonset = f"provider-{name}"
-        self.values = {"providerName": name, "fullnameOverride": self.daemonset} | values
+        self.daemonset = release or f"provider-{name}"
+        self.values = values | {"providerName": name, "fullnameOverride": self.daemonset}
 
     def install(self, changes: dict | None = None, wait: bool = True) -> None:
         """Installs or upgrades it, with other values for this time."""

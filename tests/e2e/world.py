@@ -1,14 +1,17 @@
 """Everything that a check can use: the cluster, Azure and the providers, and short words for common deeds."""
 
+import base64
 import hashlib
 import json
 from dataclasses import dataclass, field
 
 from azure import Azure
 from cluster import Cluster
+from driver import Driver
 from go_provider import GoProvider
 from node import wait_until
 from provider import Provider
+from sync_controller import SyncController
 
 SHELL = "docker.io/library/busybox:1"
 # Runs until it is told to end, and ends then at once, which a shell that is process 1 does only with a trap.
@@ -21,9 +24,11 @@ class World:
 
     cluster: Cluster
     azure: Azure
+    driver: Driver
     # By the name that classes have under spec.provider.
     providers: dict[str, Provider]
     go_provider: GoProvider | None = None
+    sync_controller: SyncController | None = None
     # Sentences for the report that no command printed: measured times and counts.
     notes: list[str] = field(default_factory=list)
 
@@ -63,6 +68,11 @@ class World:
     def read(self, namespace: str, pod: str, path: str) -> bytes:
         """The bytes of a file, as the pod's first container sees it."""
         return self.cluster.run_in(namespace, pod, "cat", path)
+
+    def secret(self, namespace: str, name: str, key: str) -> bytes | None:
+        """A key's bytes in a Secret, or nothing while it is not there."""
+        found = self.cluster.try_kubectl("get", "secret", name, "-n", namespace, "-o", "json")
+        return base64.b64decode(json.loads(found)["data"][key]) if found else None
 
     def warning(self, namespace: str, pod: str, containing: str, limit: float = 60) -> str:
         """The first event of a pod that has these words, whole."""

@@ -3,8 +3,9 @@
 import importlib
 import pkgutil
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Iterable
 
+from driver import WHOLE
 from world import World
 
 
@@ -12,13 +13,18 @@ class Failed(Exception):
     """What was expected, and what was found."""
 
 
+class LeftOut(Exception):
+    """Why a check cannot be made here."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """A numbered claim, and the most seconds that it may take."""
+    """A numbered claim, the maximum of its seconds, and the versions of the driver that it is made with."""
 
     number: int
     title: str
     limit: int
+    drivers: tuple[str, ...]
     run: Callable[[World], None]
 
 
@@ -32,11 +38,11 @@ def every_check() -> dict[int, Check]:
     return dict(sorted(CHECKS.items()))
 
 
-def check(number: int, title: str, limit: int = 180):
+def check(number: int, title: str, limit: int = 180, drivers: Iterable[str] = WHOLE):
     """Registers a function as a check."""
 
     def register(run: Callable[[World], None]):
-        CHECKS[number] = Check(number, title, limit, run)
+        CHECKS[number] = Check(number, title, limit, tuple(drivers), run)
         return run
 
     return register

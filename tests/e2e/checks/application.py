@@ -4,11 +4,12 @@ import json
 
 import openai
 from checks import check, expect
+from driver import DRIVERS
 from node import wait_until
 from world import World, digest
 
 
-@check(1, "the application of examples/openai runs with its class as it is (provider: azure)")
+@check(1, "the application of examples/openai runs with its class as it is (provider: azure)", drivers=DRIVERS)
 def application(world: World) -> None:
     value = openai.put_in_azure(world)
     openai.deploy(world, "azure")

@@ -33,7 +33,7 @@ def bats(world: World) -> None:
     # One of the tests looks for errors in all that the driver has logged.
     driver.restart(world.cluster)
     folder = world.cluster.node.work / "driver"
-    shutil.copytree(programs.driver_module() / "test", folder / "test")
+    shutil.copytree(world.driver.module.folder / "test", folder / "test")
     file = folder / "test/bats/azure.bats"
     tests, left_out = re.subn(rf'^@test "{LEFT_OUT}" \{{.*?^\}}\n', "", file.read_text(), flags=re.M | re.S)
     expect(left_out == 1, f"a test {LEFT_OUT!r} to leave out")

@@ -109,7 +109,7 @@ def failures(world: World) -> None:
     world.wait_ready(NAMESPACE, len(CASES), limit=150)
     world.note(f"Mended in Azure alone, all {len(CASES)} pods were ready {time.monotonic() - began:.0f} s later, by the"
                " kubelet's own attempts (the time between them doubles).")
-    # A failure whose gRPC code the kubelet takes for unfinished work would let driver v1.6.0 start the pod without files.
+    # A failure whose gRPC code the kubelet takes for unfinished work would let a driver from v1.6 on start the pod without files.
     for case in CASES:
         listing = world.cluster.run_in(NAMESPACE, case.name, "ls", "/mnt/secrets-store")
         expect(listing.split() == [case.object.encode()], f"pod {case.name} to have its file", listing)

@@ -3,6 +3,7 @@
 from azure import TENANT
 from checks import check, expect
 from cluster import ISSUER
+from driver import DRIVERS
 from world import World, digest, pod, secret_class, volume
 
 NAMESPACE = "identities"
@@ -11,7 +12,8 @@ BOUND = "b04d0000-0000-4000-8000-00000000000b"
 PRINCIPAL = "59000000-0000-4000-8000-000000000059"
 
 
-@check(3, "workload identity by the pods' own tokens, identity binding, service principal")
+@check(3, "workload identity by the pods' own tokens, identity binding, service principal",
+       drivers=[each.version for each in DRIVERS.values() if each.tokens_and_refusals])
 def identities(world: World) -> None:
     prepare(world)
     own_secrets_only(world)

@@ -13,7 +13,7 @@ from world import World, digest
 LIMIT = 4 * driver.ROTATION_SECONDS
 
 
-@check(2, "a secret that changes in the vault reaches file and Secret")
+@check(2, "a secret that changes in the vault reaches file and Secret", drivers=driver.DRIVERS)
 def rotation(world: World) -> None:
     cluster = world.cluster
     openai.put_in_azure(world)
@@ -22,6 +22,7 @@ def rotation(world: World) -> None:
     name = running["metadata"]["name"]
     before = version(world, name)
     link_before = target(world, name)
+    told_before = told(world, name)
 
     value = openai.new_value()
     began = time.monotonic()
@@ -37,15 +38,30 @@ def rotation(world: World) -> None:
     world.note(f"With --rotation-poll-interval={driver.ROTATION_SECONDS}s the file had the new value after"
                f" {file_took:.1f} s, the Secret after {secret_took:.1f} s (sha256 {digest(value)[:12]}…).")
     world.note(f"The version in SecretProviderClassPodStatus went from `{before}` to `{after}`.")
-    world.note("Driver v1.6.0 rotates in NodePublishVolume and has no event `SecretRotationComplete` any more (its only"
-               " events are warnings about Secrets); its counters tell of rotations.")
+    if world.driver.own_rotation:
+        events_at_the_pod(world, name, told_before)
     metrics = wait_until("the driver counts the rotation", lambda: [
         line for line in cluster.kubectl("get", "--raw", driver_metrics(world)).splitlines()
-        if line.startswith("rotation_reconcile_total")], 30)
-    cluster.quote(f'kubectl get --raw "{driver_metrics(world)}" | grep ^rotation_reconcile_total', "\n".join(metrics))
+        if line.startswith(world.driver.rotations) and "false" not in line], 30)
+    cluster.quote(f'kubectl get --raw "{driver_metrics(world)}" | grep ^{world.driver.rotations}', "\n".join(metrics))
     events = cluster.get("events", "-n", "default", "--field-selector", "type=Warning")["items"]
     about = [each["message"] for each in events if "rotat" in each["message"].lower()]
     expect(not about, "no warning about the rotation", about)
+
+
+def events_at_the_pod(world: World, pod: str, before: dict[str, int]) -> None:
+    """The driver's own events, which it has as long as it rotates by itself."""
+    reasons = ("MountRotationComplete", "SecretRotationComplete")
+    wait_until("the pod has both events of this rotation", lambda: all(
+        told(world, pod).get(reason, 0) > before.get(reason, 0) for reason in reasons), LIMIT)
+    shown = world.cluster.quoted(f"kubectl describe pod {pod} | grep RotationComplete")
+    expect("successfully rotated K8s secret kv-openai-secret" in shown, "the Secret's name in its event", shown)
+    world.note("`kubectl describe pod` shows the driver's events `MountRotationComplete` and `SecretRotationComplete`.")
+
+
+def told(world: World, pod: str) -> dict[str, int]:
+    """How often the pod has had an event, by its reason."""
+    return {event["reason"]: event.get("count") or 1 for event in world.cluster.events("default", pod)}
 
 
 def version(world: World, pod: str) -> str:

@@ -23,11 +23,21 @@ var (
 	kubeletPath  = flag.String("kubelet-registration-path", "", "the driver's socket, as the kubelet sees it")
 	httpEndpoint = flag.String("http-endpoint", "", "where /healthz is served")
 	probeTimeout = flag.Duration("probe-timeout", 3*time.Second, "most time for an answer of the driver")
+	mode         = flag.String("mode", "", "kubelet-registration-probe only says whether the kubelet knows the driver")
 	_            = flag.Int("v", 0, "accepted, as klog's")
 )
 
+// Where the registrar notes that the kubelet knows the driver.
+const registered = "/tmp/registered"
+
 func main() {
 	flag.Parse()
+	if *mode == "kubelet-registration-probe" {
+		if _, err := os.Stat(registered); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	connection, err := grpc.NewClient("unix://"+*csiAddress, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		log.Fatal(err)
@@ -78,7 +88,7 @@ func (r registrar) NotifyRegistrationStatus(
 		log.Fatalf("the kubelet refuses %s: %s", r.name, status.Error)
 	}
 	log.Printf("the kubelet knows %s", r.name)
-	return &registration.RegistrationStatusResponse{}, nil
+	return &registration.RegistrationStatusResponse{}, os.WriteFile(registered, nil, 0o644)
 }
 
 func health(driver csi.IdentityClient) http.Handler {
