@@ -97,7 +97,7 @@ impl Explanation {
             CallError::Request(error) => Self {
                 reason: Reason::InvalidRequest,
                 cause: error.to_string(),
-                fix: "use the Secrets Store CSI Driver v1.3 or newer, with the CSIDriver object that its chart installs"
+                fix: "use the Secrets Store CSI Driver v1.1 or newer, with the CSIDriver object that its chart installs"
                     .to_owned(),
             },
             CallError::Parameters(problems) => Self {

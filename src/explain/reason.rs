@@ -48,7 +48,7 @@ reasons! {
     "The call and the class" {
         /// The call is not one that a driver makes.
         InvalidRequest = "INVALID_REQUEST", InvalidArgument,
-            "The driver and its version: its attributes, secrets and permission must be JSON as driver v1.4 \
+            "The driver and its version: its attributes, secrets and permission must be JSON as driver v1.1 \
             and later send it.";
         /// The class has a parameter that cannot be.
         InvalidParameter = "INVALID_PARAMETER", InvalidArgument,

@@ -49,7 +49,7 @@ impl<U: Message + Default> Decoder for StrictDecoder<U> {
         self.0.decode(bytes).map_err(|_| {
             Status::invalid_argument(
                 "[INVALID_REQUEST] the message cannot be decoded: expected one of v1alpha1.CSIDriverProvider, in UTF-8. \
-                 Fix: use the Secrets Store CSI Driver v1.3 or newer",
+                 Fix: use the Secrets Store CSI Driver v1.1 or newer",
             )
         })
     }

@@ -130,7 +130,7 @@ fn too_large() -> Status {
 
 fn incomplete() -> Status {
     Status::invalid_argument(
-        "[INVALID_REQUEST] the message ends before its end. Fix: use the Secrets Store CSI Driver v1.3 or newer",
+        "[INVALID_REQUEST] the message ends before its end. Fix: use the Secrets Store CSI Driver v1.1 or newer",
     )
 }
 
