@@ -118,12 +118,13 @@ pub fn floors(arrows: &BTreeSet<Arrow>) -> Option<usize> {
     if !knots(arrows).is_empty() {
         return None;
     }
-    fn below(module: &Segments, arrows: &BTreeSet<Arrow>) -> usize {
-        let next = arrows.iter().filter(|(from, _)| from == module);
-        next.map(|(_, to)| 1 + below(to, arrows)).max().unwrap_or(0)
-    }
     let deepest = arrows.iter().map(|(from, _)| below(from, arrows)).max();
     Some(1 + deepest.unwrap_or(0))
+}
+
+fn below(module: &Segments, arrows: &BTreeSet<Arrow>) -> usize {
+    let next = arrows.iter().filter(|(from, _)| from == module);
+    next.map(|(_, to)| 1 + below(to, arrows)).max().unwrap_or(0)
 }
 
 /// The modules that can be reached from each other, where there is more than one of them.
@@ -149,14 +150,14 @@ fn knots(arrows: &BTreeSet<Arrow>) -> Vec<BTreeSet<Segments>> {
     knots
 }
 
-fn begins(path: &Segments, beginning: &str) -> bool {
+fn begins(path: &[String], beginning: &str) -> bool {
     let mut path = path.iter();
     beginning
         .split("::")
         .all(|segment| path.next().is_some_and(|found| found == segment))
 }
 
-fn named(module: &Segments) -> String {
+fn named(module: &[String]) -> String {
     module.join("::")
 }
 

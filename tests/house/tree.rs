@@ -136,7 +136,7 @@ impl Tree {
     }
 
     /// Whether a word stands in a module.
-    pub fn says(&self, module: &Segments, word: &str) -> bool {
+    pub fn says(&self, module: &[String], word: &str) -> bool {
         self.modules[module].words.contains_key(word)
     }
 

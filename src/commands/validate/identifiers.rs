@@ -1,7 +1,7 @@
 //! Identifiers that cannot be one.
 //!
 //! A mount takes them, since tests and tools of the field write others and Entra ID is the judge
-//! (docs/decisions/0009); on Azure, no class with one of them comes out.
+//! (docs/decisions/0009). On Azure, nobody gets a token by one of them.
 
 use crate::class::property::Property;
 use crate::class::property::parameters::{CLIENT_ID, USER_ASSIGNED_IDENTITY_ID};
@@ -60,7 +60,7 @@ fn cannot_be(
                 parameter.name,
                 Excerpt(found)
             ),
-            why: "Azure knows no such ID, so a mount goes as far as Azure and fails there",
+            why: "Azure knows no such ID, and a mount that asks for a token by it fails",
             fix: parameter.fix.to_owned(),
         },
     );
