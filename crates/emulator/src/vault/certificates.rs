@@ -216,7 +216,11 @@ pub(crate) fn perform(
             ));
         }
     };
-    Ok(body::json(StatusCode::OK, &json))
+    let status = match operation.verb {
+        Verb::Merge => StatusCode::CREATED,
+        _ => StatusCode::OK,
+    };
+    Ok(body::json(status, &json))
 }
 
 /// The operation that made the newest version.

@@ -118,6 +118,7 @@ async fn a_pending_certificate_is_made_and_merged_over_the_api() {
     assert_eq!(merge(&stranger).await.codes(), (400, "BadParameter", ""));
     let own = world.emulator.vault("kv1").certificate_der("c", None);
     let merged = merge(&STANDARD.encode(own.unwrap())).await;
+    assert_eq!(merged.status, 201, "{merged:?}");
     assert_eq!(merged.json["attributes"]["enabled"], true, "{merged:?}");
     assert_eq!(merge(&stranger).await.status, 404);
     assert_eq!(
