@@ -6,7 +6,7 @@
 //! to judge: frames, their order, fields, their number and size.
 //!
 //! One frame in is one frame out, but where the other authority makes one too large. Only HEADERS, CONTINUATION
-//! and PUSH_PROMISE are held until they are complete; all others pass as they come.
+//! and `PUSH_PROMISE` are held until they are complete; all others pass as they come.
 
 mod dynamic_table;
 mod header_blocks;
@@ -26,7 +26,7 @@ use header_blocks::HeaderBlocks;
 ///
 /// Source: RFC 9113, section 3.4.
 pub const PREFACE: usize = 24;
-/// The most bytes of a frame's payload: SETTINGS_MAX_FRAME_SIZE, which the server must not raise without this.
+/// The most bytes of a frame's payload: `SETTINGS_MAX_FRAME_SIZE`, which the server must not raise without this.
 ///
 /// Source: RFC 9113, section 6.5.2.
 pub const MAX_FRAME_SIZE: u32 = 16_384;
@@ -127,9 +127,9 @@ impl AnyAuthority {
             let bytes = self.passing.min(rest.len());
             self.passing -= bytes;
             passed += bytes;
-            let passes = self.passing == 0 && self.frame.is_empty();
+            let is_between = self.passing == 0 && self.frame.is_empty();
             match rest[bytes..].first_chunk() {
-                Some(head) if passes && !is_held(head) => self.passing = HEAD + payload(head),
+                Some(head) if is_between && !is_held(head) => self.passing = HEAD + payload(head),
                 _ => return passed,
             }
         }

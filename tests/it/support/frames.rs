@@ -5,6 +5,8 @@ use std::path::Path;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::Semaphore;
 
 use super::provider::PATIENCE;
 
@@ -16,6 +18,7 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RESET: u8 = 3;
 pub const GO_AWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 /// Flags of frames.
 pub const END_STREAM: u8 = 1;
@@ -88,74 +91,100 @@ impl Answer {
 
 /// Makes all these calls at once on one connection: a header block and a message each.
 pub async fn calls(socket: &Path, calls: &[(Vec<u8>, Vec<u8>)]) -> Vec<Answer> {
-    let mut said = HELLO.to_vec();
     // All that may come.
-    frame(&mut said, 8, 0, 0, &0x3fff_0000_u32.to_be_bytes());
+    let mut hello = HELLO.to_vec();
+    frame(
+        &mut hello,
+        WINDOW_UPDATE,
+        0,
+        0,
+        &0x3fff_0000_u32.to_be_bytes(),
+    );
+    let mut said = vec![(0, hello)];
     for (stream, (block, message)) in (1..).step_by(2).zip(calls) {
+        let mut call = Vec::new();
         let (first, rest) = block.split_at(block.len().min(16_384));
         let end = |is_end| if is_end { END_HEADERS } else { 0 };
-        frame(&mut said, HEADERS, end(rest.is_empty()), stream, first);
+        frame(&mut call, HEADERS, end(rest.is_empty()), stream, first);
         let parts = rest.chunks(16_384);
         for (n, part) in parts.clone().enumerate() {
-            frame(
-                &mut said,
-                CONTINUATION,
-                end(n + 1 == parts.len()),
-                stream,
-                part,
-            );
+            let end = end(n + 1 == parts.len());
+            frame(&mut call, CONTINUATION, end, stream, part);
         }
-        frame(&mut said, DATA, END_STREAM, stream, message);
+        frame(&mut call, DATA, END_STREAM, stream, message);
+        said.push((message.len(), call));
     }
     let streams = (1..).step_by(2).take(calls.len());
     answers(socket, &said, streams.collect()).await
 }
 
-/// Says this, and reads until these streams have ended or the connection has.
-pub async fn answers(socket: &Path, said: &[u8], streams: Vec<u32>) -> Vec<Answer> {
+/// Says this, each once there is room for so many octets of messages, and reads until these streams have ended or the
+/// connection has.
+pub async fn answers(socket: &Path, said: &[(usize, Vec<u8>)], streams: Vec<u32>) -> Vec<Answer> {
     let stream = UnixStream::connect(socket).await.unwrap();
-    let (mut reading, mut writing) = stream.into_split();
-    let mut messages: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-    let mut ended: BTreeMap<u32, Answer> = BTreeMap::new();
-    let read = async {
-        while ended.len() < streams.len() {
-            let mut head = [0; 9];
-            if reading.read_exact(&mut head).await.is_err() {
-                return Answer::Closed;
-            }
-            let [a, b, c, kind, flags, ..] = head;
-            let stream = u32::from_be_bytes(*head.last_chunk().unwrap());
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]).try_into().unwrap()];
-            if reading.read_exact(&mut payload).await.is_err() {
-                return Answer::Closed;
-            }
-            let code = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
-            match kind {
-                DATA => messages
-                    .entry(stream)
-                    .or_default()
-                    .extend_from_slice(&payload),
-                RESET => _ = ended.entry(stream).or_insert(Answer::Reset(code(0))),
-                // Not the one without an error, before a server stops.
-                GO_AWAY if code(4) != 0 => return Answer::GoneAway(code(4)),
-                _ => {}
-            }
-            if flags & END_STREAM != 0 && matches!(kind, DATA | HEADERS) {
-                let message = messages.remove(&stream).unwrap_or_default();
-                ended.entry(stream).or_insert(Answer::Message(message));
+    let (reading, mut writing) = stream.into_split();
+    // What a connection has room for at first: RFC 9113, section 6.9.2.
+    let room = Semaphore::new(65_535);
+    let mut ended = BTreeMap::new();
+    let read = read(reading, &room, streams.len(), &mut ended);
+    let write = async {
+        for (octets, bytes) in said {
+            let taken = room.acquire_many(u32::try_from(*octets).unwrap()).await;
+            taken.unwrap().forget();
+            // A server that refuses does not hear all of it.
+            if writing.write_all(bytes).await.is_err() {
+                break;
             }
         }
-        Answer::Closed
+        std::future::pending::<()>().await;
     };
-    let write = async {
-        // A server that refuses does not hear all of it.
-        _ = writing.write_all(said).await;
-        writing
+    let both = async {
+        tokio::select! {
+            end = read => end,
+            () = write => Answer::Closed,
+        }
     };
-    let both = tokio::time::timeout(PATIENCE, futures::future::join(read, write));
-    let (rest, _writing) = both.await.expect("the provider answers");
-    streams
-        .iter()
-        .map(|stream| ended.remove(stream).unwrap_or_else(|| rest.clone()))
-        .collect()
+    let rest = tokio::time::timeout(PATIENCE, both).await;
+    let rest = rest.expect("the provider answers");
+    let of = |stream| ended.remove(stream).unwrap_or_else(|| rest.clone());
+    streams.iter().map(of).collect()
+}
+
+/// Reads until so many streams have ended; how all others end.
+async fn read(
+    mut reading: OwnedReadHalf,
+    room: &Semaphore,
+    streams: usize,
+    ended: &mut BTreeMap<u32, Answer>,
+) -> Answer {
+    let mut messages: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+    while ended.len() < streams {
+        let mut head = [0; 9];
+        if reading.read_exact(&mut head).await.is_err() {
+            return Answer::Closed;
+        }
+        let [a, b, c, kind, flags, ..] = head;
+        let stream = u32::from_be_bytes(*head.last_chunk().unwrap());
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]).try_into().unwrap()];
+        if reading.read_exact(&mut payload).await.is_err() {
+            return Answer::Closed;
+        }
+        let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+        match kind {
+            WINDOW_UPDATE if stream == 0 => room.add_permits(number(0).try_into().unwrap()),
+            RESET => _ = ended.entry(stream).or_insert(Answer::Reset(number(0))),
+            // Not the one without an error, before a server stops.
+            GO_AWAY if number(4) != 0 => return Answer::GoneAway(number(4)),
+            DATA => messages
+                .entry(stream)
+                .or_default()
+                .extend_from_slice(&payload),
+            _ => {}
+        }
+        if flags & END_STREAM != 0 && matches!(kind, DATA | HEADERS) {
+            let message = messages.remove(&stream).unwrap_or_default();
+            ended.entry(stream).or_insert(Answer::Message(message));
+        }
+    }
+    Answer::Closed
 }

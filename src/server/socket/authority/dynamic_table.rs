@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The most octets of the table: SETTINGS_HEADER_TABLE_SIZE, which the server leaves as it is.
+/// The most octets of the table: `SETTINGS_HEADER_TABLE_SIZE`, which the server leaves as it is.
 ///
 /// Source: RFC 9113, section 6.5.2.
 pub(super) const MAX_SIZE: usize = 4096;
@@ -139,15 +139,15 @@ impl DynamicTable {
 mod tests {
     use super::*;
 
-    fn meaning(name: Name, index: usize) -> Option<Meaning> {
-        Some(Meaning { name, index })
+    fn meaning(name: Name, index: usize) -> Meaning {
+        Meaning { name, index }
     }
 
     #[test]
     fn the_static_table_is_the_rfcs() {
         let table = DynamicTable::default();
         assert_eq!(table.get(0), None);
-        assert_eq!(table.get(1), meaning(Name::Authority, 1));
+        assert_eq!(table.get(1), Some(meaning(Name::Authority, 1)));
         for (index, name) in [
             (2, ":method"),
             (4, ":path"),
@@ -160,7 +160,10 @@ mod tests {
             (58, "user-agent"),
             (61, "www-authenticate"),
         ] {
-            assert_eq!(table.get(index), meaning(Name::Other(name.len()), index));
+            assert_eq!(
+                table.get(index),
+                Some(meaning(Name::Other(name.len()), index))
+            );
         }
         assert_eq!(table.get(62), None);
     }
@@ -171,9 +174,9 @@ mod tests {
         table.insert(Name::Other(1), 0);
         table.insert(Name::Authority, 100);
         table.insert(Name::Other(3), 0);
-        assert_eq!(table.get(62), meaning(Name::Other(3), 62));
+        assert_eq!(table.get(62), Some(meaning(Name::Other(3), 62)));
         assert_eq!(table.get(63).unwrap().name, Name::Authority);
-        assert_eq!(table.get(64), meaning(Name::Other(1), 63));
+        assert_eq!(table.get(64), Some(meaning(Name::Other(1), 63)));
         assert_eq!(table.get(65), None);
     }
 

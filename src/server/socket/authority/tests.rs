@@ -198,7 +198,7 @@ fn what_h2_refuses_unread_passes_as_it_came() {
             b"\x80\x00\x00\x01\x07\x41\x02/s",
         ),
         frame(PUSH_PROMISE, END_HEADERS, 1, b"\x00\x00"),
-        frame(HEADERS, END_HEADERS, 1, &[0x81; MAX_PAYLOAD + 1]),
+        frame(HEADERS, END_HEADERS, 1, &vec![0x81; MAX_PAYLOAD + 1]),
         // Half a frame, and half a head.
         frame(HEADERS, END_HEADERS, 1, b"\x41\x02/s")[..11].to_vec(),
         b"\x00\x00\x04\x01".to_vec(),
@@ -252,8 +252,8 @@ fn frames_of(calls: &[Call], authority: Option<&[u8]>) -> Vec<Vec<u8>> {
     for (stream, call) in (1..).step_by(2).zip(calls) {
         for (n, block) in call.blocks.iter().enumerate() {
             let is_last = n + 1 == call.blocks.len();
-            let encoded = block.encode(&mut encoder, authority);
-            block.put(&encoded, stream, u8::from(is_last), &mut frames);
+            let parts = block.encode(&mut encoder, authority);
+            block.put(&parts, stream, u8::from(is_last), &mut frames);
         }
     }
     frames
@@ -571,7 +571,7 @@ proptest! {
         requests in prop::collection::vec((prop::option::of("[a-z0-9.:-]{1,40}"), prop::collection::vec((name(), value(), any::<bool>()), 0..6)), 1..8),
     ) {
         let requests: Vec<_> = requests.into_iter().map(|(authority, fields)| own_request(authority.as_deref(), fields)).collect();
-        through_h2(requests);
+        through_h2(&requests);
     }
 }
 
@@ -633,13 +633,13 @@ impl AsyncWrite for Layered {
 }
 
 /// h2's client asks, h2's server hears, one request after the other.
-fn through_h2(requests: Vec<Request<()>>) {
+fn through_h2(requests: &[Request<()>]) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
     runtime.block_on(async {
         let (client, server) = tokio::io::duplex(1000);
-        let served = tokio::spawn(async move {
+        let heard = tokio::spawn(async move {
             let builder = h2::server::Builder::new();
             let stream = Layered(AnyAuthority::default(), server);
             let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
@@ -653,7 +653,7 @@ fn through_h2(requests: Vec<Request<()>>) {
         });
         let (mut client, connection) = h2::client::handshake(client).await.unwrap();
         let connection = tokio::spawn(connection);
-        for request in &requests {
+        for request in requests {
             client = client.ready().await.unwrap();
             let (answer, _) = client.send_request(request.clone(), true).unwrap();
             answer.await.unwrap();
@@ -669,7 +669,7 @@ fn through_h2(requests: Vec<Request<()>>) {
                 )
             })
             .collect();
-        assert_eq!(served.await.unwrap(), expected);
+        assert_eq!(heard.await.unwrap(), expected);
     });
 }
 
@@ -685,5 +685,5 @@ fn headers_that_fill_several_frames_are_understood() {
         )
     };
     let large = own_request(None, fields);
-    through_h2(vec![small(), large.clone(), small(), large]);
+    through_h2(&[small(), large.clone(), small(), large]);
 }

@@ -77,12 +77,10 @@ impl Encoder {
         {
             return integer(0x80, 7, index, out);
         }
-        match index(self.find(|name, _| *name == field.name)) {
-            Some(index) => integer(pattern, prefix, index, out),
-            None => {
-                integer(pattern, prefix, 0, out);
-                text(&field.name, field.by_huffman[0], out);
-            }
+        let name = index(self.find(|name, _| *name == field.name));
+        integer(pattern, prefix, name.unwrap_or(0), out);
+        if name.is_none() {
+            text(&field.name, field.by_huffman[0], out);
         }
         text(&field.value, field.by_huffman[1], out);
         if pattern == 0x40 {
