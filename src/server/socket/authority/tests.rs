@@ -131,6 +131,15 @@ fn others_are_found_where_h2_has_them() {
     assert_eq!(blocks(&requests), expected);
 }
 
+/// Fails once h2 serves any authority: then all of this can go (docs/decisions/0023).
+#[test]
+fn h2_refuses_a_path_by_itself() {
+    let block = b"\x83\x86\x84\x41\x07/x.sock";
+    let said = said(&[frame(HEADERS, END_HEADERS | 1, 1, block)]);
+    assert!(outcome(&said, false).has_refusal());
+    assert!(!outcome(&said, true).has_refusal());
+}
+
 #[test]
 fn what_is_no_hpack_is_none_for_h2() {
     for (block, expected) in [
