@@ -1,8 +1,14 @@
 //! Logs: one line per event on standard error, as text or JSON. Spans go to [`crate::observe::traces`].
 
+use std::fmt::{self, Write as _};
+
 use tracing::Level;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -40,6 +46,7 @@ pub fn start(targets: Targets, json: bool, spans: &Exporter) {
         registry
             .with(
                 lines
+                    .fmt_fields(Fields)
                     .with_ansi(false)
                     .with_target(false)
                     .with_filter(targets),
@@ -58,4 +65,62 @@ fn report_panics() {
             .unwrap_or_default();
         tracing::error!(place, "a bug made the program panic");
     }));
+}
+
+/// The text of an event: its message, and behind a bar its fields. A message may end in a command, which none of them
+/// is part of.
+struct Fields;
+
+impl<'writer> FormatFields<'writer> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut line = Line {
+            writer,
+            before: "",
+            result: Ok(()),
+        };
+        fields.record(&mut line);
+        line.result
+    }
+}
+
+/// One event as it is written.
+struct Line<'writer> {
+    writer: Writer<'writer>,
+    /// What stands between what is written and the next field.
+    before: &'static str,
+    result: fmt::Result,
+}
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.result.is_err() {
+            return;
+        }
+        let before = self.before;
+        let (after, written) = if field.name() == "message" {
+            let mut escaped = Escaped(&mut self.writer);
+            (" | ", write!(escaped, "{before}{value:?}"))
+        } else {
+            let name = field.name();
+            (" ", write!(self.writer, "{before}{name}={value:?}"))
+        };
+        self.before = after;
+        self.result = written;
+    }
+}
+
+/// A text without what a terminal would act on.
+struct Escaped<'a, 'writer>(&'a mut Writer<'writer>);
+
+impl fmt::Write for Escaped<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if character.is_control() {
+                write!(self.0, "{}", character.escape_debug())?;
+            } else {
+                self.0.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
 }
