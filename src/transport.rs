@@ -13,6 +13,7 @@
 //! and read the service's own words from it.
 
 mod address_kind;
+mod api_version;
 #[cfg(any(test, feature = "fuzzing"))]
 mod canned;
 mod challenge;

@@ -19,6 +19,7 @@ use url::Url;
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics};
 use crate::os::lock::lock;
 use crate::transport::TransportError;
+use crate::transport::api_version::ApiVersion;
 use crate::transport::origin::{Answer, Origin};
 
 /// The most vaults whose challenge is kept.
@@ -50,6 +51,8 @@ impl Challenges {
         let challenge = Arc::new(Challenge {
             host: host.to_owned(),
             known: OnceCell::new_with(resource.map(Known::of_resource)),
+            // So are the vaults of a cloud whose endpoints are not documented.
+            api_version: ApiVersion::new(resource.is_none()),
         });
         kept.put(host.to_owned(), Arc::clone(&challenge));
         self.metrics.added(kept.len());
@@ -62,6 +65,8 @@ impl Challenges {
 pub(super) struct Challenge {
     host: String,
     known: OnceCell<Known>,
+    /// The version of the API that the vault speaks.
+    pub(super) api_version: ApiVersion,
 }
 
 /// What a challenge says.

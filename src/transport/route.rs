@@ -22,6 +22,7 @@ use hyper::Method;
 use url::Url;
 
 use crate::observe::metrics::Traffic;
+use crate::transport::api_version::MAX_CHANGES;
 use crate::transport::challenge::Challenge;
 use crate::transport::origin::{Answer, Origin};
 use crate::transport::{Phase, TransportError};
@@ -110,7 +111,7 @@ impl Route {
             let known = challenge.learn(&self.origin).await?;
             return Ok(challenged(known.header.clone()));
         }
-        let answer = self.origin.exchange(self.outgoing(request)?).await?;
+        let answer = self.exchange(request).await?;
         if let Some(challenge) = &self.challenge
             && answer.status == hyper::StatusCode::UNAUTHORIZED
         {
@@ -130,10 +131,29 @@ impl Route {
         Err(TransportError::Refused(self.origin.refusal(answer)))
     }
 
+    /// Sends the request, in the version of the API that the server speaks.
+    async fn exchange(&self, request: &Request) -> Result<Answer, TransportError> {
+        let path = path(&self.below, request.url());
+        let Some(challenge) = &self.challenge else {
+            return self.origin.exchange(self.outgoing(request, &path)?).await;
+        };
+        let mut changes = 0;
+        loop {
+            let path = challenge.api_version.applied(&path);
+            let outgoing = self.outgoing(request, &path)?;
+            let answer = self.origin.exchange(outgoing).await?;
+            if changes == MAX_CHANGES || !challenge.api_version.learns_from(&answer, &path) {
+                return Ok(answer);
+            }
+            changes += 1;
+        }
+    }
+
     /// The same request for the other library.
     fn outgoing(
         &self,
         request: &Request,
+        path: &str,
     ) -> Result<hyper::Request<http_body_util::Full<Bytes>>, TransportError> {
         let unsendable = |name: &str| TransportError::Header {
             host: self.origin.shown().to_owned(),
@@ -148,9 +168,7 @@ impl Route {
         // The two libraries' methods differ in type only: GET and POST are all that is used.
         *outgoing.method_mut() =
             Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or_default();
-        *outgoing.uri_mut() = path(&self.below, request.url())
-            .parse()
-            .map_err(|_| unsendable(":path"))?;
+        *outgoing.uri_mut() = path.parse().map_err(|_| unsendable(":path"))?;
         for (name, value) in request.headers().iter() {
             let unsendable = || unsendable(name.as_str());
             let mut value =
