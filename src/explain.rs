@@ -8,8 +8,11 @@
 //! kubelet retries everything in its own time. So `UNAVAILABLE` is only used where a second call at once
 //! would reach a provider that works (see docs/decisions/0004).
 
+mod denial;
 mod ids;
 mod reason;
+mod rejected;
+mod rights;
 mod token;
 mod transport;
 mod vault;
@@ -34,6 +37,7 @@ use crate::transport::Phase;
 
 pub use self::ids::short;
 pub use self::reason::Reason;
+pub use self::rights::RIGHTS;
 
 /// Why a call got no files.
 #[derive(Debug, Error)]
@@ -287,8 +291,10 @@ fn of_objects(asked: &Asked, failures: &[ObjectFailure]) -> Explanation {
             cause = format!("{cause} and {unnamed} more");
         }
     }
+    let fix = denial::fix_of_all(asked, first.reason, failures);
     Explanation {
         cause,
+        fix: fix.unwrap_or_else(|| first.fix.clone()),
         ..first.clone()
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
+use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
 use crate::azure::limiter::Turn;
@@ -70,12 +71,22 @@ pub struct MountedFile {
     pub content_type: Option<String>,
     /// What is odd about the certificates in it.
     pub chain_oddity: Option<String>,
+    /// Whether it comes of a certificate whose private key the vault does not give.
+    pub lacks_key: bool,
 }
 
 /// What the fields of a file have around them in the answer, at most: their tags and lengths.
 const FRAME: usize = 32;
 
 impl MountedFile {
+    /// What is odd about the object that it comes from, though it is served.
+    pub fn oddities(&self, now: OffsetDateTime) -> impl Iterator<Item = &'static str> {
+        let lacks_key = self.lacks_key.then_some(
+            "has no private key: the certificate's policy says that its key may not be exported",
+        );
+        self.attributes.oddity(now).into_iter().chain(lacks_key)
+    }
+
     /// The bytes that it takes of the answer, at most a few less.
     pub fn size_in_answer(&self) -> usize {
         FRAME + self.path.len() + self.contents.len() + self.id.len() + self.version.len()
@@ -422,16 +433,8 @@ impl Objects<'_> {
                 }
                 rendered
             }
-            Contents::Key(jwk) => vec![Rendered {
-                suffix: "",
-                contents: public_key(&jwk)?,
-            }],
-            Contents::Certificate(der) => {
-                vec![Rendered {
-                    suffix: "",
-                    contents: rendering::certificate(&der),
-                }]
-            }
+            Contents::Key(jwk) => vec![Rendered::whole(public_key(&jwk)?)],
+            Contents::Certificate(der) => vec![Rendered::whole(rendering::certificate(&der))],
         };
         let place = age.map(|age| format!("/{age}")).unwrap_or_default();
         let files: Vec<_> = rendered
@@ -445,6 +448,7 @@ impl Objects<'_> {
                 attributes: object.attributes,
                 content_type: content_type.clone(),
                 chain_oddity: chain_oddity.clone(),
+                lacks_key: file.lacks_key,
             })
             .collect();
         let bytes = files.iter().map(MountedFile::size_in_answer).sum();
@@ -573,6 +577,7 @@ mod tests {
             },
             content_type: None,
             chain_oddity: None,
+            lacks_key: false,
         };
         assert!(
             check_paths(&[

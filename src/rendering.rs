@@ -102,6 +102,19 @@ pub struct Rendered {
     pub suffix: &'static str,
     /// The file's contents.
     pub contents: Sensitive,
+    /// Whether it comes of a certificate whose private key the vault does not give.
+    pub lacks_key: bool,
+}
+
+impl Rendered {
+    /// The only file of an object.
+    pub fn whole(contents: Sensitive) -> Self {
+        Self {
+            suffix: "",
+            contents,
+            lacks_key: false,
+        }
+    }
 }
 
 /// Why a secret cannot be turned into files.
@@ -133,25 +146,46 @@ pub enum RenderError {
 /// `objectEncoding` applies to all of them, as it does in the Go provider. That only makes sense for
 /// plain secrets and for PFX files left as they are: PEM text is neither base64 nor hex. Of a PFX file
 /// left as it is, `.crt` and `.key` are empty, as the Go provider writes them.
+///
+/// Of a certificate whose policy does not let its key be exported, Key Vault gives the certificates alone. There is no
+/// `.key` then: an empty one would be taken for a key.
 pub fn secret(
     value: Sensitive,
     content: SecretContent,
     how: Rendering,
 ) -> Result<Vec<Rendered>, RenderError> {
-    let contents = match (content, how.format) {
-        (SecretContent::CertificatePem, _) if how.construct_pem_chain => bundle::from_pem(value),
+    let (contents, lacks_key) = match (content, how.format) {
+        (SecretContent::Plain, _) => (value, false),
+        (SecretContent::CertificatePem, _) => {
+            let lacks_key = !pem::mentions_private_key(value.expose());
+            let contents = if how.construct_pem_chain {
+                bundle::from_pem(value)
+            } else {
+                value
+            };
+            (contents, lacks_key)
+        }
         (SecretContent::CertificatePfx, Format::Pem) => {
             let bytes = encoding::base64(value.expose()).map_err(RenderError::PfxEncoding)?;
-            bundle::from_pfx(&pfx::Pfx::read(&bytes)?, how.construct_pem_chain)?
+            let pfx = pfx::Pfx::read(&bytes)?;
+            let contents = bundle::from_pfx(&pfx, how.construct_pem_chain)?;
+            (contents, pfx.keys.is_empty())
         }
-        _ => value,
+        (SecretContent::CertificatePfx, Format::Pfx) => {
+            // It is left as it is, also where it cannot be read here.
+            let bytes = encoding::base64(value.expose()).ok();
+            let pfx = bytes.and_then(|bytes| pfx::Pfx::read(&bytes).ok());
+            (value, pfx.is_some_and(|pfx| pfx.keys.is_empty()))
+        }
     };
 
     let mut files = Vec::with_capacity(3);
     if how.separate_files && content != SecretContent::Plain {
         let (certificates, keys) = pem::split(contents.expose());
         files.push((".crt", certificates));
-        files.push((".key", keys));
+        if !(lacks_key && keys.len() == 0) {
+            files.push((".key", keys));
+        }
     }
     files.push(("", contents));
     files
@@ -159,7 +193,11 @@ pub fn secret(
         .map(|(suffix, contents)| {
             let contents =
                 encoding::decode(contents, how.encoding).map_err(RenderError::Encoding)?;
-            Ok(Rendered { suffix, contents })
+            Ok(Rendered {
+                suffix,
+                contents,
+                lacks_key,
+            })
         })
         .collect()
 }

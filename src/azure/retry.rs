@@ -22,6 +22,8 @@ pub enum Again {
     No,
     /// It was chance, and may go well at once.
     Now,
+    /// It may go well after a short wait, and is no use after that.
+    Once,
     /// It may go well after a short wait.
     Soon,
     /// The server is asked too much, and may have said for how long.
@@ -73,11 +75,16 @@ pub async fn retry<T, E: Retriable, F: Future<Output = Result<T, E>>>(
                     return Err(error);
                 }
             }
-            Again::Soon => {
+            again @ (Again::Once | Again::Soon) => {
                 // Nobody else waits for this.
                 drop(permit);
                 let wait = wait_before(attempts);
-                if attempts >= MAX_ATTEMPTS || Instant::now() + wait >= deadline {
+                let most = if again == Again::Once {
+                    2
+                } else {
+                    MAX_ATTEMPTS
+                };
+                if attempts >= most || Instant::now() + wait >= deadline {
                     return Err(error);
                 }
                 tokio::time::sleep(wait).await;
@@ -148,6 +155,7 @@ mod tests {
         assert_eq!(attempts(minute, Again::No).await.0, 1);
         let (count, took, _) = attempts(minute, Again::Now).await;
         assert_eq!((count, took), (5, Duration::ZERO));
+        assert_eq!(attempts(minute, Again::Once).await.0, 2);
         assert_eq!(attempts(minute, Again::Soon).await.0, 3);
         assert_eq!(attempts(minute, Again::Throttled(None)).await.0, 4);
         let two = Duration::from_secs(2);

@@ -124,6 +124,12 @@ pub enum VaultError {
         /// What is missing.
         missing: &'static str,
     },
+    /// A certificate that has been asked for and is not issued yet.
+    #[error("the certificate is not issued yet")]
+    Pending,
+    /// An object of which there is no version.
+    #[error("there is no such object")]
+    Absent,
     /// The vault's limits leave no time for the request.
     #[error("there is no time left to wait for the vault")]
     Overload(#[source] Overload),
@@ -153,10 +159,13 @@ impl VaultError {
                 400..500 => "4xx",
                 _ => "5xx",
             },
+            Self::Absent => "404",
             Self::Token(_) | Self::LostToken => "no_token",
             Self::Transport(_) => "no_answer",
             Self::Overload(_) => "no_time",
-            Self::Unreadable { .. } | Self::Forgotten | Self::Client { .. } => "unreadable",
+            Self::Unreadable { .. } | Self::Pending | Self::Forgotten | Self::Client { .. } => {
+                "unreadable"
+            }
         }
     }
 }
@@ -204,14 +213,15 @@ impl VaultError {
 
     /// Whether the vault itself does not give what was asked for, which is not a matter of time.
     pub fn is_denial(&self) -> bool {
-        matches!(self, Self::Refused(refusal)
-            if matches!(refusal.status, 403 | 404) && !refusal.code.is_empty())
+        matches!(self, Self::Absent)
+            || matches!(self, Self::Refused(refusal)
+                if matches!(refusal.status, 403 | 404) && refusal.is_genuine())
     }
 
     /// Whether it says something about the one object that was asked for, not about the vault.
     pub fn concerns_one_object(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if matches!(refusal.status, 403 | 404))
-            || matches!(self, Self::Unreadable { .. })
+        matches!(self, Self::Refused(refusal) if refusal.concerns_one_object())
+            || matches!(self, Self::Unreadable { .. } | Self::Pending | Self::Absent)
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Asked {
     pub tenant: String,
     /// Who.
     pub identity: IdentityName,
+    /// Whether the class decides the tenant of its tokens.
+    pub chooses_tenant: bool,
     /// What the pod's token says, for a workload identity.
     pub claims: Option<Claims>,
 }
@@ -28,6 +30,7 @@ impl Asked {
             host: plan.cloud.vault_host(vault),
             tenant: plan.tenant.as_str().to_owned(),
             identity: plan.identity.name(),
+            chooses_tenant: plan.identity.chooses_tenant(),
             claims: match &plan.identity {
                 Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
                     Claims::of(assertion)

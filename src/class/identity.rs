@@ -262,6 +262,12 @@ impl Identity {
         }
     }
 
+    /// Whether it gets tokens of any tenant that knows its application, so that the class decides which. A managed
+    /// identity, which an identity binding is for too, gets those of its own tenant.
+    pub fn chooses_tenant(&self) -> bool {
+        matches!(self, Self::Workload { .. } | Self::ServicePrincipal { .. })
+    }
+
     /// The client ID, where the parameters name one.
     pub fn client_id(&self) -> Option<&str> {
         match self {

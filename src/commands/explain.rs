@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 
 use thiserror::Error;
 
-use crate::explain::Reason;
+use crate::explain::{RIGHTS, Reason};
 use crate::settings::ExplainSettings;
 
 /// The page in `docs/`, but for its table.
@@ -123,7 +123,28 @@ fn page() -> String {
             );
         }
     }
-    page
+    page + &rights()
+}
+
+/// What it takes to read each kind of object.
+fn rights() -> String {
+    let mut text = "\n## What an identity needs\n\n\
+        | objectType | what is read | least built-in role | its data action | access policy |\n|---|---|---|---|---|\n"
+        .to_owned();
+    for right in RIGHTS {
+        _ = writeln!(
+            text,
+            "| `{}` | {} | *{}* | `{}` | `--{}-permissions get` |",
+            right.kind.as_str(),
+            right.read,
+            right.role,
+            right.action,
+            right.kind.azure_name()
+        );
+    }
+    text + "\nAn object with an `objectVersionHistory` needs `list` in an access policy too; the roles have it. *Key Vault \
+        Certificate\nUser* reads all three kinds, the values of secrets among them: one role for a class that has secrets \
+        and others. *Key\nVault Crypto User* reads keys too, and may sign and decrypt with them.\n"
 }
 
 #[cfg(test)]

@@ -111,11 +111,12 @@ reasons! {
         /// The tenant does not know Key Vault of that cloud (AADSTS500011).
         EntraResourceNotFound = "ENTRA_RESOURCE_NOT_FOUND", Unauthenticated,
             "Set cloudName to the cloud of the tenant and of the vault.";
-        /// No federated credential matches the pod's token (AADSTS70021, AADSTS700211 to 700213).
+        /// No federated credential matches the pod's token (AADSTS70021, 70025, 700211 to 700213, 7002137, 7002138).
         EntraNoFederatedCredential = "ENTRA_NO_FEDERATED_CREDENTIAL", Unauthenticated,
             "The message has the command that adds one, with the issuer and the subject of the token that was \
-            presented: az identity federated-credential create. A new one takes some seconds until Entra ID \
-            knows it everywhere.";
+            presented: az identity federated-credential create. Where only the case of the subject differs \
+            (AADSTS7002138), it corrects the one that there is: az identity federated-credential update. Either takes \
+            some seconds until Entra ID knows it everywhere.";
         /// The pod's token has expired, or clocks differ (AADSTS700024).
         EntraTokenExpired = "ENTRA_TOKEN_EXPIRED", Unauthenticated,
             "Check the clocks of the nodes (timedatectl). The kubelet renews the token by itself.";
@@ -125,7 +126,8 @@ reasons! {
             CLIENT-ID --append. It is the secret's value that is needed, not its ID.";
         /// Entra ID refuses for another reason.
         EntraRefused = "ENTRA_REFUSED", Unauthenticated,
-            "Look the AADSTS code of the message up at https://login.microsoftonline.com/error.";
+            "The message has the fix for what concerns the cluster's issuer and its keys, or a policy of the tenant. \
+            Otherwise look its AADSTS code up at https://login.microsoftonline.com/error.";
         /// Entra ID asks for fewer requests.
         EntraThrottled = "ENTRA_THROTTLED", FailedPrecondition,
             "The kubelet tries again by itself. Each identity is asked for once per hour or so; many pods \
@@ -154,32 +156,51 @@ reasons! {
     "Key Vault" {
         /// The vault's access policies do not allow it.
         KvAccessDenied = "KV_ACCESS_DENIED", PermissionDenied,
-            "The message has the command, with the object ID that the vault saw: az keyvault set-policy.";
+            "The message has the command, with the object ID that the vault saw: az keyvault set-policy. That \
+            command replaces an identity's permissions, so it repeats those that are there.";
         /// The vault's role assignments do not allow it.
         KvRbacDenied = "KV_RBAC_DENIED", PermissionDenied,
-            "The message has the command: az role assignment create. Key Vault Secrets User is enough for \
-            secrets and for certificates with their key; a new assignment takes up to ten minutes.";
+            "The message has a command for each role that is missing: az role assignment create. The table below \
+            says which role reads what. A new assignment takes up to ten minutes.";
         /// The vault's firewall does not allow it.
         KvFirewallDenied = "KV_FIREWALL_DENIED", PermissionDenied,
-            "Let the nodes' subnet or outgoing address in: az keyvault network-rule add. With a private \
-            endpoint, check that the vault's name leads to its private address on the nodes.";
+            "With a private endpoint: link its private DNS zone to the cluster's network, so that the vault's name \
+            leads to a private address on the nodes (the step `vault: DNS` of doctor). Without one: let the nodes' \
+            subnet or outgoing address in, az keyvault network-rule add.";
         /// The object is disabled.
         KvObjectDisabled = "KV_OBJECT_DISABLED", FailedPrecondition,
             "Enable it, or take it out of the class: az keyvault secret set-attributes --enabled true.";
-        /// The vault refuses for another reason.
+        /// The vault refuses, and not for its access policies, roles or firewall.
         KvForbidden = "KV_FORBIDDEN", PermissionDenied,
-            "The message has the vault's own sentence.";
+            "The message has the vault's own sentence. Look for a network security perimeter, a policy of Azure, and a \
+            vault or subscription that is disabled or being recovered: az keyvault show --query properties, az monitor \
+            activity-log list.";
         /// The vault has no such object or version.
         KvObjectNotFound = "KV_OBJECT_NOT_FOUND", NotFound,
             "Correct objectName, objectType or objectVersion. A deleted one can be recovered: az keyvault \
             secret list-deleted, then recover.";
+        /// The certificate has been asked for and is not issued yet.
+        KvCertificatePending = "KV_CERTIFICATE_PENDING", FailedPrecondition,
+            "See what its request waits for: az keyvault certificate pending show. A certificate that a CA has \
+            signed outside Key Vault is merged: az keyvault certificate pending merge.";
         /// The object's value cannot become the file that the class asks for.
         KvObjectUnusable = "KV_OBJECT_UNUSABLE", FailedPrecondition,
             "The message says what is wrong with it: an encoding, a content type, a certificate that cannot \
             be read.";
-        /// The vault does not take the token, also after a fresh one was asked for (AKV10032 among others).
+        /// A Kubernetes Secret is to have the key of a certificate whose key may not be exported (doctor only).
+        KvKeyNotExportable = "KV_KEY_NOT_EXPORTABLE", FailedPrecondition,
+            "Take the key out of secretObjects, or issue a new version of the certificate under a policy with \
+            exportable: true. A mount goes on without the file, since the driver does not tell a provider of \
+            secretObjects.";
+        /// The vault refuses the request itself, such as a name that it does not allow (BadParameter).
+        KvBadParameter = "KV_BAD_PARAMETER", InvalidArgument,
+            "Correct objectName or objectVersion of the object that the message names. If it is about the version of \
+            the API, the vault is an Azure Stack Hub's: set cloudName: AzureStackCloud.";
+        /// The vault does not take the token, also after a fresh one was asked for (AKV1xxxx).
         KvTokenRejected = "KV_TOKEN_REJECTED", Unauthenticated,
-            "Set tenantID to the vault's tenant: az keyvault show --name VAULT --query properties.tenantId.";
+            "AKV10032: the token is of another tenant. Set tenantID to the vault's tenant; a managed identity has to be \
+            of that tenant. AKV10022: it is for another audience, so correct cloudName. AKV10046: the vault does not \
+            know a new signing key yet, and the kubelet tries again by itself. AKV10000: a proxy took the token away.";
         /// The vault asks for fewer requests, and the mount has no time to wait.
         KvThrottled = "KV_THROTTLED", FailedPrecondition,
             "4,000 requests in 10 s per vault and region, over all nodes. The kubelet tries again by itself. \
@@ -197,7 +218,7 @@ reasons! {
             HTTPS_PROXY. The message has the address that was tried, and whether it is a private one.";
         /// The vault answers with something that is not Key Vault's.
         KvUnexpectedAnswer = "KV_UNEXPECTED_ANSWER", FailedPrecondition,
-            "A proxy, a firewall or a private endpoint may answer in its place; look at what does from the \
+            "A proxy or a firewall may answer in its place, often with a page in HTML; look at what does from the \
             nodes.";
     }
     "Everywhere" {

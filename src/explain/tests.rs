@@ -3,15 +3,13 @@ use tonic::Code;
 use super::token::federated_credential;
 use super::*;
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
-use crate::azure::credential::token_proxy::API_SERVER;
-use crate::azure::credential::token_proxy::TokenProxyError;
+use crate::azure::credential::token_proxy::{API_SERVER, TokenProxyError};
 use crate::azure::credential::{TokenError, TokenService};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::refusal::{Operation, VaultRefusal};
 use crate::class::file_mode::FileMode;
 use crate::class::identity::{IdentityId, IdentityName};
-use crate::class::object::{FilePath, ObjectName};
-use crate::class::object::{ObjectKind, ObjectVersion};
+use crate::class::object::{FilePath, ObjectKind, ObjectName, ObjectVersion};
 use crate::class::plan::Fetch;
 use crate::transport::Refusal;
 use crate::transport::TransportError;
@@ -25,6 +23,7 @@ fn asked() -> Asked {
             kind: "managed identity",
             id: IdentityId::ClientId("e502213f-1f15-4f03-9fb4-b546f51aafe9".into()),
         },
+        chooses_tenant: false,
         claims: None,
     }
 }
@@ -75,8 +74,10 @@ fn a_refusal_by_access_policy_says_who_asked_and_what_to_run() {
     assert_eq!(
         explain(Failure::Objects(vec![failed("X", error)])).to_string(),
         "[KV_ACCESS_DENIED] Key Vault \"kv1\" refused \"get\" on secret \"X\" to client e502213f… (managed \
-         identity): its access policies do not allow it. Fix: az keyvault set-policy --name kv1 --object-id \
-         301f31b4-678d --secret-permissions get"
+         identity): its access policies do not allow it (az keyvault set-policy replaces an identity's permissions, so \
+         the fix repeats those that it has). Fix: az keyvault set-policy --name kv1 --object-id 301f31b4-678d \
+         --secret-permissions get $(az keyvault show --name kv1 --query \
+         \"properties.accessPolicies[?objectId=='301f31b4-678d'].permissions.secrets[]\" --output tsv)"
     );
 }
 
@@ -161,11 +162,32 @@ fn every_refusal_of_the_vault_has_its_reason_and_code() {
             Code::FailedPrecondition,
         ),
         (
-            400,
-            "BadParameter",
+            403,
+            "Forbidden",
+            "ForbiddenByConnection",
+            Reason::KvFirewallDenied,
+            Code::PermissionDenied,
+        ),
+        (
+            403,
+            "",
             "",
             Reason::KvUnexpectedAnswer,
             Code::FailedPrecondition,
+        ),
+        (
+            409,
+            "Conflict",
+            "",
+            Reason::KvUnexpectedAnswer,
+            Code::FailedPrecondition,
+        ),
+        (
+            400,
+            "BadParameter",
+            "",
+            Reason::KvBadParameter,
+            Code::InvalidArgument,
         ),
     ] {
         let explanation = explain(Failure::Whole(refusal(status, code, inner, "words")));
@@ -176,6 +198,37 @@ fn every_refusal_of_the_vault_has_its_reason_and_code() {
         );
         assert!(!explanation.fix.is_empty());
     }
+}
+
+/// Each cloud has a private DNS zone of its own.
+#[test]
+fn the_private_dns_zone_is_the_clouds() {
+    for (host, zone) in [
+        ("kv1.vault.azure.net", "privatelink.vaultcore.azure.net"),
+        (
+            "kv1.vault.usgovcloudapi.net",
+            "privatelink.vaultcore.usgovcloudapi.net",
+        ),
+        ("kv1.vault.azure.cn", "privatelink.vaultcore.azure.cn"),
+        ("kv1.keys.example", "ZONE"),
+    ] {
+        let error = MountError {
+            asked: Asked {
+                host: host.into(),
+                ..asked()
+            },
+            failure: Failure::Whole(refusal(403, "Forbidden", "ForbiddenByConnection", "words")),
+        };
+        let text = Explanation::of(&CallError::Mount(Box::new(error))).fix;
+        assert!(text.contains(&format!("--zone-name {zone} ")), "{text}");
+    }
+}
+
+#[test]
+fn an_old_vaults_denial_has_no_inner_code() {
+    let text = "The user, group or application 'appid=a;oid=b' does not have secrets get permission on key vault 'kv1'.";
+    let explanation = explain(Failure::Whole(refusal(403, "Forbidden", "", text)));
+    assert_eq!(explanation.reason, Reason::KvAccessDenied);
 }
 
 #[test]
@@ -408,10 +461,13 @@ fn a_forged_claim_does_not_become_a_command() {
         subject: "system:serviceaccount:n:a".into(),
         audience: Some("api://x;reboot".into()),
     };
-    let text = federated_credential(&Asked {
-        claims: Some(claims),
-        ..asked()
-    });
+    let text = federated_credential(
+        &Asked {
+            claims: Some(claims),
+            ..asked()
+        },
+        "create",
+    );
     assert!(
         text.contains("--subject system:serviceaccount:n:a") && !text.contains("reboot"),
         "{text}"

@@ -90,10 +90,38 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
                 asked.vault
             ),
         ),
-        Some(70_021 | 700_211 | 700_212 | 700_213) => (
+        // In general, for its issuer, audience or subject; and where there is none at all.
+        Some(70_021 | 70_025 | 700_211 | 700_212 | 700_213 | 7_002_137) => (
             Reason::EntraNoFederatedCredential,
-            federated_credential(asked),
+            federated_credential(asked, "create"),
         ),
+        // The subject differs in case.
+        Some(7_002_138) => (
+            Reason::EntraNoFederatedCredential,
+            format!(
+                "correct the case of the subject in the credential that there is, rather than add another one: {}",
+                federated_credential(asked, "update")
+            ),
+        ),
+        // Federation as such, or of this issuer.
+        Some(700_223 | 700_238 | 7_002_381) => (
+            Reason::EntraRefused,
+            format!(
+                "ask the administrators of tenant {tenant}: a policy of theirs does not allow federated credentials of \
+                 this issuer"
+            ),
+        ),
+        // One that Entra ID has issued itself.
+        Some(700_222 | 700_226 | 700_236) => (
+            Reason::EntraRefused,
+            "the token must be the pod's, from the cluster's issuer: check what --token-file has, or what stands in the \
+             driver's place"
+                .to_owned(),
+        ),
+        // Keys or metadata of the issuer that Entra ID cannot get, or that are old.
+        Some(50_166 | 501_661 | 700_027 | 7_000_272) if asked.claims.is_some() => {
+            (Reason::EntraRefused, issuer_keys(asked))
+        }
         Some(500_011) => (
             Reason::EntraResourceNotFound,
             format!(
@@ -135,8 +163,8 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
     }
 }
 
-/// The command that makes Entra ID accept the pod's token.
-pub(super) fn federated_credential(asked: &Asked) -> String {
+/// The command that makes Entra ID accept the pod's token, by a federated credential that is new or is there.
+pub(super) fn federated_credential(asked: &Asked, verb: &str) -> String {
     let (issuer, subject) = match &asked.claims {
         Some(claims) => (shell_word(&claims.issuer), shell_word(&claims.subject)),
         None => (
@@ -150,8 +178,21 @@ pub(super) fn federated_credential(asked: &Asked) -> String {
         .and_then(|claims| claims.audience.as_deref());
     let audience = shell_word(claimed.unwrap_or(PUBLIC_AUDIENCE));
     format!(
-        "az identity federated-credential create --name NAME --identity-name IDENTITY --resource-group GROUP --issuer \
+        "az identity federated-credential {verb} --name NAME --identity-name IDENTITY --resource-group GROUP --issuer \
          {issuer} --subject {subject} --audiences {audience}"
+    )
+}
+
+/// Where the keys are that the cluster signs tokens with: Entra ID reads them from the internet.
+fn issuer_keys(asked: &Asked) -> String {
+    let issuer = asked.claims.as_ref().map(|claims| &claims.issuer);
+    let issuer = issuer.map_or("ISSUER-OF-THE-CLUSTER".to_owned(), |issuer| {
+        shell_word(issuer.trim_end_matches('/'))
+    });
+    format!(
+        "check that the cluster's issuer publishes its current keys to the internet: curl \
+         {issuer}/.well-known/openid-configuration, and the jwks_uri in it, which must have the keys of kubectl get \
+         --raw /openid/v1/jwks; Entra ID notices new ones within the hour"
     )
 }
 

@@ -1,16 +1,19 @@
 //! What is said when a vault, or one object in it, is the cause.
 
-use super::ids::{or_placeholder, short};
+use super::denial::of_denial;
+use super::ids::short;
+use super::rejected::of_rejected_token;
 use super::transport::{Server, of_transport};
 use super::{Explanation, OUTAGE, Reason, of_full, token};
 use crate::azure::limiter::Limit;
 use crate::azure::vault::VaultError;
-use crate::azure::vault::refusal::{Operation, VaultRefusal};
+use crate::azure::vault::refusal::VaultRefusal;
 use crate::class::asked::Asked;
-use crate::class::object::{ObjectKind, ObjectVersion};
+use crate::class::object::ObjectVersion;
+use crate::class::plan::Fetch;
 use crate::mount::{ObjectFailure, ObjectProblem};
 use crate::rendering::RenderError;
-use crate::text::excerpt::causes;
+use crate::text::excerpt::{Excerpt, causes};
 
 /// What helps when a vault throttles.
 const FEWER_REQUESTS: &str = "nothing now, the kubelet tries again by itself; if it lasts, set \
@@ -88,6 +91,8 @@ pub(super) fn of_vault(
         VaultError::Token(error) => token::of_token(asked, error),
         VaultError::Refused(refusal) => of_refusal(asked, refusal, object),
         VaultError::Transport(error) => of_transport(asked, error, Server::Vault),
+        VaultError::Absent => of_absent(asked, object),
+        VaultError::Pending => of_pending(asked, object),
         VaultError::Unreadable { missing } => Explanation {
             reason: Reason::KvUnexpectedAnswer,
             cause: format!(
@@ -133,51 +138,25 @@ pub(super) fn of_vault(
     }
 }
 
-/// What the vault itself says no to.
+/// What the vault itself says no to, and what is said in its place.
 fn of_refusal(
     asked: &Asked,
     refusal: &VaultRefusal,
     object: Option<&ObjectFailure>,
 ) -> Explanation {
-    if refusal.status == 403 {
-        return of_denial(asked, refusal, object);
-    }
-    let Asked {
-        vault,
-        host,
-        tenant,
-        ..
-    } = asked;
-    let kind = object.map_or("secret", |object| object.fetch.kind.azure_name());
+    let Asked { vault, host, .. } = asked;
     let what = object.map_or_else(|| "an object".to_owned(), named);
-    let message = &refusal.message;
-    let look = format!("check what answers for {host} from the nodes");
-    let (reason, cause, fix) = match (refusal.status, refusal.code.as_str()) {
-        (404, "") => (
-            Reason::KvUnexpectedAnswer,
-            format!("something that is not Key Vault answered for {host}: {message}"),
-            look,
-        ),
-        (404, _) => (
-            Reason::KvObjectNotFound,
-            format!("Key Vault {vault:?} has no {what}"),
-            format!(
-                "correct objectName or objectVersion, or create it: az keyvault {kind} list --vault-name {vault} \
-                 shows what there is, and az keyvault {kind} list-deleted --vault-name {vault} what can be recovered"
-            ),
-        ),
-        (401, _) => (
-            Reason::KvTokenRejected,
-            format!(
-                "Key Vault {vault:?} does not take the token of {} from tenant {tenant}: {message}",
-                who(asked, refusal)
-            ),
-            format!(
-                "set tenantID to the vault's tenant: az keyvault show --name {vault} --query properties.tenantId \
-                 --output tsv"
-            ),
-        ),
-        (429, _) => (
+    let (status, message) = (refusal.status, &refusal.message);
+    let operation = refusal.operation.as_str();
+    let answered = || {
+        let code = &refusal.code;
+        let space = if code.is_empty() { "" } else { " " };
+        format!(
+            "Key Vault {vault:?} answered {operation:?} on {what} with HTTP status {status}{space}{code}: {message}"
+        )
+    };
+    let (reason, cause, fix) = match status {
+        429 => (
             Reason::KvThrottled,
             format!(
                 "Key Vault {vault:?} asks for fewer requests, again and again ({}): {message}",
@@ -185,110 +164,107 @@ fn of_refusal(
             ),
             FEWER_REQUESTS.to_owned(),
         ),
-        (status, _) if status >= 500 => (
+        500.. => (
             Reason::KvUnavailable,
             format!("Key Vault {vault:?} failed with HTTP status {status}: {message}"),
             OUTAGE.to_owned(),
         ),
-        (status, _) => (
+        _ if !refusal.is_genuine() => (
             Reason::KvUnexpectedAnswer,
             format!(
-                "Key Vault {vault:?} answered \"get\" on {what} with HTTP status {status}: {message}"
+                "something that is not Key Vault answered for {host} with HTTP status {status}: {message}"
             ),
-            look,
+            format!(
+                "check what answers for {host} from the nodes: a proxy or a firewall (HTTPS_PROXY, NO_PROXY)"
+            ),
+        ),
+        401 => return of_rejected_token(asked, refusal),
+        403 => return of_denial(asked, refusal, object),
+        404 => return of_absent(asked, object),
+        400 if refusal.is_about_the_api() => (
+            Reason::KvBadParameter,
+            format!("Key Vault {vault:?} does not speak this provider's version of its API: {message}"),
+            "if the vault is an Azure Stack Hub's, set cloudName: AzureStackCloud, under which the provider asks in the \
+             version that the vault names; otherwise update the provider"
+                .to_owned(),
+        ),
+        400 => (
+            Reason::KvBadParameter,
+            answered(),
+            "correct objectName and objectVersion: a name has 1 to 127 letters, digits and hyphens, a version is 32 \
+             hexadecimal digits"
+                .to_owned(),
+        ),
+        _ => (
+            Reason::KvUnexpectedAnswer,
+            answered(),
+            format!(
+                "Key Vault itself answered: see its state with az keyvault show --name {vault} --query properties"
+            ),
         ),
     };
     Explanation { reason, cause, fix }
 }
 
-/// A 403: there are as many fixes as there are ways to be denied.
-fn of_denial(asked: &Asked, refusal: &VaultRefusal, object: Option<&ObjectFailure>) -> Explanation {
+/// There is no such object, or no such version of it.
+fn of_absent(asked: &Asked, object: Option<&ObjectFailure>) -> Explanation {
     let vault = &asked.vault;
-    let what = object.map_or_else(|| "an object".to_owned(), named);
-    let name = object.map_or("NAME", |object| object.fetch.name.as_str());
     let kind = object.map_or("secret", |object| object.fetch.kind.azure_name());
-    let of_version = match object.map(|object| &object.fetch.version) {
-        Some(ObjectVersion::Exact(version)) => format!(" --version {}", version.as_str()),
-        _ => String::new(),
-    };
-    let object_id = or_placeholder(&refusal.caller.object_id, "OBJECT-ID-OF-THE-IDENTITY");
-    let refused = format!(
-        "Key Vault {vault:?} refused {:?} on {what} to {}",
-        refusal.operation.as_str(),
-        who(asked, refusal)
-    );
-    // A list is only asked for together with what is in it.
-    let permissions = match refusal.operation {
-        Operation::Get => "get",
-        Operation::List => "get list",
-    };
-    let role = match object.map(|object| object.fetch.kind) {
-        Some(ObjectKind::Key) => "Key Vault Crypto User",
-        Some(ObjectKind::Certificate) => "Key Vault Certificate User",
-        Some(ObjectKind::Secret) | None => "Key Vault Secrets User",
-    };
-    let (reason, cause, fix) = match refusal.inner_code.as_str() {
-        "AccessDenied" => (
-            Reason::KvAccessDenied,
-            format!("{refused}: its access policies do not allow it"),
-            format!(
-                "az keyvault set-policy --name {vault} --object-id {object_id} --{kind}-permissions {permissions}"
-            ),
+    let what = object.map_or_else(|| "an object".to_owned(), named);
+    Explanation {
+        reason: Reason::KvObjectNotFound,
+        cause: format!("Key Vault {vault:?} has no {what}"),
+        fix: format!(
+            "correct objectName or objectVersion, or create it: az keyvault {kind} list --vault-name {vault} shows what \
+             there is, and az keyvault {kind} list-deleted --vault-name {vault} what can be recovered"
         ),
-        "ForbiddenByRbac" => (
-            Reason::KvRbacDenied,
-            format!(
-                "{refused}: it has no role assignment that allows it (a new one takes up to ten minutes to count)"
-            ),
-            format!(
-                "az role assignment create --role \"{role}\" --assignee-object-id {object_id} \
-                 --assignee-principal-type ServicePrincipal --scope \"$(az keyvault show --name {vault} --query id \
-                 --output tsv)\""
-            ),
+    }
+}
+
+/// A certificate that has been asked for and is not there yet.
+fn of_pending(asked: &Asked, object: Option<&ObjectFailure>) -> Explanation {
+    let vault = &asked.vault;
+    let what = object.map_or_else(|| "a certificate".to_owned(), named);
+    let name = object.map_or("NAME", |object| object.fetch.name.as_str());
+    Explanation {
+        reason: Reason::KvCertificatePending,
+        cause: format!("{what} in Key Vault {vault:?} is not issued yet: its request is pending"),
+        fix: format!(
+            "see what it waits for: az keyvault certificate pending show --vault-name {vault} --name {name}; if you have \
+             its certificate from a CA, merge it: az keyvault certificate pending merge --vault-name {vault} --name \
+             {name} --file CERTIFICATE-FILE"
         ),
-        "ForbiddenByConnection" => (
-            Reason::KvFirewallDenied,
-            format!(
-                "{refused}: it takes no calls from public networks: {}",
-                refusal.message
+    }
+}
+
+impl Explanation {
+    /// Explains why no Kubernetes Secret can have the key of a certificate.
+    pub fn of_key_that_is_not_exportable(
+        asked: &Asked,
+        fetch: &Fetch,
+        version: &str,
+        secret: &str,
+    ) -> Self {
+        let (vault, name) = (&asked.vault, fetch.name.as_str());
+        Self {
+            reason: Reason::KvKeyNotExportable,
+            cause: format!(
+                "{} {name:?} version {} in Key Vault {vault:?} has no private key, since the certificate's policy says \
+                 that it may not be exported; so the driver cannot make Secret {}, which secretObjects takes the key for",
+                fetch.kind.as_str(),
+                Excerpt(version),
+                Excerpt(secret)
             ),
-            format!(
-                "give the nodes a private endpoint to it, or let it be called from public networks: az keyvault update \
-                 --name {vault} --public-network-access Enabled"
+            fix: format!(
+                "take the key out of secretObjects, or issue a new version under a policy with exportable: true \
+                 (az keyvault certificate show --vault-name {vault} --name {name} --query policy.keyProperties)"
             ),
-        ),
-        "ForbiddenByFirewall" => (
-            Reason::KvFirewallDenied,
-            format!(
-                "{refused}: its firewall does not let the node in: {}",
-                refusal.message
-            ),
-            format!(
-                "az keyvault network-rule add --name {vault} --subnet SUBNET-ID-OF-THE-NODES, or give the nodes a \
-                 private endpoint to it"
-            ),
-        ),
-        "SecretDisabled" | "KeyDisabled" | "CertificateDisabled" => (
-            Reason::KvObjectDisabled,
-            format!("{what} in Key Vault {vault:?} is disabled"),
-            format!(
-                "az keyvault {kind} set-attributes --vault-name {vault} --name {name}{of_version} --enabled true"
-            ),
-        ),
-        _ => (
-            Reason::KvForbidden,
-            format!("{refused}: {}", refusal.message),
-            format!(
-                "see its access policies, role assignments and network rules: az keyvault show --name {vault} --query \
-                 properties"
-            ),
-        ),
-    };
-    Explanation { reason, cause, fix }
+        }
+    }
 }
 
 /// Who asked, short: `client e502213f…`, or the kind of identity where there is no ID.
-fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
+pub(super) fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
     let client_id = Some(refusal.caller.client_id.as_str())
         .filter(|id| !id.is_empty())
         .or(asked.identity.client_id());

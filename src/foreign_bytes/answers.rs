@@ -273,6 +273,7 @@ fn asked(claims: Option<Claims>) -> Asked {
             kind: "workload identity",
             id: IdentityId::ClientId("e502213f-1f15-4f03-9fb4-b546f51aafe9".to_owned()),
         },
+        chooses_tenant: true,
         claims,
     }
 }

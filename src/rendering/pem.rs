@@ -124,6 +124,13 @@ pub(super) fn count_begun(text: &[u8]) -> usize {
         .count()
 }
 
+/// Whether a text has a block of a private key, readable or not.
+pub(super) fn mentions_private_key(text: &[u8]) -> bool {
+    let end_of_label = b"PRIVATE KEY-----";
+    text.windows(end_of_label.len())
+        .any(|window| window == end_of_label)
+}
+
 /// Splits a text into its certificates and everything else in it: the contents of the `.crt` and the
 /// `.key` file. Either may be empty.
 pub(super) fn split(text: &[u8]) -> (Sensitive, Sensitive) {

@@ -298,12 +298,13 @@ impl Entry<'_> {
         let of_class =
             of_class.map(|warning| format!("the class may not mean what it says: {warning}"));
         let now = OffsetDateTime::now_utc();
-        let of_objects = files.iter().filter_map(|file| {
-            let oddity = file.attributes.oddity(now)?;
-            let (id, version) = (plain(&file.id, MAX_NAME), plain(&file.version, MAX_VERSION));
-            Some(format!(
-                "{id} version {version} {oddity}; it is served all the same, as the vault serves it"
-            ))
+        let of_objects = files.iter().flat_map(|file| {
+            file.oddities(now).map(|oddity| {
+                let (id, version) = (plain(&file.id, MAX_NAME), plain(&file.version, MAX_VERSION));
+                format!(
+                    "{id} version {version} {oddity}; it is served all the same, as the vault serves it"
+                )
+            })
         });
         let mut warnings: Vec<String> = of_class.chain(of_objects).take(MAX_WARNINGS).collect();
         // An object may have several files.

@@ -67,6 +67,55 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
     line
 }
 
+/// A service's own sentence about a refusal, for a message that its pod's events show: one line, without the Azure
+/// resources of who asked, and with both its ends where it is over `max_chars`: what was found comes last in it.
+pub fn refusal_line(text: &str, max_chars: usize) -> String {
+    let line = one_line(&without_resources(text), usize::MAX);
+    let length = line.chars().count();
+    if length <= max_chars {
+        return line;
+    }
+    let end = max_chars / 2;
+    let start = max_chars - end;
+    let place = |index| line.char_indices().nth(index).map_or(line.len(), |at| at.0);
+    format!("{}…{}", &line[..place(start)], &line[place(length - end)..])
+}
+
+/// Leaves out the claims that name Azure resources of the caller, such as `xms_mirid` and `xms_az_rid`, and what
+/// other resource IDs say beyond `/subscriptions/`.
+///
+/// Source: "Access token claims reference" of the Microsoft identity platform, for the prefix of such claims.
+fn without_resources(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '\'' | '"' | ',' | ')');
+    let lower = text.to_ascii_lowercase();
+    let mut claims = lower.match_indices("xms_").map(|(at, _)| at).peekable();
+    let mut resources = lower.match_indices("/subscriptions/").peekable();
+    let mut kept = String::with_capacity(text.len());
+    let mut at = 0;
+    loop {
+        while claims.next_if(|found| *found < at).is_some() {}
+        while resources.next_if(|(found, _)| *found < at).is_some() {}
+        let (claim, resource) = (claims.peek(), resources.peek().map(|(found, _)| found));
+        let Some(&found) = claim.into_iter().chain(resource).min() else {
+            break;
+        };
+        kept.push_str(&text[at..found]);
+        if claim == Some(&found) {
+            // With the semicolon that led to it.
+            if kept.ends_with(';') {
+                kept.pop();
+            }
+        } else {
+            kept.push_str("/subscriptions/…");
+        }
+        at = text[found..]
+            .find(ends)
+            .map_or(text.len(), |end| found + end);
+    }
+    kept.push_str(&text[at..]);
+    kept
+}
+
 /// The characters that change the order in which text is shown (Unicode's `Bidi_Control`).
 fn turns_text(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -107,6 +156,37 @@ mod tests {
             shown.len() < 120 && shown.ends_with("(100000 bytes)"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_refusal_names_no_resources_of_who_asked() {
+        for (text, expected) in [
+            ("plain; text", "plain; text"),
+            (
+                "Caller: appid=a;oid=b;iss=c/;xms_mirid=/subscriptions/s/resourcegroups/MC_rg/x;xms_az_rid=/subscriptions/s\r\nVault: v",
+                "Caller: appid=a;oid=b;iss=c/ Vault: v",
+            ),
+            (
+                "application 'appid=a;XMS_MIRID=/Subscriptions/s;oid=b' does not",
+                "application 'appid=a;oid=b' does not",
+            ),
+            ("xms_az_rid=/subscriptions/s", ""),
+            (
+                "Resource: '/subscriptions/s/resourcegroups/rg/x' is",
+                "Resource: '/subscriptions/…' is",
+            ),
+            ("größe;xms_é=ü;ß", "größe;ß"),
+        ] {
+            assert_eq!(refusal_line(text, 400), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_refusal_keeps_both_its_ends() {
+        let text = format!("begin {} end", "ä".repeat(500));
+        let line = refusal_line(&text, 21);
+        assert_eq!(line, "begin äääää…ääääää end");
+        assert_eq!(refusal_line("short", 5), "short");
     }
 
     #[test]

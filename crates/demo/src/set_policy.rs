@@ -1,7 +1,8 @@
 //! [`SetPolicy`], the one command of the Azure CLI that the demo follows to the letter: if the
 //! provider's message names a wrong vault, identity or permission, its fix does not fix anything.
 
-/// `az keyvault set-policy --name VAULT --object-id ID --secret-permissions PERMISSION...`
+/// `az keyvault set-policy --name VAULT --object-id ID --secret-permissions PERMISSION... $(...)`, where the inner
+/// command repeats the permissions that there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetPolicy {
     /// The command itself.
@@ -24,7 +25,7 @@ impl SetPolicy {
             let at = words.iter().position(|word| *word == flag)?;
             let values = words[at + 1..]
                 .iter()
-                .take_while(|word| !word.starts_with('-'));
+                .take_while(|word| !word.starts_with(['-', '$']));
             Some(values.map(|word| (*word).to_owned()).collect::<Vec<_>>())
         };
         let single = |flag| list(flag)?.into_iter().next();
@@ -43,7 +44,8 @@ mod tests {
 
     #[test]
     fn it_is_found_in_a_message() {
-        let command = "az keyvault set-policy --name v --object-id o --secret-permissions get list";
+        let command = "az keyvault set-policy --name v --object-id o --secret-permissions get list $(az keyvault show \
+                       --name v --output tsv)";
         let found = SetPolicy::in_message(&format!("error: denied. Fix: {command}\nmore\n"));
         let expected = SetPolicy {
             command: command.to_owned(),

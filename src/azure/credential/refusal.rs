@@ -6,7 +6,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::azure::retry::Again;
-use crate::text::excerpt::one_line;
+use crate::text::excerpt::refusal_line;
 use crate::transport::Refusal;
 
 /// The most characters of a service's own sentence in a message.
@@ -50,7 +50,7 @@ impl EntraRefusal {
                 let code = body.error_codes.first().copied().or_else(|| aadsts(&text));
                 // The second line on is for Microsoft's support.
                 let text = text.split("Trace ID:").next().unwrap_or_default();
-                (code, one_line(text, MAX_CHARS))
+                (code, refusal_line(text, MAX_CHARS))
             },
         );
         Self {
@@ -105,7 +105,7 @@ impl ImdsRefusal {
         let description = body.map_or_else(
             || not_a_services(refusal),
             |body| {
-                one_line(
+                refusal_line(
                     &body.error_description.or(body.error).unwrap_or_default(),
                     MAX_CHARS,
                 )
@@ -140,6 +140,7 @@ pub fn again(status: u16, retry_after: Option<Duration>) -> Again {
 /// Says that an answer is not the service's own: a proxy's page, or nothing.
 pub fn not_a_services(refusal: &Refusal) -> String {
     let what = match refusal.body.first() {
+        _ if (300..400).contains(&refusal.status) => "a redirection, which is not followed",
         None => "an empty answer",
         Some(b'<') => "an HTML page, so a proxy or firewall may have answered instead",
         Some(_) => "an answer in a form that is not the service's",

@@ -209,8 +209,12 @@ impl Vault {
             .into_model()
             .map_err(|_| unreadable("a secret in the form of Key Vault"))?;
         let attributes = secret.attributes.unwrap_or_default();
+        // An old storage account's secret has an id without a version.
+        let changed = attributes.updated.or(attributes.created);
+        let version = version_of(secret.id.as_deref())
+            .or_else(|| version_of_change(secret.id.as_deref(), changed));
         Ok(VaultObject {
-            version: version_of(secret.id).ok_or(unreadable("the secret's version"))?,
+            version: version.ok_or(unreadable("the secret's version"))?,
             contents: Contents::Secret {
                 value: secret.value.ok_or(unreadable("the secret's value"))?.into(),
                 kid: secret.kid,
@@ -240,7 +244,7 @@ impl Vault {
         let attributes = key.attributes.unwrap_or_default();
         let jwk = key.key.ok_or(unreadable("the key"))?;
         Ok(VaultObject {
-            version: version_of(jwk.kid).ok_or(unreadable("the key's version"))?,
+            version: version_of(jwk.kid.as_deref()).ok_or(unreadable("the key's version"))?,
             contents: Contents::Key(PublicJwk {
                 kty: jwk.kty.map(|kty| kty.as_ref().to_owned()),
                 crv: jwk.crv.map(|crv| crv.as_ref().to_owned()),
@@ -275,9 +279,20 @@ impl Vault {
             .into_model()
             .map_err(|_| unreadable("a certificate in the form of Key Vault"))?;
         let attributes = certificate.attributes.unwrap_or_default();
+        let version = version_of(certificate.id.as_deref());
+        let version = version.ok_or(unreadable("the certificate's version"))?;
+        // One that is issued has a secret and a key, and so their ids.
+        let is_issued = certificate.sid.is_some() || certificate.kid.is_some();
+        let Some(der) = certificate.cer else {
+            return Err(if is_issued {
+                unreadable("the certificate")
+            } else {
+                VaultError::Pending
+            });
+        };
         Ok(VaultObject {
-            version: version_of(certificate.id).ok_or(unreadable("the certificate's version"))?,
-            contents: Contents::Certificate(certificate.cer.ok_or(unreadable("the certificate"))?),
+            version,
+            contents: Contents::Certificate(der),
             attributes: Attributes {
                 enabled: attributes.enabled != Some(false),
                 not_before: attributes.not_before,
@@ -286,14 +301,14 @@ impl Vault {
         })
     }
 
-    /// Lists the versions of an object across all pages, in no order.
+    /// Lists the versions of an object across all pages, in no order; at least one.
     pub async fn versions(
         &self,
         kind: ObjectKind,
         name: &ObjectName,
     ) -> Result<Vec<ListedVersion>, VaultError> {
         let name = name.as_str();
-        match kind {
+        let listed = match kind {
             ObjectKind::Secret => {
                 let pages = self.secrets()?.list_secret_properties_versions(name, None);
                 let listed = |item: azure_security_keyvault_secrets::models::SecretProperties| {
@@ -321,6 +336,11 @@ impl Vault {
                     };
                 collect(pages.map_err(|error| listing(&error))?, listed).await
             }
+        };
+        match listed {
+            // An object that is there has a version. Of one that is not, the vault lists none, with status 200.
+            Ok(listed) if listed.is_empty() => Err(VaultError::Absent),
+            listed => listed,
         }
     }
 }
@@ -354,7 +374,7 @@ fn listed(
     enabled: Option<bool>,
 ) -> Option<ListedVersion> {
     Some(ListedVersion {
-        id: version_of(id)?,
+        id: version_of(id.as_deref())?,
         created,
         enabled: enabled != Some(false),
     })
@@ -388,10 +408,19 @@ async fn collect<P: Page + Send>(
 
 /// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages
 /// as it is.
-fn version_of(id: Option<String>) -> Option<String> {
-    let url = Url::parse(&id?).ok()?;
+fn version_of(id: Option<&str>) -> Option<String> {
+    let url = Url::parse(id?).ok()?;
     let version = url.path_segments()?.nth(2)?;
     ObjectName::new(version).map(|version| version.as_str().to_owned())
+}
+
+/// What stands for the version of an object whose id has none: when it was last changed. The driver takes an object
+/// whose version stays for one that has not changed.
+fn version_of_change(id: Option<&str>, changed: Option<OffsetDateTime>) -> Option<String> {
+    let url = Url::parse(id?).ok()?;
+    let has_no_version = url.path_segments()?.filter(|part| !part.is_empty()).count() == 2;
+    let changed = changed.filter(|_| has_no_version)?;
+    Some(format!("updated-{}", changed.unix_timestamp()))
 }
 
 fn unreadable(missing: &'static str) -> VaultError {
@@ -453,5 +482,29 @@ fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
         _ => VaultError::Client {
             problem: one_line(&error.to_string(), 300),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_without_a_version_has_its_last_change_instead() {
+        let changed = OffsetDateTime::from_unix_timestamp(1_576_316_779).ok();
+        for (id, version, of_change) in [
+            ("https://v/secrets/a/0123", Some("0123"), None),
+            ("https://v/secrets/a", None, Some("updated-1576316779")),
+            ("https://v/secrets/a/", None, Some("updated-1576316779")),
+            ("https://v/secrets/a/not%20one", None, None),
+            ("https://v/secrets", None, None),
+            ("not a URL", None, None),
+        ] {
+            assert_eq!(version_of(Some(id)).as_deref(), version, "{id}");
+            let found = version_of_change(Some(id), changed);
+            assert_eq!(found.as_deref(), of_change, "{id}");
+        }
+        assert_eq!(version_of_change(Some("https://v/secrets/a"), None), None);
+        assert_eq!(version_of_change(None, changed), None);
     }
 }

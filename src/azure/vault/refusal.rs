@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::azure::credential::refusal::{again, not_a_services};
 use crate::azure::retry::Again;
-use crate::text::excerpt::one_line;
+use crate::text::excerpt::refusal_line;
 use crate::transport::Refusal;
 
 /// The most characters of the vault's own sentence in a message.
@@ -28,8 +28,14 @@ pub struct VaultRefusal {
     pub code: String,
     /// The inner code, such as `AccessDenied` or `ForbiddenByRbac`.
     pub inner_code: String,
+    /// Whether it is a page for people, as proxies and firewalls send it.
+    pub is_page: bool,
     /// Its sentences on one line.
     pub message: String,
+    /// Why it does not take a token, by the number of its own code: 10032 for `AKV10032`.
+    pub akv: Option<u32>,
+    /// The tenants that it speaks of, where it takes no token of another one.
+    pub tenants: Tenants,
     /// Who it says was asking.
     pub caller: Caller,
     /// The wait that it asks for.
@@ -46,13 +52,31 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// As Key Vault's permissions spell it.
-    pub fn as_str(self) -> &'static str {
+    /// The permission that it takes, as access policies spell it.
+    pub fn permission(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::List => "list",
         }
     }
+
+    /// What messages call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list versions",
+        }
+    }
+}
+
+/// Whose token a vault takes and whose it got, in its own words: `Invalid issuer. Expected one of
+/// https://sts.windows.net/A/, …, found https://sts.windows.net/B/.`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tenants {
+    /// The vault's tenant, which it names first; empty where it does not say.
+    pub expected: String,
+    /// The token's tenant; empty where it does not say.
+    pub found: String,
 }
 
 /// Who asked, in the vault's words: it knows the object ID that a fix needs.
@@ -91,7 +115,10 @@ impl VaultRefusal {
                 status: refusal.status,
                 code: String::new(),
                 inner_code: String::new(),
+                is_page: refusal.body.first() == Some(&b'<'),
                 message: not_a_services(refusal),
+                akv: None,
+                tenants: Tenants::default(),
                 caller: Caller::default(),
                 retry_after: refusal.retry_after,
             };
@@ -106,15 +133,50 @@ impl VaultRefusal {
                 client_id: id_after("appid=", &message),
                 object_id: id_after("oid=", &message),
             },
-            message: one_line(&message, MAX_CHARS),
+            is_page: false,
+            akv: akv(&message),
+            tenants: Tenants {
+                expected: id_after("Expected one of https://sts.windows.net/", &message),
+                found: id_after("found https://sts.windows.net/", &message),
+            },
+            message: refusal_line(&message, MAX_CHARS),
             retry_after: refusal.retry_after,
         }
     }
 
     /// Whether to try again.
     pub fn again(&self) -> Again {
+        // The vault does not know the key yet that signed the token, as happens while Entra ID's keys change. The next
+        // request may meet a server that does.
+        if self.status == 401 && self.akv == Some(10_046) {
+            return Again::Once;
+        }
         again(self.status, self.retry_after)
     }
+
+    /// Whether it is Key Vault's own, rather than that of a proxy or firewall in its place. A 401 with the vault's
+    /// challenge is, whatever its body says; one with another's does not come here.
+    pub fn is_genuine(&self) -> bool {
+        !self.code.is_empty() || self.status == 401 && !self.is_page
+    }
+
+    /// Whether it says something about the one object that was asked for, not about the vault.
+    pub fn concerns_one_object(&self) -> bool {
+        let by_status = matches!(self.status, 400 | 403 | 404) && self.is_genuine();
+        by_status && !self.is_about_the_api()
+    }
+
+    /// Whether the vault does not speak the version of its API that it was asked in.
+    pub fn is_about_the_api(&self) -> bool {
+        self.status == 400 && self.message.contains("The specified version (")
+    }
+}
+
+/// The number in `AKV10032: …`.
+fn akv(text: &str) -> Option<u32> {
+    let digits = text.split("AKV").nth(1)?;
+    let end = digits.find(|c: char| !c.is_ascii_digit());
+    digits[..end.unwrap_or(digits.len())].parse().ok()
 }
 
 /// A code is one word; what is none is dropped.
@@ -177,6 +239,41 @@ mod tests {
         assert_eq!(rbac.inner_code, "ForbiddenByRbac");
         assert_eq!(rbac.caller.object_id, "b");
         assert!(!rbac.message.contains('\n'));
+    }
+
+    #[test]
+    fn a_rejected_token_keeps_both_tenants() {
+        let others = "https://sts.windows.net/f8cdef31-a31e-4b4a-93e4-5f571e91255a/, ".repeat(8);
+        let text = format!(
+            "AKV10032: Invalid issuer. Expected one of https://sts.windows.net/1111-a/, {others}found \
+             https://sts.windows.net/2222-b/."
+        );
+        let body = serde_json::json!({ "error": { "code": "Unauthorized", "message": text } });
+        let rejected = read(401, &body.to_string());
+        assert_eq!(rejected.akv, Some(10_032));
+        let tenants = Tenants {
+            expected: "1111-a".into(),
+            found: "2222-b".into(),
+        };
+        assert_eq!(rejected.tenants, tenants);
+        let shown = rejected.to_string();
+        assert!(
+            shown.contains("1111-a") && shown.contains("2222-b") && shown.len() < 450,
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn only_a_new_signing_key_is_worth_another_request() {
+        for (text, again) in [
+            ("AKV10046: Unable to resolve the key", Again::Once),
+            ("AKV10032: Invalid issuer.", Again::No),
+            ("no code", Again::No),
+            ("AKV: x", Again::No),
+        ] {
+            let body = serde_json::json!({ "error": { "code": "Unauthorized", "message": text } });
+            assert_eq!(read(401, &body.to_string()).again(), again, "{text}");
+        }
     }
 
     #[test]
