@@ -27,10 +27,10 @@ use crate::class::plan::Plan;
 use crate::class::request::Request;
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Outcome, Step, Subject};
-use crate::commands::driver_call::{self, DriverCallError};
-use crate::commands::manifest::{Class, ManifestError};
+use crate::commands::driver_call::{self, DriverCallError, WithoutToken};
+use crate::commands::manifest::{Class, ManifestError, SecretObject};
 use crate::commands::serve::{self, ServiceSetupError};
-use crate::explain::{CallError, Explanation, Reason};
+use crate::explain::Explanation;
 use crate::generated::v1alpha1::MountRequest;
 use crate::observe::metrics::Metrics;
 use crate::server::service::Service;
@@ -78,8 +78,22 @@ async fn examine(settings: &DoctorSettings) -> Result<Outcome, DoctorError> {
         && settings.no_color.is_none()
         && io::stdout().is_terminal();
     let mut report = Report::new(settings.output, colours, &class.name, &class.provider);
-    match plan(&mut report, &class, &call, &service) {
-        Some(plan) => examine_plan(&mut report, &service, &plan).await,
+    let without_token = WithoutToken::of(&call, Some(&service));
+    let call = without_token
+        .as_ref()
+        .map_or(&call, |without| &without.call);
+    match plan(&mut report, &class, call, &service) {
+        Some(plan) => {
+            let secrets = &class.secret_objects;
+            examine_plan(
+                &mut report,
+                &service,
+                &plan,
+                secrets,
+                without_token.as_ref(),
+            )
+            .await;
+        }
         None => report.skip(&[
             Subject::VaultDns,
             Subject::VaultTcp,
@@ -113,10 +127,10 @@ fn plan(
     service: &Service,
 ) -> Option<Plan> {
     let step = Step::begin(Subject::Class, "");
-    let (request, parameters) = match parse(call, service) {
+    let (request, parameters) = match driver_call::parse(call, Some(service)) {
         Ok(parsed) => parsed,
         Err(error) => {
-            report.add(step.failed(of_class(&error)));
+            report.add(step.failed(Explanation::of(&error)));
             report.skip(&[Subject::Cloud]);
             return None;
         }
@@ -163,27 +177,6 @@ fn is_allowed(report: &mut Report, request: &Request, plan: &Plan, service: &Ser
     true
 }
 
-/// Why the class cannot be mounted. A token that is missing is missing here: whether the driver sends it to the
-/// provider is not known.
-fn of_class(error: &CallError) -> Explanation {
-    let mut explanation = Explanation::of(error);
-    if explanation.reason == Reason::TokenAudienceMissing {
-        explanation.fix = format!(
-            "give doctor the pod's token, which kubectl create token prints, behind the class or by --token-file; if a \
-             pod fails with this reason: {}",
-            explanation.fix
-        );
-    }
-    explanation
-}
-
-fn parse(call: &MountRequest, service: &Service) -> Result<(Request, Parameters), CallError> {
-    let mut request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
-    request.audiences = service.audiences(&request);
-    let parameters = Parameters::parse(&request)?;
-    Ok((request, parameters))
-}
-
 fn class_facts(class: &Class, request: &Request, parameters: &Parameters) -> Facts {
     let objects = parameters.objects.len();
     let pod = &request.pod;
@@ -224,8 +217,14 @@ fn cloud_facts(plan: &Plan) -> Facts {
     }
 }
 
-/// Everything that a mount does over the network.
-async fn examine_plan(report: &mut Report, service: &Service, plan: &Plan) {
+/// Everything that a mount does over the network. Without the pod's token, everything that needs none.
+async fn examine_plan(
+    report: &mut Report,
+    service: &Service,
+    plan: &Plan,
+    secrets: &[SecretObject],
+    without_token: Option<&WithoutToken>,
+) {
     let asked = Asked::by(plan, &plan.vault);
     let vault = match service.provider.vault(plan) {
         Ok(vault) => vault,
@@ -240,6 +239,18 @@ async fn examine_plan(report: &mut Report, service: &Service, plan: &Plan) {
     let vault_is_there = way::to_vault(report, &vault, &asked).await;
     let service_is_there = way::to_token_service(report, &vault, &asked).await;
     let step = Step::begin(Subject::Identity, "");
+    if let Some(without) = without_token {
+        report.add(step.works(identity::without_token(&plan.identity)));
+        let token = Step::begin(Subject::Token, vault.credential().service().to_string());
+        report.add(token.failed(token::missing(without)));
+        if vault_is_there {
+            objects::greet(report, &vault, &asked).await;
+        } else {
+            report.skip(&[Subject::Vault]);
+        }
+        objects::skip(report, plan);
+        return;
+    }
     report.add(step.works(identity::facts(
         &plan.identity,
         &Audiences::new(&service.token_audiences, &plan.cloud),
@@ -251,7 +262,7 @@ async fn examine_plan(report: &mut Report, service: &Service, plan: &Plan) {
         false
     };
     if vault_is_there && has_token {
-        objects::examine(report, service, plan, &vault, &asked).await;
+        objects::examine(report, service, plan, &vault, &asked, secrets).await;
     } else {
         report.skip(&[Subject::Vault]);
         objects::skip(report, plan);

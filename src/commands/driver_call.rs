@@ -5,15 +5,23 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::class::cloud::PUBLIC_AUDIENCE;
-use crate::class::identity::IDENTITY_BINDING_AUDIENCE;
+use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError};
+use crate::class::parameters::{ParameterError, Parameters};
+use crate::class::request::Request;
+use crate::class::service_account_tokens::TokensError;
 use crate::commands::manifest::Class;
+use crate::explain::{CallError, Explanation, Reason};
 use crate::generated::v1alpha1::MountRequest;
+use crate::server::service::Service;
 use crate::settings::PodSettings;
 use crate::text::sensitive::Sensitive;
+
+/// The attribute that has the pod's tokens.
+const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
 /// Why there is no call for a pod.
 #[derive(Debug, Error)]
@@ -70,7 +78,7 @@ pub(super) fn request(
         // Whichever of the two the class's identity needs, this is it.
         let token = json!({ "token": token.trim() });
         let tokens = json!({ PUBLIC_AUDIENCE: token, IDENTITY_BINDING_AUDIENCE: token });
-        attributes["csi.storage.k8s.io/serviceAccount.tokens"] = json!(tokens.to_string());
+        attributes[TOKENS] = json!(tokens.to_string());
     }
     Ok(MountRequest {
         attributes: attributes.to_string(),
@@ -79,6 +87,76 @@ pub(super) fn request(
         permission: permission.to_string(),
         current_object_version: Vec::new(),
     })
+}
+
+/// Reads a call as the provider does; with its usual audiences where it is another process.
+pub(super) fn parse(
+    call: &MountRequest,
+    service: Option<&Service>,
+) -> Result<(Request, Parameters), CallError> {
+    let mut request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
+    if let Some(service) = service {
+        request.audiences = service.audiences(&request);
+    }
+    let parameters = Parameters::parse(&request)?;
+    Ok((request, parameters))
+}
+
+/// What is known of a call whose class signs in by the pod's token, where there is none.
+#[derive(Debug)]
+pub(super) struct WithoutToken {
+    /// The call with what stands in for a token, which is sent to nobody.
+    pub(super) call: MountRequest,
+    /// Why there is no token, and where to get one.
+    pub(super) why: Explanation,
+    /// What a cluster needs whose pods have the same trouble.
+    pub(super) in_cluster: String,
+}
+
+impl WithoutToken {
+    /// A call that has all it needs but a token.
+    pub(super) fn of(call: &MountRequest, service: Option<&Service>) -> Option<Self> {
+        let CallError::Parameters(problems) = parse(call, service).err()? else {
+            return None;
+        };
+        let absent = problems.iter().find_map(|problem| match problem {
+            ParameterError::Identity(IdentityError::Tokens(
+                absent @ TokensError::Absent { .. },
+            )) => Some(absent),
+            _ => None,
+        })?;
+        let TokensError::Absent { audience, .. } = absent else {
+            return None;
+        };
+        let mut attributes: Map<String, Value> = serde_json::from_str(&call.attributes).ok()?;
+        let stand_in = json!({ "token": "none" });
+        let tokens = json!({ PUBLIC_AUDIENCE: stand_in, IDENTITY_BINDING_AUDIENCE: stand_in });
+        attributes.insert(TOKENS.to_owned(), json!(tokens.to_string()));
+        let stands_in = MountRequest {
+            attributes: Value::Object(attributes).to_string(),
+            ..call.clone()
+        };
+        let (request, _) = parse(&stands_in, service).ok()?;
+        let pod = &request.pod;
+        let in_cluster = problems
+            .first()
+            .map(|problem| Explanation::of_parameter(problem).fix);
+        Some(Self {
+            call: stands_in,
+            why: Explanation {
+                reason: Reason::TokenAudienceMissing,
+                cause: format!(
+                    "the class signs in by a token of the pod's service account for audience {audience}, and there is none \
+                     here"
+                ),
+                fix: format!(
+                    "kubectl create token {} --namespace {} --audience {audience} > token, and pass --token-file token",
+                    pod.service_account, pod.namespace
+                ),
+            },
+            in_cluster: in_cluster.unwrap_or_default(),
+        })
+    }
 }
 
 /// The Secret's data as the kubelet gives it to the driver: by the names of the files, hidden ones left

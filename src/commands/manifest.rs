@@ -19,6 +19,8 @@ pub(super) struct Class {
     pub(super) namespace: Option<String>,
     pub(super) provider: String,
     pub(super) parameters: BTreeMap<String, String>,
+    /// The Kubernetes Secrets that the driver makes of its files.
+    pub(super) secret_objects: Vec<SecretObject>,
     /// Of a `TokenRequest` beside it.
     pub(super) token: Option<Sensitive>,
 }
@@ -87,6 +89,27 @@ struct Spec {
     provider: String,
     #[serde(default)]
     parameters: BTreeMap<String, String>,
+    #[serde(rename = "secretObjects")]
+    secret_objects: Option<Vec<SecretObject>>,
+}
+
+/// One entry of `secretObjects`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SecretObject {
+    #[serde(rename = "secretName")]
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) data: Vec<SecretData>,
+}
+
+/// One of its `data`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct SecretData {
+    pub(super) object_name: String,
+    pub(super) key: String,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +175,7 @@ impl Class {
             namespace: class.metadata.namespace,
             provider: spec.provider,
             parameters: spec.parameters,
+            secret_objects: spec.secret_objects.unwrap_or_default(),
             token: token.map(Sensitive::from),
         })
     }

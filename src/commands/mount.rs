@@ -14,10 +14,11 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 use tonic::Code;
 
-use crate::commands::driver_call::{self, DriverCallError};
+use crate::commands::driver_call::{self, DriverCallError, WithoutToken};
 use crate::commands::manifest::{Class, ManifestError};
 use crate::commands::mount::volume::{Outcome, Volume, VolumeError};
 use crate::commands::serve::{self, ServiceSetupError};
+use crate::explain::Explanation;
 use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderClient;
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::observe::metrics::Metrics;
@@ -60,6 +61,9 @@ pub enum MountCommandError {
         /// Why.
         source: tonic::transport::Error,
     },
+    /// The pod's token is missing, and no driver sends one here.
+    #[error("{0}")]
+    NoToken(Explanation),
     /// The provider refused: what the pod's events would show.
     #[error("the mount failed with {code:?}: {message}")]
     Refused {
@@ -85,6 +89,9 @@ pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
         &settings.target,
         settings.permission.bits(),
     )?;
+    if let Some(without) = WithoutToken::of(&request, None) {
+        return Err(MountCommandError::NoToken(without.why));
+    }
     let stopped = serve::stop_signal().map_err(MountCommandError::Signals)?;
     let response = tokio::select! {
         response = ask(&settings, request) => response?,

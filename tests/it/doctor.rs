@@ -803,7 +803,26 @@ async fn a_token_that_doctor_was_not_given_is_not_the_drivers_fault() {
         .with("clientID", CLIENT_ID);
     let run = doctor(&node, &class, &[]).await;
     let words = ["give doctor the pod's token", "--token-file"];
-    run.expect_failure("class", "TOKEN_AUDIENCE_MISSING", &words);
+    run.expect_failure("token", "TOKEN_AUDIENCE_MISSING", &words);
+    // What needs no token is looked at all the same.
+    for step in [
+        "class",
+        "cloud",
+        "vault_dns",
+        "vault_tcp",
+        "vault_tls",
+        "token_service_dns",
+        "token_service_tcp",
+        "token_service_tls",
+        "identity",
+        "vault",
+    ] {
+        assert_eq!(run.step(step)["outcome"], "ok", "{step}: {}", run.said);
+    }
+    assert_eq!(run.step("object")["outcome"], "skipped", "{}", run.said);
+    // What stands in for the token is sent to nobody.
+    assert_eq!(node.azure.counters().entra().requests, 0);
+    assert_eq!(node.azure.counters().vault(VAULT).all_gets(), 0);
 }
 
 #[tokio::test]

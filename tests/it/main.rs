@@ -7,6 +7,7 @@
 #![allow(clippy::too_many_lines)]
 
 mod authority;
+mod azure_answers;
 mod bad_input;
 mod cache;
 mod clouds;

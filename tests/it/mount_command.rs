@@ -212,3 +212,30 @@ async fn the_pods_own_proofs_come_from_files() {
         assert_eq!(fs::read(folder.path().join("volume/S")).unwrap(), b"v");
     }
 }
+
+#[tokio::test]
+async fn a_token_that_is_missing_at_a_desk_is_not_the_drivers_fault() {
+    let node = Node::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("workload.yaml");
+    let class = format!(
+        "kind: SecretProviderClass\nmetadata: {{name: c}}\nspec:\n  provider: azure-rs\n  parameters:\n    \
+         keyvaultName: {VAULT}\n    tenantID: {DEFAULT_TENANT}\n    clientID: 9b1d7f0e\n    objects: |\n      array:\n      \
+         - objectName: S\n        objectType: secret\n"
+    );
+    fs::write(&path, class).unwrap();
+    let output = mount(&node, folder.path(), &[path.to_str().unwrap()]).await;
+    assert!(!output.status.success());
+    let said = text(&output.stderr);
+    for words in [
+        "[TOKEN_AUDIENCE_MISSING] ",
+        "audience api://AzureADTokenExchange",
+        "kubectl create token default --namespace default",
+        "--token-file",
+    ] {
+        assert!(said.contains(words), "{said} should contain {words}");
+    }
+    for words in ["csidriver", "the driver"] {
+        assert!(!said.to_lowercase().contains(words), "{said}");
+    }
+}

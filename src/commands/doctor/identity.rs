@@ -49,6 +49,18 @@ pub(super) fn facts(identity: &Identity, audiences: &Audiences) -> Facts {
     facts
 }
 
+/// What is known of an identity whose proof is not here.
+pub(super) fn without_token(identity: &Identity) -> Facts {
+    let kind = identity.name().kind;
+    let client_id = identity.client_id();
+    let who = one_line(client_id.unwrap_or_default(), MAX_CHARS);
+    Facts {
+        summary: format!("{kind}, client ID {who}; the pod's token is not here"),
+        details: json!({ "kind": kind, "client_id": client_id, "token": null }),
+        ..Facts::default()
+    }
+}
+
 /// What the pod's token says, for whom it should be.
 fn of_token(token: &Sensitive, expected: &[&str]) -> Facts {
     let Some(claims) = assertion::payload::<PodToken>(token) else {

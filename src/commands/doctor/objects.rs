@@ -14,6 +14,7 @@ use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Begun, Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
+use crate::commands::manifest::SecretObject;
 use crate::explain::Explanation;
 use crate::mount::{Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
 use crate::server::service::Service;
@@ -43,6 +44,7 @@ struct Objects<'a> {
     plan: &'a Plan,
     vault: &'a Arc<Vault>,
     asked: &'a Asked,
+    secrets: &'a [SecretObject],
 }
 
 /// Asks the vault for everything that the class names.
@@ -52,6 +54,7 @@ pub(super) async fn examine(
     plan: &Plan,
     vault: &Arc<Vault>,
     asked: &Asked,
+    secrets: &[SecretObject],
 ) {
     let step = Step::begin(Subject::Vault, &asked.host);
     let greeting = match vault.greeting().await {
@@ -62,12 +65,13 @@ pub(super) async fn examine(
             return;
         }
     };
-    let facts = facts(&greeting, asked);
+    let facts = facts(&greeting, asked, "answers, and takes the token");
     let objects = Objects {
         service,
         plan,
         vault,
         asked,
+        secrets,
     };
     let mut fetches = plan.fetches.iter();
     let mut files = Vec::new();
@@ -106,6 +110,18 @@ pub(super) async fn examine(
     }
 }
 
+/// Asks the vault for what it tells without a token.
+pub(super) async fn greet(report: &mut Report, vault: &Vault, asked: &Asked) {
+    let step = Step::begin(Subject::Vault, &asked.host);
+    match vault.greeting().await {
+        Ok(greeting) => {
+            let answers = "answers; what it gives shows with a token only";
+            report.add(step.works(facts(&greeting, asked, answers)))
+        }
+        Err(error) => report.add(step.failed(why::whole(asked, error))),
+    };
+}
+
 /// What is not asked for, since the vault cannot be.
 pub(super) fn skip(report: &mut Report, plan: &Plan) {
     for fetch in &plan.fetches {
@@ -129,7 +145,13 @@ impl Objects<'_> {
             .provider
             .files_of(self.vault, self.plan, fetch, deadline);
         let problem = match tokio::time::timeout_at(deadline, getting).await {
-            Ok(Ok(files)) => return Looked::Files(step.works(file_facts(fetch, &files)), files),
+            Ok(Ok(files)) => {
+                let facts = file_facts(fetch, &files);
+                return match self.without_key(fetch, &files) {
+                    Some(why) => Looked::Fails(step.failed_with(why, facts)),
+                    None => Looked::Files(step.works(facts), files),
+                };
+            }
             Ok(Err(problem)) => problem,
             Err(_) => {
                 let failure = Failure::Deadline {
@@ -149,6 +171,25 @@ impl Objects<'_> {
                 Looked::Fails(step.failed(why::failure(self.asked, failure)))
             }
         }
+    }
+
+    /// Why the driver makes no Kubernetes Secret of an object, where it is to have a key that the vault does not give.
+    /// A mount does not know of `secretObjects`.
+    fn without_key(&self, fetch: &Fetch, files: &[MountedFile]) -> Option<Explanation> {
+        let lacking = files.iter().find(|file| file.lacks_key)?;
+        let is_missing =
+            |name: &str| fetch.may_write(name) && files.iter().all(|file| file.path != name);
+        let wanting = self.secrets.iter().find(|secret| {
+            secret.data.iter().any(|entry| {
+                let name = entry.object_name.as_str();
+                let is_tls_key = secret.kind == "kubernetes.io/tls" && entry.key == "tls.key";
+                is_missing(name) || is_tls_key && files.iter().any(|file| file.path == name)
+            })
+        })?;
+        let (version, secret) = (&lacking.version, &wanting.name);
+        Some(Explanation::of_key_that_is_not_exportable(
+            self.asked, fetch, version, secret,
+        ))
     }
 
     /// Whether all files together are an answer that the driver takes.
@@ -179,7 +220,7 @@ impl Objects<'_> {
 }
 
 /// What the vault says of itself.
-fn facts(greeting: &Greeting, asked: &Asked) -> Facts {
+fn facts(greeting: &Greeting, asked: &Asked, summary: &str) -> Facts {
     let skew = greeting
         .clock
         .map(|clock| clock - OffsetDateTime::now_utc());
@@ -210,7 +251,7 @@ fn facts(greeting: &Greeting, asked: &Asked) -> Facts {
         ));
     }
     Facts {
-        summary: "answers, and takes the token".to_owned(),
+        summary: summary.to_owned(),
         details: json!({
             "tenant": tenant,
             "clock_skew_seconds": skew.map(Duration::whole_seconds),
@@ -247,12 +288,13 @@ fn file_facts(fetch: &Fetch, files: &[MountedFile]) -> Facts {
     let now = OffsetDateTime::now_utc();
     let mut warnings: Vec<_> = files
         .iter()
-        .filter_map(|file| {
-            let oddity = file.attributes.oddity(now)?;
-            Some(format!(
-                "version {} {oddity}; it is served all the same",
-                file.version
-            ))
+        .flat_map(|file| {
+            file.oddities(now).map(|oddity| {
+                format!(
+                    "version {} {oddity}; it is served all the same",
+                    file.version
+                )
+            })
         })
         .collect();
     warnings.extend(files.iter().filter_map(|file| {

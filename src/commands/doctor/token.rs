@@ -13,6 +13,8 @@ use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
 use crate::commands::doctor::way::rfc3339;
 use crate::commands::doctor::why;
+use crate::commands::driver_call::WithoutToken;
+use crate::explain::Explanation;
 use crate::text::excerpt::one_line;
 use crate::text::sensitive::Sensitive;
 
@@ -29,6 +31,21 @@ struct AccessToken {
     #[serde(alias = "azp")]
     appid: Option<String>,
     aud: Option<String>,
+}
+
+/// Why nobody is asked: what proves the identity is not here. Whether the driver sends it to the provider is not known.
+pub(super) fn missing(without: &WithoutToken) -> Explanation {
+    let WithoutToken {
+        why, in_cluster, ..
+    } = without;
+    Explanation {
+        fix: format!(
+            "give doctor the pod's token: {} (or put what kubectl create token --output yaml prints behind the class); if \
+             a pod fails with this reason: {in_cluster}",
+            why.fix
+        ),
+        ..why.clone()
+    }
 }
 
 /// Asks for a token. Whether there is one.
