@@ -54,7 +54,7 @@ struct Caller {
 /// - no frame becomes much longer;
 /// - what has gone through once goes through again and means the same;
 /// - where there is no authority, h2 answers with the same bytes as without the layer, but where it overlooks something
-///   in a block of several frames; where there is one, and h2 refuses nothing, the calls are the same but for that.
+///   in a block of several frames; where there is one, and h2 refuses nothing, it serves the same calls but for that.
 pub fn authority(input: &[u8]) {
     let (piece, frames) = choice_and_rest(input);
     let said = [HELLO, frames].concat();
@@ -75,10 +75,18 @@ pub fn authority(input: &[u8]) {
     if !has_authority {
         assert_eq!(layered, plain);
     } else if !plain.has_refusal() {
-        let but_authority = |calls: &[String]| -> Vec<String> {
-            calls.iter().map(|call| without_authority(call)).collect()
-        };
-        assert_eq!(but_authority(&layered.calls), but_authority(&plain.calls));
+        // Not the other way round: a caller may give up a call before h2 has said that it refuses it.
+        let served: Vec<_> = layered
+            .calls
+            .iter()
+            .map(|call| without_authority(call))
+            .collect();
+        for call in &plain.calls {
+            assert!(
+                served.contains(&without_authority(call)),
+                "{call}: {served:?}"
+            );
+        }
     }
 }
 

@@ -57,7 +57,7 @@ const PRIORITY: u8 = 0x20;
 pub struct AnyAuthority {
     /// How many bytes pass before the next frame begins.
     passing: usize,
-    /// A frame that has begun: its head, or one that has a part of a header block.
+    /// A frame that has begun: up to its kind, or one that has a part of a header block.
     frame: Vec<u8>,
     blocks: HeaderBlocks,
     /// What is to go on, and how much of it has.
@@ -128,8 +128,8 @@ impl AnyAuthority {
             self.passing -= bytes;
             passed += bytes;
             let is_between = self.passing == 0 && self.frame.is_empty();
-            match rest[bytes..].first_chunk() {
-                Some(head) if is_between && !is_held(head) => self.passing = HEAD + payload(head),
+            match hold(&rest[bytes..]) {
+                Some(Hold::Pass(frame)) if is_between => self.passing = frame,
                 _ => return passed,
             }
         }
@@ -141,39 +141,47 @@ impl AnyAuthority {
             let passing = self.pass(said);
             self.out.extend_from_slice(&said[..passing]);
             said = &said[passing..];
-            let missing = match self.frame.first_chunk() {
-                None => HEAD - self.frame.len(),
-                Some(head) => HEAD + payload(head) - self.frame.len(),
+            let missing = match hold(&self.frame) {
+                Some(Hold::Until(frame)) => frame - self.frame.len(),
+                _ => 1,
             };
             let (bytes, rest) = said.split_at(missing.min(said.len()));
             self.frame.extend_from_slice(bytes);
             said = rest;
-            self.end_frame();
-        }
-    }
-
-    fn end_frame(&mut self) {
-        let Some(head) = self.frame.first_chunk() else {
-            return;
-        };
-        if !is_held(head) {
-            self.passing = payload(head);
-            self.out.append(&mut self.frame);
-        } else if self.frame.len() == HEAD + payload(head) {
-            rewrite(&self.frame, &mut self.blocks, &mut self.out);
-            self.frame.clear();
+            match hold(&self.frame) {
+                Some(Hold::Pass(frame)) => {
+                    self.passing = frame - self.frame.len();
+                    self.out.append(&mut self.frame);
+                }
+                Some(Hold::Until(frame)) if frame == self.frame.len() => {
+                    rewrite(&self.frame, &mut self.blocks, &mut self.out);
+                    self.frame.clear();
+                }
+                _ => {}
+            }
         }
     }
 }
 
-/// The bytes of a frame's payload.
-fn payload([a, b, c, ..]: &[u8; HEAD]) -> usize {
-    usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c)
+/// What becomes of a frame that has so many bytes with its head.
+enum Hold {
+    Pass(usize),
+    Until(usize),
 }
 
-/// Whether a frame has a part of a header block, and is none that h2 refuses for its size alone.
-fn is_held(head: &[u8; HEAD]) -> bool {
-    matches!(head[KIND], HEADERS | PUSH_PROMISE | CONTINUATION) && payload(head) <= MAX_PAYLOAD
+/// What becomes of a frame that begins like this, once it can be told. One that is too large passes as soon as h2
+/// can refuse it for its size.
+fn hold(begun: &[u8]) -> Option<Hold> {
+    let [a, b, c] = *begun.first_chunk()?;
+    let payload = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+    let frame = HEAD + payload;
+    if payload > MAX_PAYLOAD {
+        return Some(Hold::Pass(frame));
+    }
+    Some(match begun.get(KIND)? {
+        &HEADERS | &PUSH_PROMISE | &CONTINUATION => Hold::Until(frame),
+        _ => Hold::Pass(frame),
+    })
 }
 
 /// Writes such a frame anew.

@@ -211,6 +211,8 @@ fn what_h2_refuses_unread_passes_as_it_came() {
         // Half a frame, and half a head.
         frame(HEADERS, END_HEADERS, 1, b"\x41\x02/s")[..11].to_vec(),
         b"\x00\x00\x04\x01".to_vec(),
+        // Too large, as far as it has come.
+        b"\x00\x40\x01".to_vec(),
     ] {
         let said = said(&[frame]);
         assert_eq!(rewritten(&said, said.len()), said);
