@@ -25,10 +25,11 @@ use crate::transport::origin::{Answer, Origin};
 /// The most vaults whose challenge is kept.
 const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
-/// The challenges of all vaults, by host.
+/// The challenges of all vaults, by host, and by whether what their tokens are for is documented: a file of endpoints may
+/// name a domain of Microsoft's, and decides nothing for classes of Microsoft's clouds.
 #[derive(Debug)]
 pub(super) struct Challenges {
-    kept: Mutex<LruCache<String, Arc<Challenge>>>,
+    kept: Mutex<LruCache<(String, bool), Arc<Challenge>>>,
     metrics: CacheMetrics,
 }
 
@@ -45,7 +46,8 @@ impl Challenges {
     /// that is known, such as `https://vault.azure.net`.
     pub(super) fn get_or_insert(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
         let mut kept = lock(&self.kept);
-        if let Some(challenge) = kept.get(host) {
+        let key = (host.to_owned(), resource.is_some());
+        if let Some(challenge) = kept.get(&key) {
             return Arc::clone(challenge);
         }
         let challenge = Arc::new(Challenge {
@@ -54,7 +56,7 @@ impl Challenges {
             // So are the vaults of a cloud whose endpoints are not documented.
             api_version: ApiVersion::new(resource.is_none()),
         });
-        kept.put(host.to_owned(), Arc::clone(&challenge));
+        kept.put(key, Arc::clone(&challenge));
         self.metrics.added(kept.len());
         challenge
     }
@@ -168,6 +170,16 @@ pub fn scope_in(header: &str, host: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_endpoints_decides_nothing_for_microsofts_clouds() {
+        let challenges = Challenges::new(&Metrics::default());
+        let host = "kv1.vault.azure.net";
+        let of_file = challenges.get_or_insert(host, None);
+        let documented = challenges.get_or_insert(host, Some("https://vault.azure.net"));
+        assert!(!Arc::ptr_eq(&of_file, &documented));
+        assert!(Arc::ptr_eq(&of_file, &challenges.get_or_insert(host, None)));
+    }
 
     #[test]
     fn a_challenge_names_the_vaults_domain() {

@@ -197,8 +197,13 @@ impl Connections {
     /// Uses no connection again that is there: one of them gave no answer, and may be gone without a word.
     pub(super) fn forget(&self) {
         let mut known = self.known();
-        known.http2.clear();
-        known.http1.clear();
+        // Nor is any of them renewed.
+        for shared in known.http2.drain(..) {
+            shared.load.is_over.store(true, Ordering::Relaxed);
+        }
+        for idle in known.http1.drain(..) {
+            idle.is_over.store(true, Ordering::Relaxed);
+        }
     }
 
     /// One of so many, which others make beside it.

@@ -7,10 +7,32 @@ use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
+use thiserror::Error;
 
 use crate::text::excerpt::causes;
-use crate::transport::trust::TrustError;
+
+/// Why no certificates are trusted.
+#[derive(Debug, Error)]
+pub enum RootsError {
+    /// The file that `--ca-file` names.
+    #[error("--ca-file {}: expected PEM certificates", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: pem::Error,
+    },
+    /// The file that `--ca-file` names has none in it.
+    #[error("--ca-file {}: expected PEM certificates, found none", .0.display())]
+    CaFileEmpty(PathBuf),
+    /// Nobody could be believed.
+    #[error(
+        "no trusted certificates: expected the system's (package ca-certificates), SSL_CERT_FILE, SSL_CERT_DIR or \
+         --ca-file"
+    )]
+    NoRoots,
+}
 
 /// The system's files, those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and the operator's.
 #[derive(Debug)]
@@ -42,7 +64,7 @@ struct Found {
 
 impl RootFiles {
     /// Reads them for the first time. The operator's file must be there.
-    pub(super) fn open(ca_file: Option<&Path>) -> Result<Self, TrustError> {
+    pub(super) fn open(ca_file: Option<&Path>) -> Result<Self, RootsError> {
         if let Some(path) = ca_file {
             ca_certificates(path)?;
         }
@@ -53,7 +75,7 @@ impl RootFiles {
         }
         let trusted = seen.all();
         if trusted.is_empty() {
-            return Err(TrustError::NoRoots);
+            return Err(RootsError::NoRoots);
         }
         Ok(Self {
             ca_file: ca_file.map(Path::to_owned),
@@ -107,7 +129,7 @@ impl RootFiles {
             let problems = problems.join("; ");
             tracing::warn!(
                 problems,
-                "the files of trusted certificates are broken; the certificates that were trusted stay trusted"
+                "some files of trusted certificates cannot be read; the certificates trusted so far stay trusted"
             );
         }
         self.seen = found;
@@ -178,8 +200,8 @@ fn stamps(ca_file: Option<&Path>) -> Vec<Option<Stamp>> {
 }
 
 /// The certificates in the operator's file; at least one.
-fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
-    let unreadable = |source| TrustError::CaFile {
+fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RootsError> {
+    let unreadable = |source| RootsError::CaFile {
         path: path.to_owned(),
         source,
     };
@@ -188,7 +210,7 @@ fn ca_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustErr
         .collect::<Result<_, _>>()
         .map_err(unreadable)?;
     if certificates.is_empty() {
-        return Err(TrustError::CaFileEmpty(path.to_owned()));
+        return Err(RootsError::CaFileEmpty(path.to_owned()));
     }
     Ok(certificates)
 }

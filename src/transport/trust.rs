@@ -3,7 +3,7 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,34 +14,20 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::os::lock::lock;
-use crate::transport::roots::RootFiles;
+use crate::transport::roots::{RootFiles, RootsError};
 
 /// Why there are no trusted certificates.
 #[derive(Debug, Error)]
 pub enum TrustError {
-    /// The file that `--ca-file` names.
-    #[error("--ca-file {}: expected PEM certificates", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// Why it cannot be read.
-        source: pem::Error,
-    },
-    /// The file that `--ca-file` names has none in it.
-    #[error("--ca-file {}: expected PEM certificates, found none", .0.display())]
-    CaFileEmpty(PathBuf),
+    /// The files have none.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
     /// A CA that was to be the only one is none.
     #[error("expected PEM certificates")]
     Pem(#[source] pem::Error),
     /// A CA that was to be the only one has no certificate.
     #[error("expected PEM certificates, found none that can be used")]
     PemEmpty,
-    /// Nobody could be believed.
-    #[error(
-        "no trusted certificates: expected the system's (package ca-certificates), SSL_CERT_FILE, SSL_CERT_DIR or \
-         --ca-file"
-    )]
-    NoRoots,
     /// The TLS library refuses its own defaults.
     #[error("TLS cannot be set up")]
     Library(#[source] rustls::Error),
