@@ -275,9 +275,9 @@ fn of_objects(asked: &Asked, failures: &[ObjectFailure]) -> Explanation {
             .take(MAX_NAMED)
             .map(|(failure, why)| {
                 if why.reason == first.reason {
-                    vault::named(failure)
+                    ids::named(failure)
                 } else {
-                    format!("{} [{}]", vault::named(failure), why.reason.as_str())
+                    format!("{} [{}]", ids::named(failure), why.reason.as_str())
                 }
             })
             .collect();

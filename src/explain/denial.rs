@@ -1,8 +1,7 @@
 //! What is said when a vault answers 403: there are as many fixes as there are ways to be denied.
 
-use super::ids::or_placeholder;
+use super::ids::{named, or_placeholder, who};
 use super::rights::Missing;
-use super::vault::{named, who};
 use super::{Explanation, Reason};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::refusal::VaultRefusal;
@@ -38,7 +37,7 @@ pub(super) fn of_denial(
         Denial::Role => (
             Reason::KvRbacDenied,
             format!(
-                "{refused}: it has no role assignment that allows it (a new one takes up to ten minutes to count)"
+                "{refused}: it has no role assignment that allows it (a new assignment can take up to ten minutes to take effect)"
             ),
             missing.assign_roles(vault, object_id(refusal)),
         ),
@@ -46,7 +45,7 @@ pub(super) fn of_denial(
             Reason::KvFirewallDenied,
             format!(
                 "{refused}: it takes no calls from public networks, and this one did not come through its private \
-                 endpoint; mostly, the private DNS zone is not linked to the cluster's network: {message}"
+                 endpoint; the usual cause is a private DNS zone that is not linked to the cluster's network: {message}"
             ),
             private_endpoint(asked),
         ),
@@ -67,8 +66,8 @@ pub(super) fn of_denial(
             Reason::KvForbidden,
             format!("{refused}: {message}"),
             format!(
-                "neither roles nor access policies nor the firewall are named; look for a network security perimeter, \
-                 a policy of Azure, and a vault or subscription that is disabled or being recovered: az keyvault show \
+                "the vault names neither a role, an access policy nor its firewall as the cause; look for a network \
+                 security perimeter, an Azure Policy, or a vault or subscription that is disabled or being recovered: az keyvault show \
                  --name {vault} --query properties, and az monitor activity-log list --resource-id \"$(az keyvault show \
                  --name {vault} --query id --output tsv)\""
             ),
@@ -165,8 +164,8 @@ fn private_endpoint(asked: &Asked) -> String {
     let zone = zone.as_deref().unwrap_or("ZONE");
     format!(
         "link the zone to the cluster's network: az network private-dns link vnet create --resource-group GROUP \
-         --zone-name {zone} --name NAME --virtual-network NETWORK-ID-OF-THE-NODES --registration-enabled false; then \
-         {host} leads to a private address on the nodes. If the vault has no private endpoint yet (az keyvault show \
+         --zone-name {zone} --name NAME --virtual-network NETWORK-ID-OF-THE-NODES --registration-enabled false; \
+         {host} then resolves to a private address on the nodes. If the vault has no private endpoint yet (az keyvault show \
          --name {vault} --query properties.privateEndpointConnections), create one in that network"
     )
 }

@@ -172,7 +172,7 @@ reasons! {
             "Enable it, or take it out of the class: az keyvault secret set-attributes --enabled true.";
         /// The vault refuses, and not for its access policies, roles or firewall.
         KvForbidden = "KV_FORBIDDEN", PermissionDenied,
-            "The message has the vault's own sentence. Look for a network security perimeter, a policy of Azure, and a \
+            "The message has the vault's own sentence. Look for a network security perimeter, an Azure Policy, or a \
             vault or subscription that is disabled or being recovered: az keyvault show --query properties, az monitor \
             activity-log list.";
         /// The vault has no such object or version.
@@ -192,11 +192,11 @@ reasons! {
             "Take the key out of secretObjects, or issue a new version of the certificate under a policy with \
             exportable: true. A mount goes on without the file, since the driver does not tell a provider of \
             secretObjects.";
-        /// The vault refuses the request itself, such as a name that it does not allow (BadParameter).
+        /// The vault refuses the request itself, such as a name that it does not allow (HTTP status 400).
         KvBadParameter = "KV_BAD_PARAMETER", InvalidArgument,
             "Correct objectName or objectVersion of the object that the message names. If it is about the version of \
             the API, the vault is an Azure Stack Hub's: set cloudName: AzureStackCloud.";
-        /// The vault does not take the token, also after a fresh one was asked for (AKV1xxxx).
+        /// The vault does not take the token, also after a fresh one was asked for (AKV10032 among others).
         KvTokenRejected = "KV_TOKEN_REJECTED", Unauthenticated,
             "AKV10032: the token is of another tenant. Set tenantID to the vault's tenant; a managed identity has to be \
             of that tenant. AKV10022: it is for another audience, so correct cloudName. AKV10046: the vault does not \

@@ -1,6 +1,6 @@
-//! What is said when a vault does not take a token: by its own code (AKV1xxxx) and by the kind of identity.
+//! What is said when a vault does not take a token: by its own code (`AKV10032` and others) and by the kind of identity.
 
-use super::vault::who;
+use super::ids::who;
 use super::{Explanation, LATER, Reason};
 use crate::azure::vault::refusal::{Tenants, VaultRefusal};
 use crate::class::asked::Asked;
@@ -11,8 +11,8 @@ pub(super) fn of_rejected_token(asked: &Asked, refusal: &VaultRefusal) -> Explan
     let who = who(asked, refusal);
     let message = &refusal.message;
     let rejected = format!("Key Vault {vault:?} does not take the token of {who}");
-    let look = "run provider-azure-rs doctor with the class: its step token says whose token it is, for what and until \
-                when, and its step vault compares the clocks";
+    let look = "run provider-azure-rs doctor with the class: its step token shows whose token it is, its audience and its \
+                expiry, and its step vault compares the clocks";
     let (cause, fix) = match refusal.akv {
         Some(10_032) => return of_another_tenant(asked, &refusal.tenants, &rejected, message),
         Some(10_022) => (
@@ -23,16 +23,16 @@ pub(super) fn of_rejected_token(asked: &Asked, refusal: &VaultRefusal) -> Explan
         ),
         Some(10_046) => (
             format!(
-                "Key Vault {vault:?} does not know the key yet that signed the token of {who}, nor after a second \
-                 request; this is a passing fault of the service: {message}"
+                "Key Vault {vault:?} does not yet know the key that signed the token of {who}, even when asked again; this \
+                 is a passing fault of the service: {message}"
             ),
-            format!("nothing, {LATER}; if it lasts, ask Microsoft's support"),
+            format!("none needed: {LATER}; if it lasts, ask Microsoft's support"),
         ),
         Some(10_000) => (
             format!("the token of {who} did not reach Key Vault {vault:?}: {message}"),
             format!(
-                "check what stands between the nodes and {}: a proxy that inspects TLS may take the header \
-                 Authorization away",
+                "check what stands between the nodes and {}: a proxy that inspects TLS may remove the \
+                 Authorization header",
                 asked.host
             ),
         ),
@@ -64,18 +64,19 @@ fn of_another_tenant(
     } else {
         format!("{rejected}, which is from another tenant than the vault's: {message}")
     };
-    let expected = if known {
-        tenants.expected.as_str()
+    let (named, of_tenant) = if known {
+        let expected = &tenants.expected;
+        (format!(", {expected}"), format!("of tenant {expected}"))
     } else {
-        "of the vault"
+        (String::new(), "from the vault's tenant".to_owned())
     };
     let fix = if asked.chooses_tenant {
         format!(
-            "set tenantID to the vault's tenant, {expected}, where the identity needs to be known too: {show}"
+            "set tenantID to the vault's tenant{named}; the identity must exist in that tenant too: {show}"
         )
     } else {
         format!(
-            "use an identity of tenant {expected}: a {} gives tokens of its own tenant only, whatever tenantID says; or \
+            "use an identity {of_tenant}: a {} gives tokens of its own tenant only, whatever tenantID says; or \
              move the objects to a vault of the identity's tenant ({show})",
             asked.identity.kind
         )

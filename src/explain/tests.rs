@@ -162,27 +162,6 @@ fn every_refusal_of_the_vault_has_its_reason_and_code() {
             Code::FailedPrecondition,
         ),
         (
-            403,
-            "Forbidden",
-            "ForbiddenByConnection",
-            Reason::KvFirewallDenied,
-            Code::PermissionDenied,
-        ),
-        (
-            403,
-            "",
-            "",
-            Reason::KvUnexpectedAnswer,
-            Code::FailedPrecondition,
-        ),
-        (
-            409,
-            "Conflict",
-            "",
-            Reason::KvUnexpectedAnswer,
-            Code::FailedPrecondition,
-        ),
-        (
             400,
             "BadParameter",
             "",
@@ -221,6 +200,19 @@ fn the_private_dns_zone_is_the_clouds() {
         };
         let text = Explanation::of(&CallError::Mount(Box::new(error))).fix;
         assert!(text.contains(&format!("--zone-name {zone} ")), "{text}");
+    }
+}
+
+#[test]
+fn what_a_proxy_says_is_told_from_what_the_vault_says() {
+    for (status, code, words) in [
+        (403, "", "something that is not Key Vault answered"),
+        (404, "", "something that is not Key Vault answered"),
+        (409, "Conflict", "Fix: Key Vault itself answered"),
+    ] {
+        let explanation = explain(Failure::Whole(refusal(status, code, "", "words")));
+        assert_eq!(explanation.reason, Reason::KvUnexpectedAnswer, "{status}");
+        assert!(explanation.to_string().contains(words), "{explanation}");
     }
 }
 

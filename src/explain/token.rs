@@ -99,7 +99,7 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
         Some(7_002_138) => (
             Reason::EntraNoFederatedCredential,
             format!(
-                "correct the case of the subject in the credential that there is, rather than add another one: {}",
+                "correct the case of the subject in the existing credential instead of adding another: {}",
                 federated_credential(asked, "update")
             ),
         ),
@@ -107,7 +107,7 @@ fn of_entra(asked: &Asked, refusal: &EntraRefusal) -> Explanation {
         Some(700_223 | 700_238 | 7_002_381) => (
             Reason::EntraRefused,
             format!(
-                "ask the administrators of tenant {tenant}: a policy of theirs does not allow federated credentials of \
+                "ask the administrators of tenant {tenant}: one of their policies does not allow federated credentials from \
                  this issuer"
             ),
         ),
@@ -298,7 +298,7 @@ fn of_imds(asked: &Asked, refusal: &ImdsRefusal) -> Explanation {
     };
     let assign = match asked.identity.id.as_str() {
         Some(id) => format!("RESOURCE-ID-OF-{}", shell_word(id)),
-        None => "[system]".to_owned(),
+        None => "'[system]'".to_owned(),
     };
     let refused = format!(
         "IMDS gave no token for {identity} of this node: {}",

@@ -1,7 +1,7 @@
 //! What is said when a vault, or one object in it, is the cause.
 
 use super::denial::of_denial;
-use super::ids::short;
+use super::ids::named;
 use super::rejected::of_rejected_token;
 use super::transport::{Server, of_transport};
 use super::{Explanation, OUTAGE, Reason, of_full, token};
@@ -9,7 +9,6 @@ use crate::azure::limiter::Limit;
 use crate::azure::vault::VaultError;
 use crate::azure::vault::refusal::VaultRefusal;
 use crate::class::asked::Asked;
-use crate::class::object::ObjectVersion;
 use crate::class::plan::Fetch;
 use crate::mount::{ObjectFailure, ObjectProblem};
 use crate::rendering::RenderError;
@@ -70,16 +69,6 @@ pub(super) fn of_object(asked: &Asked, failure: &ObjectFailure) -> Explanation {
             "use a key of type RSA or EC, or take it out of objects",
         ),
     }
-}
-
-/// `secret "X"`, with its version where one was asked for.
-pub(super) fn named(failure: &ObjectFailure) -> String {
-    let fetch = &failure.fetch;
-    let version = match &fetch.version {
-        ObjectVersion::Latest => String::new(),
-        ObjectVersion::Exact(version) => format!(" version {}", version.as_str()),
-    };
-    format!("{} {:?}{version}", fetch.kind.as_str(), fetch.name.as_str())
 }
 
 pub(super) fn of_vault(
@@ -184,7 +173,7 @@ fn of_refusal(
         400 if refusal.is_about_the_api() => (
             Reason::KvBadParameter,
             format!("Key Vault {vault:?} does not speak this provider's version of its API: {message}"),
-            "if the vault is an Azure Stack Hub's, set cloudName: AzureStackCloud, under which the provider asks in the \
+            "if the vault is an Azure Stack Hub's, set cloudName: AzureStackCloud, with which the provider uses the \
              version that the vault names; otherwise update the provider"
                 .to_owned(),
         ),
@@ -228,7 +217,9 @@ fn of_pending(asked: &Asked, object: Option<&ObjectFailure>) -> Explanation {
     let name = object.map_or("NAME", |object| object.fetch.name.as_str());
     Explanation {
         reason: Reason::KvCertificatePending,
-        cause: format!("{what} in Key Vault {vault:?} is not issued yet: its request is pending"),
+        cause: format!(
+            "{what} in Key Vault {vault:?} has not been issued yet: its request is still pending"
+        ),
         fix: format!(
             "see what it waits for: az keyvault certificate pending show --vault-name {vault} --name {name}; if you have \
              its certificate from a CA, merge it: az keyvault certificate pending merge --vault-name {vault} --name \
@@ -250,7 +241,7 @@ impl Explanation {
             reason: Reason::KvKeyNotExportable,
             cause: format!(
                 "{} {name:?} version {} in Key Vault {vault:?} has no private key, since the certificate's policy says \
-                 that it may not be exported; so the driver cannot make Secret {}, which secretObjects takes the key for",
+                 that it may not be exported; so the driver cannot create Secret {}, for which secretObjects asks for that key",
                 fetch.kind.as_str(),
                 Excerpt(version),
                 Excerpt(secret)
@@ -260,16 +251,5 @@ impl Explanation {
                  (az keyvault certificate show --vault-name {vault} --name {name} --query policy.keyProperties)"
             ),
         }
-    }
-}
-
-/// Who asked, short: `client e502213f…`, or the kind of identity where there is no ID.
-pub(super) fn who(asked: &Asked, refusal: &VaultRefusal) -> String {
-    let client_id = Some(refusal.caller.client_id.as_str())
-        .filter(|id| !id.is_empty())
-        .or(asked.identity.client_id());
-    match client_id {
-        Some(id) => format!("client {} ({})", short(id), asked.identity.kind),
-        None => format!("the node's {}", asked.identity.kind),
     }
 }

@@ -70,7 +70,7 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
 /// A service's own sentence about a refusal, for a message that its pod's events show: one line, without the Azure
 /// resources of who asked, and with both its ends where it is over `max_chars`: what was found comes last in it.
 pub fn refusal_line(text: &str, max_chars: usize) -> String {
-    let line = one_line(&without_resources(text), usize::MAX);
+    let line = one_line(&without_tokens(&without_resources(text)), usize::MAX);
     let length = line.chars().count();
     if length <= max_chars {
         return line;
@@ -86,7 +86,6 @@ pub fn refusal_line(text: &str, max_chars: usize) -> String {
 ///
 /// Source: "Access token claims reference" of the Microsoft identity platform, for the prefix of such claims.
 fn without_resources(text: &str) -> String {
-    let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '\'' | '"' | ',' | ')');
     let lower = text.to_ascii_lowercase();
     let mut claims = lower.match_indices("xms_").map(|(at, _)| at).peekable();
     let mut resources = lower.match_indices("/subscriptions/").peekable();
@@ -108,12 +107,33 @@ fn without_resources(text: &str) -> String {
         } else {
             kept.push_str("/subscriptions/…");
         }
-        at = text[found..]
-            .find(ends)
-            .map_or(text.len(), |end| found + end);
+        at = found + length_of_word(&text[found..]);
     }
     kept.push_str(&text[at..]);
     kept
+}
+
+/// Leaves out what looks like a token or a part of one, which what stands between may send back: base64url of `{"`.
+fn without_tokens(text: &str) -> String {
+    const BEGIN: &str = "eyJ";
+    let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        kept.push_str(&rest[..at]);
+        kept.push('…');
+        rest = rest[at..].trim_start_matches(of_token);
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// The bytes up to what ends a claim or a resource ID. Names of resource groups may have parentheses and commas, which
+/// end it only where nothing of it follows.
+fn length_of_word(text: &str) -> usize {
+    let ends = |c: char| c.is_whitespace() || matches!(c, ';' | '\'' | '"');
+    let word = &text[..text.find(ends).unwrap_or(text.len())];
+    word.trim_end_matches([',', ')', '.']).len()
 }
 
 /// The characters that change the order in which text is shown (Unicode's `Bidi_Control`).
@@ -176,6 +196,14 @@ mod tests {
                 "Resource: '/subscriptions/…' is",
             ),
             ("größe;xms_é=ü;ß", "größe;ß"),
+            (
+                "a;xms_mirid=/subscriptions/s/resourcegroups/MC(prod,eu)_team/providers/x;b (/subscriptions/s/g).",
+                "a;b (/subscriptions/…).",
+            ),
+            (
+                "bad header 'Bearer eyJ0eXAi.eyJhdWQi.c2ln-_' sent",
+                "bad header 'Bearer …' sent",
+            ),
         ] {
             assert_eq!(refusal_line(text, 400), expected);
         }

@@ -74,7 +74,7 @@ async fn a_certificate_that_is_pending_is_not_issued_yet() {
             &message,
             &[
                 "[KV_CERTIFICATE_PENDING] cert \"web\"",
-                "is not issued yet",
+                "has not been issued yet",
                 "az keyvault certificate pending show --vault-name ai-chat-kv-1763873634 --name web",
                 "az keyvault certificate pending merge",
             ],
@@ -133,7 +133,7 @@ async fn federated_credentials_are_added_or_corrected() {
         ),
         (
             entra(700_223),
-            vec!["[ENTRA_REFUSED] ", "a policy of theirs"],
+            vec!["[ENTRA_REFUSED] ", "one of their policies"],
             vec![add],
         ),
         (
@@ -233,7 +233,7 @@ async fn a_token_is_rejected_for_what_is_wrong_with_it() {
         (
             &managed,
             missing,
-            vec!["did not reach Key Vault", "header Authorization"],
+            vec!["did not reach Key Vault", "Authorization header"],
             vec!["tenantID"],
         ),
         (
@@ -264,7 +264,7 @@ async fn a_signing_key_that_is_not_known_yet_is_worth_one_more_request() {
     assert_eq!(node.azure.counters().vault(VAULT).all_gets(), 2);
     let message = said(&node, &class, recorded("401-akv10046")).await;
     expect_words(&message, &["[KV_TOKEN_REJECTED] ", "AKV10046"], &[]);
-    // And no more, though each attempt may be two requests: an old token may be signed by a key that is gone.
+    // And no more, though the client sends each attempt twice.
     assert!(node.azure.counters().vault(VAULT).all_gets() <= 6);
 }
 
@@ -488,7 +488,7 @@ async fn a_vault_without_public_access_is_reached_by_its_private_endpoint() {
         &message,
         &[
             "[KV_FIREWALL_DENIED] ",
-            "the private DNS zone is not linked",
+            "a private DNS zone that is not linked",
             "az network private-dns link vnet create",
             "--zone-name privatelink.vaultcore.azure.net",
             "Public network access is disabled",

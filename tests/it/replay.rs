@@ -69,9 +69,13 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         "400-stackhub-version.json",
         Managed,
         Refusal {
-            reason: "KV_UNEXPECTED_ANSWER",
-            words: &["The specified version (2025-07-01) is not recognized"],
-            not: &[],
+            reason: "KV_BAD_PARAMETER",
+            words: &[
+                "this provider's version of its API",
+                "(7.1)",
+                "cloudName: AzureStackCloud",
+            ],
+            not: &["proxy", "an object"],
         },
     ),
     (
@@ -79,8 +83,8 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         Managed,
         Refusal {
             reason: "KV_TOKEN_REJECTED",
-            words: &["AKV10022"],
-            not: &[],
+            words: &["for another audience", "found: spn:cfa8b339"],
+            not: &["tenantID"],
         },
     ),
     (
@@ -88,8 +92,12 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         Managed,
         Refusal {
             reason: "KV_TOKEN_REJECTED",
-            words: &["AKV10046"],
-            not: &[],
+            words: &[
+                "AKV10046",
+                "this is a passing fault of the service",
+                "the kubelet tries again",
+            ],
+            not: &["tenantID"],
         },
     ),
     (
@@ -97,8 +105,13 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         Managed,
         Refusal {
             reason: "KV_FIREWALL_DENIED",
-            words: &["somesecret", "private endpoint"],
-            not: &["ForbiddenByFirewall"],
+            words: &["somesecret", "a private DNS zone that is not linked"],
+            not: &[
+                "xms_",
+                "MC_rg",
+                "/subscriptions/0",
+                "--public-network-access",
+            ],
         },
     ),
     (
@@ -114,36 +127,53 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         "cert-pending-no-cer.json",
         Managed,
         Refusal {
-            reason: "KV_UNEXPECTED_ANSWER",
-            words: &["myCertificate"],
-            not: &[],
+            reason: "KV_CERTIFICATE_PENDING",
+            words: &[
+                "cert \"myCertificate\"",
+                "has not been issued yet",
+                "az keyvault certificate pending show",
+                "az keyvault certificate pending merge",
+            ],
+            not: &["proxy", "endpoint"],
         },
     ),
     (
         "cert-pending-version-no-cer.json",
         Managed,
         Refusal {
-            reason: "KV_UNEXPECTED_ANSWER",
-            words: &["1576316779"],
-            not: &[],
+            reason: "KV_CERTIFICATE_PENDING",
+            words: &[
+                "1576316779",
+                "has not been issued yet",
+                "az keyvault certificate pending show",
+            ],
+            not: &["proxy", "endpoint"],
         },
     ),
     (
         "entra-7002137.json",
         Workload,
         Refusal {
-            reason: "ENTRA_REFUSED",
-            words: &["AADSTS7002137"],
-            not: &["Trace ID", "Correlation ID"],
+            reason: "ENTRA_NO_FEDERATED_CREDENTIAL",
+            words: &["AADSTS7002137", "az identity federated-credential create"],
+            not: &["look the AADSTS code up", "Trace ID"],
         },
     ),
     (
         "entra-7002138.json",
         Workload,
         Refusal {
-            reason: "ENTRA_REFUSED",
-            words: &["AADSTS7002138"],
-            not: &["Trace ID", "Correlation ID"],
+            reason: "ENTRA_NO_FEDERATED_CREDENTIAL",
+            words: &[
+                "AADSTS7002138",
+                "correct the case of the subject",
+                "az identity federated-credential update",
+            ],
+            not: &[
+                "federated-credential create",
+                "look the AADSTS code up",
+                "Trace ID",
+            ],
         },
     ),
     (
@@ -175,8 +205,8 @@ const CASES: &[(&str, Identity, Outcome)] = &[
         Managed,
         Refusal {
             reason: "KV_OBJECT_NOT_FOUND",
-            words: &["91945129"],
-            not: &[],
+            words: &["has no secret \"91945129\". Fix:", "list-deleted"],
+            not: &["enabled"],
         },
     ),
 ];
@@ -221,8 +251,8 @@ fn class(node: &Node, identity: Identity, recording: &Recording) -> (Class, Targ
 }
 
 /// What is wrong with a mount's answer; nothing if it is the outcome.
-fn problems(answer: Result<MountResponse, Status>, outcome: &Outcome) -> Vec<String> {
-    let (answer, message) = match &answer {
+fn problems(answer: &Result<MountResponse, Status>, outcome: &Outcome) -> Vec<String> {
+    let (answer, message) = match answer {
         Ok(answer) => (Some(answer), ""),
         Err(status) => (None, status.message()),
     };
@@ -270,7 +300,7 @@ async fn each_is_told_as_what_it_is() {
         let effect = Effect::recorded(recording.response);
         node.azure.faults().always(target, effect);
         let answer = node.mount(&class).await;
-        let problems = problems(answer, outcome);
+        let problems = problems(&answer, outcome);
         if !problems.is_empty() {
             writeln!(report, "{file}: {}", problems.join(", ")).unwrap();
         }

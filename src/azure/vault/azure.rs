@@ -373,8 +373,9 @@ fn listed(
     created: Option<OffsetDateTime>,
     enabled: Option<bool>,
 ) -> Option<ListedVersion> {
+    let id = id?;
     Some(ListedVersion {
-        id: version_of(id.as_deref())?,
+        id: version_of(Some(&id))?,
         created,
         enabled: enabled != Some(false),
     })
