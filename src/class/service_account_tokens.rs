@@ -117,10 +117,11 @@ fn token_of(audience: &str, entry: Value) -> Result<Option<Sensitive>, TokensErr
 
 /// Other audiences, behind the first.
 fn or(others: &[String]) -> String {
-    others
-        .iter()
-        .map(|audience| format!(" or {audience}"))
-        .collect()
+    let others: Vec<_> = others.iter().map(String::as_str).collect();
+    match &others[..] {
+        [] => String::new(),
+        others => format!(" or {}", others.join(" or ")),
+    }
 }
 
 fn malformed(audience: &str, problem: &str) -> TokensError {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::class::cloud::PUBLIC_AUDIENCE;
-use crate::class::identity::{IDENTITY_BINDING_AUDIENCE, IdentityError};
+use crate::class::cloud::{CloudChoice, PUBLIC_AUDIENCE};
+use crate::class::identity::{Audiences, IDENTITY_BINDING_AUDIENCE, IdentityError};
 use crate::class::parameters::{ParameterError, Parameters};
+use crate::class::property::parameters::CLOUD_NAME;
 use crate::class::request::Request;
 use crate::class::service_account_tokens::TokensError;
 use crate::commands::manifest::Class;
@@ -89,14 +90,17 @@ pub(super) fn request(
     })
 }
 
-/// Reads a call as the provider does; with its usual audiences where it is another process.
+/// Reads a call as the provider does; where that is another process, with the audiences of the class's cloud.
 pub(super) fn parse(
     call: &MountRequest,
     service: Option<&Service>,
 ) -> Result<(Request, Parameters), CallError> {
     let mut request = Request::parse(&call.attributes, &call.secrets, &call.permission)?;
-    if let Some(service) = service {
-        request.audiences = service.audiences(&request);
+    let cloud = request.attributes.get(CLOUD_NAME.name).map(String::as_str);
+    match (service, CloudChoice::new(cloud.unwrap_or_default(), "")) {
+        (Some(service), _) => request.audiences = service.audiences(&request),
+        (None, Ok(CloudChoice::Known(cloud))) => request.audiences = Audiences::new(&[], &cloud),
+        (None, _) => {}
     }
     let parameters = Parameters::parse(&request)?;
     Ok((request, parameters))
@@ -132,17 +136,17 @@ impl WithoutToken {
         let stand_in = json!({ "token": "none" });
         let tokens = json!({ PUBLIC_AUDIENCE: stand_in, IDENTITY_BINDING_AUDIENCE: stand_in });
         attributes.insert(TOKENS.to_owned(), json!(tokens.to_string()));
-        let stands_in = MountRequest {
+        let call = MountRequest {
             attributes: Value::Object(attributes).to_string(),
             ..call.clone()
         };
-        let (request, _) = parse(&stands_in, service).ok()?;
+        let (request, _) = parse(&call, service).ok()?;
         let pod = &request.pod;
         let in_cluster = problems
             .first()
             .map(|problem| Explanation::of_parameter(problem).fix);
         Some(Self {
-            call: stands_in,
+            call,
             why: Explanation {
                 reason: Reason::TokenAudienceMissing,
                 cause: format!(

@@ -23,6 +23,7 @@ use crate::generated::v1alpha1::csi_driver_provider_client::CsiDriverProviderCli
 use crate::generated::v1alpha1::{MountRequest, MountResponse};
 use crate::observe::metrics::Metrics;
 use crate::os::private_folder::PrivateFolder;
+use crate::server::service::Service;
 use crate::server::socket::{self, AllowedUsers, Socket, SocketError};
 use crate::settings::MountSettings;
 
@@ -89,12 +90,13 @@ pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
         &settings.target,
         settings.permission.bits(),
     )?;
-    if let Some(without) = WithoutToken::of(&request, None) {
+    let callee = Callee::new(&settings)?;
+    if let Some(without) = WithoutToken::of(&request, callee.service()) {
         return Err(MountCommandError::NoToken(without.why));
     }
     let stopped = serve::stop_signal().map_err(MountCommandError::Signals)?;
     let response = tokio::select! {
-        response = ask(&settings, request) => response?,
+        response = callee.answer(request) => response?,
         // Ending here, and not by the signal itself, removes what was made for the call.
         () = stopped => return Err(MountCommandError::Stopped),
     };
@@ -106,25 +108,46 @@ pub async fn run(settings: MountSettings) -> Result<(), MountCommandError> {
     Ok(())
 }
 
-async fn ask(
-    settings: &MountSettings,
-    request: MountRequest,
-) -> Result<MountResponse, MountCommandError> {
-    match &settings.endpoint {
-        Some(path) => call(path, request).await,
-        None => call_own_provider(settings, request).await,
+/// The provider that is called.
+enum Callee {
+    /// One that runs, at its socket.
+    Running(PathBuf),
+    /// One that runs for this call.
+    Own(Box<Service>),
+}
+
+impl Callee {
+    fn new(settings: &MountSettings) -> Result<Self, MountCommandError> {
+        if let Some(path) = &settings.endpoint {
+            return Ok(Self::Running(path.clone()));
+        }
+        let service = serve::service(&settings.provider, Metrics::default())?;
+        Ok(Self::Own(Box::new(service)))
+    }
+
+    fn service(&self) -> Option<&Service> {
+        match self {
+            Self::Running(_) => None,
+            Self::Own(service) => Some(service),
+        }
+    }
+
+    async fn answer(self, request: MountRequest) -> Result<MountResponse, MountCommandError> {
+        match self {
+            Self::Running(path) => call(&path, request).await,
+            Self::Own(service) => call_own_provider(*service, request).await,
+        }
     }
 }
 
 /// Calls a provider that runs for this one call, on a socket that nobody else can reach.
 async fn call_own_provider(
-    settings: &MountSettings,
+    service: Service,
     request: MountRequest,
 ) -> Result<MountResponse, MountCommandError> {
     let folder = PrivateFolder::new(&std::env::temp_dir(), "provider-azure-rs-")
         .map_err(MountCommandError::TemporaryFolder)?;
     let path = folder.path().join("azure-rs.sock");
-    let service = serve::service(&settings.provider, Metrics::default())?;
     let socket = Socket::bind(&path, AllowedUsers::default())?;
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = serve::serve(
