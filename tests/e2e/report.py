@@ -85,7 +85,8 @@ def write(path: Path, runs: list[Run]) -> None:
     parts.append("## Checks, by the driver's version\n\n" + table(runs))
     parts.append("## What was seen\n")
     for number, check in made(runs).items():
-        parts.append(f"### {number}. {check.title}\n\n" + "\n".join(seen(runs, number)) + "\n")
+        if lines := seen(runs, number):
+            parts.append(f"### {number}. {check.title}\n\n" + "\n".join(lines) + "\n")
     path.write_text("\n".join(parts))
 
 
