@@ -20,7 +20,7 @@ use crate::support::{Node, VAULT, expect_status, files};
 
 /// An address that a server is reached at. It ends with this value, with its connections.
 struct Address {
-    address: SocketAddr,
+    at: SocketAddr,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     /// Where it leads; nowhere while it takes connections and says nothing.
@@ -53,7 +53,7 @@ impl Address {
             }
         });
         Ok(Self {
-            address,
+            at: address,
             accepted,
             open,
             to,
@@ -110,21 +110,21 @@ async fn connections_follow_a_server_that_moves_and_outlast_a_way_that_is_gone()
         // New connections come another way than the old ones, which never fail.
         let way = Address::new("127.0.0.1:0", azure).await.unwrap();
         let moved = Address::new("127.0.0.1:0", azure).await.unwrap();
-        let proxy = format!("http://{}", way.address);
+        let proxy = format!("http://{}", way.at);
         let provider = Provider::start_behind(&node.azure, &proxy, &AGE).await;
         mount(&provider).await;
         let old = way.open();
         assert_eq!(old, 1);
-        way.to.send_replace(Some(moved.address));
+        way.to.send_replace(Some(moved.at));
         mount_until(&provider, "a new connection", || moved.accepted() > 0).await;
         let all_moved = || way.open() == moved.open();
         mount_until(&provider, "no old connection", all_moved).await;
         // Nothing leads there any more, and what is connected stays.
         way.to.send_replace(None);
-        let tries = way.accepted();
-        let tried = || way.accepted() > tries + 1;
+        let before = way.accepted();
+        let tried = || way.accepted() > before + 1;
         mount_until(&provider, "tried again and again", tried).await;
-        let (accepted, _) = (moved.accepted(), way.to.send_replace(Some(moved.address)));
+        let (accepted, _) = (moved.accepted(), way.to.send_replace(Some(moved.at)));
         let is_renewed = || moved.accepted() > accepted;
         mount_until(&provider, "renewed once there is a way", is_renewed).await;
         assert!(
@@ -193,13 +193,13 @@ async fn a_vault_whose_address_changes_is_followed_and_outlasts_dns() {
             let line = address.map(|address| format!("{} {VAULT}.vault.azure.net\n", address.ip()));
             fs::write(hosts.path(), line.unwrap_or_default()).unwrap();
         };
-        is_at(Some(old.address));
+        is_at(Some(old.at));
         let provider = Provider::start_by(&node.azure, &AGE, |command, _| {
             with_hosts(command, hosts.path());
         })
         .await;
         mount(&provider).await;
-        is_at(Some(new.address));
+        is_at(Some(new.at));
         mount_until(&provider, "a new connection", || new.accepted() > 0).await;
         mount_until(&provider, "no old connection", || old.open() == 0).await;
         // The old one is gone.
@@ -209,7 +209,7 @@ async fn a_vault_whose_address_changes_is_followed_and_outlasts_dns() {
         mount_until(&provider, "DNS is asked", tried).await;
         let since = Instant::now();
         mount_until(&provider, "it serves on", || since.elapsed().as_secs() > 2).await;
-        is_at(Some(new.address));
+        is_at(Some(new.at));
         let accepted = new.accepted();
         mount_until(&provider, "renewed", || new.accepted() > accepted).await;
     }
@@ -228,9 +228,9 @@ async fn certificates_to_trust_are_read_again_when_they_change() {
         let flags = ["--ca-file", &path];
         let flags = if by_flag { &flags[..] } else { &[] };
         let provider = Provider::start_by(&node.azure, flags, |command, folder| {
-            let none = folder.join("none.pem");
-            fs::write(&none, "").unwrap();
-            command.env("SSL_CERT_FILE", if by_flag { &none } else { &file });
+            let empty = folder.join("empty.pem");
+            fs::write(&empty, "").unwrap();
+            command.env("SSL_CERT_FILE", if by_flag { &empty } else { &file });
         })
         .await;
         let class = Class::of_secret("S");
