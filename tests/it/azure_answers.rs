@@ -17,16 +17,7 @@ fn recorded(name: &str) -> Effect {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/azure_answers");
     let exchange = fs::read(folder.join(name).with_extension("json")).unwrap();
     let exchange: Value = serde_json::from_slice(&exchange).unwrap();
-    let response = &exchange["response"];
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let headers = response["headers"].as_array().unwrap().iter();
-    let headers = headers.map(|header| (text(&header[0]).to_ascii_lowercase(), text(&header[1])));
-    Effect::Answer {
-        status: response["status"].as_u64().unwrap().try_into().unwrap(),
-        body: text(&response["body"]),
-        content_type: "application/json; charset=utf-8".to_owned(),
-        headers: headers.filter(|(name, _)| name != "content-type").collect(),
-    }
+    Effect::recorded(serde_json::from_value(exchange["response"].clone()).unwrap())
 }
 
 /// A vault's error.
