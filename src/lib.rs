@@ -28,6 +28,7 @@ mod policy;
 mod rendering;
 mod server;
 pub mod settings;
+mod shares;
 mod text;
 mod transport;
 

@@ -1,0 +1,41 @@
+//! What one namespace may have of what all pods of a node share: [`Places`] for work, and bytes for what is [`Kept`].
+//!
+//! One process serves all pods of a node, and whoever may write a class in one namespace decides how much is asked of
+//! it. So the namespace is what pays: not the identity, the vault or the class, of which one author has as many as
+//! they like.
+
+mod kept;
+mod places;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use self::kept::{Kept, Weight};
+pub use self::places::{Place, Places};
+
+/// The most bytes of a namespace's name.
+///
+/// Source: "Object Names and IDs", section "RFC 1123 Label Names".
+const MAX_NAME: usize = 63;
+
+/// The namespace that pays. The empty one is for what no pod asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(Arc<str>);
+
+impl Namespace {
+    /// The namespace of this name. One that Kubernetes could not have is cut: those who write such names pay together.
+    pub fn new(name: &str) -> Self {
+        Self(name[..name.floor_char_boundary(MAX_NAME)].into())
+    }
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
