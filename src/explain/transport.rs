@@ -63,6 +63,13 @@ pub(super) fn of_transport(asked: &Asked, error: &TransportError, server: Server
              for that host"
                 .to_owned(),
         ),
+        (TransportError::OutOfFiles { .. }, _) => (
+            unreachable,
+            "raise the limit on open files (RLIMIT_NOFILE, ulimit -n) of the provider's container: the container \
+             runtime's LimitNOFILE; connections that are idle have been closed already, so look in the provider's log \
+             and metrics (process_open_fds) for what has the others"
+                .to_owned(),
+        ),
         // IMDS is next door: when it does not even take a connection, it is not there.
         (TransportError::Timeout { phase: Phase::Connect, .. }, Server::Tokens(TokenService::Imds)) => {
             (unreachable, way)

@@ -8,10 +8,11 @@
 //! A connection that never fails would be used for ever, also when its server has moved to another address. So each
 //! one that is in use is [renewed](opener) at some age.
 
+mod idle;
 mod opener;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::observe::metrics::Traffic;
 use crate::os::lock::lock;
+use crate::os::open_files::{self, IdleConnections};
 use crate::transport::TransportError;
 use crate::transport::connections::opener::Opener;
 use crate::transport::dial::Dialer;
@@ -135,7 +137,9 @@ struct Idle {
 impl Connections {
     /// None yet.
     pub(super) fn new(dialer: Arc<Dialer>, traffic: Arc<Traffic>, limits: PoolLimits) -> Self {
-        let known = Arc::default();
+        let known: Arc<Mutex<Known>> = Arc::default();
+        let keeper: Weak<dyn IdleConnections> = Arc::downgrade(&known) as _;
+        open_files::register(keeper);
         Self {
             door: tokio::sync::Mutex::default(),
             slots: Arc::new(Semaphore::new(limits.max_http1)),

@@ -8,11 +8,13 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use hyper::http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
+use crate::os::open_files;
 use crate::transport::dns::Place;
 use crate::transport::proxy::{Proxy, WayError};
-use crate::transport::stream::{ConnectError, Dialed, Progress, Stream, Tls, Unreachable};
+use crate::transport::stream::{ConnectError, Counted, Dialed, Progress, Stream, Tls, Unreachable};
 use crate::transport::trust::Trust;
 use crate::transport::{Phase, TransportError};
 
@@ -23,6 +25,8 @@ use crate::transport::{Phase, TransportError};
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long it may take from an address to a connection that can be used, with every phase.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection waits for one of the others to be closed, where there are as many as there may be.
+const FILE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an address is tried alone, before the next one is tried beside it.
 ///
 /// Source: RFC 8305, "Happy Eyeballs Version 2", section 8.
@@ -81,18 +85,27 @@ impl Dialer {
 
     async fn dial_once(&self) -> Result<Dialed, TransportError> {
         let addresses = self.addresses().await?;
+        let file = self.file().await?;
         self.in_time(async {
             let stream = self.way(self.connect(addresses).await?).await?;
             let Some(tls) = &self.tls else {
+                let stream = Box::new(Counted::new(stream, file));
                 let http2 = false;
                 return Ok(Dialed { stream, http2 });
             };
             let stream = self.shake_hands(tls, stream).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let stream = Box::new(stream);
+            let stream = Box::new(Counted::new(stream, file));
             Ok(Dialed { stream, http2 })
         })
         .await
+    }
+
+    /// What the connection is counted by among those that go out.
+    async fn file(&self) -> Result<Option<OwnedSemaphorePermit>, TransportError> {
+        tokio::time::timeout(FILE_TIMEOUT, open_files::outgoing())
+            .await
+            .map_err(|_| TransportError::no_file(&self.shown))
     }
 
     /// The certificate that the server shows, if that proves that it has its name. Nothing is sent but the
@@ -144,7 +157,13 @@ impl Dialer {
         };
         self.within(LOOKUP_TIMEOUT, async {
             self.progress.reach(Phase::Dns);
-            let addresses = match place.addresses(port).await {
+            let lookup = || place.addresses(port);
+            // The resolver does not say why it could not open its own.
+            let lacks_files = |_: &_| open_files::are_used_up();
+            let addresses = match open_files::with_room(lookup, lacks_files).await {
+                Err(error) if lacks_files(&error) => {
+                    return Err(TransportError::no_file(&self.shown));
+                }
                 Ok(addresses) if addresses.is_empty() => Err(ConnectError::NoAddress),
                 Ok(addresses) => Ok(addresses),
                 Err(error) => Err(error.into()),
@@ -224,6 +243,7 @@ impl Dialer {
     /// Why there is no TCP connection to the server, or to the proxy.
     fn unconnected(&self, error: ConnectError) -> TransportError {
         match &self.proxy {
+            _ if error.lacks_files() => TransportError::no_file(&self.shown),
             Some(_) => self.failure(WayError::Connect(error)),
             None => self.failure(error),
         }
@@ -242,7 +262,8 @@ impl Drop for Dialing<'_> {
 /// A TCP connection to the first of these addresses that takes one.
 async fn connect_to(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
     let attempt = async |address: SocketAddr| {
-        let stream = TcpStream::connect(address).await;
+        let connecting = || TcpStream::connect(address);
+        let stream = open_files::with_room(connecting, open_files::is_lack).await;
         stream.map_err(|problem| Unreachable { address, problem })
     };
     let mut waiting = addresses.into_iter();

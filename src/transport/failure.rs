@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::os::open_files;
 use crate::text::excerpt::one_line;
 use crate::transport::{MAX_BODY, dns, in_chain, trust};
 
@@ -41,6 +42,17 @@ pub enum TransportError {
         problem: String,
         /// The whole chain.
         source: Arc<dyn StdError + Send + Sync>,
+    },
+    /// This process has as many files open as it may, connections among them.
+    #[error(
+        "no connection to {host}: the provider has no file descriptor left (it may open {limit} files, connections \
+         included)"
+    )]
+    OutOfFiles {
+        /// The host that was asked for.
+        host: String,
+        /// The most that it may open.
+        limit: usize,
     },
     /// The connection ended before the answer did.
     #[error("the connection to {host} broke: {problem}")]
@@ -165,6 +177,14 @@ impl TransportError {
         })
     }
 
+    /// This process can open no connection.
+    pub(super) fn no_file(host: &str) -> Self {
+        Self::OutOfFiles {
+            host: host.to_owned(),
+            limit: open_files::limit(),
+        }
+    }
+
     /// The connection broke while it was in use.
     pub(super) fn interrupted(host: &str, error: impl StdError + Send + Sync + 'static) -> Self {
         known_failure(host, &error).unwrap_or_else(|| Self::Interrupted {
@@ -178,6 +198,7 @@ impl TransportError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { .. }
+            | Self::OutOfFiles { .. }
             | Self::Interrupted { .. }
             | Self::Dns {
                 temporary: true, ..

@@ -2,16 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context, Poll};
 
 use rustls::pki_types::ServerName;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use crate::os::lock::lock;
+use crate::os::open_files;
 use crate::transport::Phase;
 use crate::transport::address_kind::AddressKind;
 use crate::transport::dns::DnsError;
@@ -44,6 +48,62 @@ pub(super) struct Dialed {
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One of the connections that go out, counted for as long as it is open.
+pub(super) struct Counted<S> {
+    stream: S,
+    _file: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Counted<S> {
+    /// Counted by this.
+    pub(super) fn new(stream: S, file: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
+            stream,
+            _file: file,
+        }
+    }
+}
+
+impl<S: Stream> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: Stream> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
 
 /// Why there is no TCP connection.
 #[derive(Debug, Error)]
@@ -81,6 +141,13 @@ pub(super) fn tls_name(host: &Host<&str>) -> Option<ServerName<'static>> {
         Host::Domain(name) => ServerName::try_from((*name).to_owned()).ok(),
         Host::Ipv4(address) => Some(IpAddr::from(*address).into()),
         Host::Ipv6(address) => Some(IpAddr::from(*address).into()),
+    }
+}
+
+impl ConnectError {
+    /// Whether this process, rather than the server, is why.
+    pub(super) fn lacks_files(&self) -> bool {
+        matches!(self, Self::Unreachable(address) if open_files::is_lack(&address.problem))
     }
 }
 

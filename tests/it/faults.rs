@@ -4,6 +4,7 @@
 mod answers;
 mod changes;
 mod clocks;
+mod files;
 mod hangs;
 mod network;
 mod process;
