@@ -9,10 +9,13 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::visitors::Visitors;
+use self::visitors::{By, Visitors};
 
 /// How long nobody asks again for a port that is taken, at first and at most. The provider that this one replaces may
 /// have it for as long as its mounts take.
@@ -27,11 +30,20 @@ pub fn serve(port: u16, what: &'static str, app: Router) -> Option<AbortOnDropHa
     }
     let serving = async move {
         let listener = listen_until_free(port, what).await;
+        let app = app
+            .layer(middleware::from_fn(answer))
+            .into_make_service_with_connect_info::<By>();
         if let Err(error) = axum::serve(Visitors::new(listener), app).await {
             tracing::error!(port, %error, "{what} not served");
         }
     };
     Some(AbortOnDropHandle::new(tokio::spawn(serving)))
+}
+
+/// Answers a request, and says meanwhile that its connection is needed.
+async fn answer(ConnectInfo(by): ConnectInfo<By>, request: Request, next: Next) -> Response {
+    let _asked = by.ask();
+    next.run(request).await
 }
 
 /// Listens as soon as the port is free.

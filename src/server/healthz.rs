@@ -9,6 +9,8 @@
 //! answered for as long as it lasts, also when the socket's file is gone or nobody else gets in; what a probe
 //! should tell is what the driver would meet that comes now. One connection in ten seconds costs nothing.
 //!
+//! Whoever reaches the port can ask as often as it likes, so there are a few checks at once, and the others wait.
+//!
 //! Flags, path and answers of the first are the Go provider's, so that its DaemonSet's probes work as they
 //! are.
 
@@ -20,6 +22,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -35,6 +38,9 @@ const LIVE: &str = "/livez";
 /// Whether new mounts should come.
 const READY: &str = "/readyz";
 
+/// The most connections to the socket at once.
+const MAX_CHECKS: usize = 4;
+
 /// What a check needs to know.
 #[derive(Debug)]
 pub struct Check {
@@ -44,6 +50,12 @@ pub struct Check {
     pub timeout: Duration,
     /// Cancelled from the signal on that ends the process.
     pub stopping: CancellationToken,
+}
+
+/// A check, and how many there may be at once.
+struct Probed {
+    check: Check,
+    places: Semaphore,
 }
 
 /// What a probe reads.
@@ -60,44 +72,54 @@ pub fn serve(port: u16, path: &str, check: Check) -> Option<AbortOnDropHandle<()
     if path != READY {
         app = app.route(READY, get(readyz));
     }
-    let app = app.with_state(Arc::new(check));
+    let app = app.with_state(Arc::new(Probed {
+        check,
+        places: Semaphore::new(MAX_CHECKS),
+    }));
     port::serve(port, "the health check is", app)
 }
 
-async fn healthz(State(check): State<Arc<Check>>) -> Answer {
-    check.answer().await
+async fn healthz(State(probed): State<Arc<Probed>>) -> Answer {
+    probed.answer().await
 }
 
-async fn livez(State(check): State<Arc<Check>>) -> Answer {
-    if check.stopping.is_cancelled() {
+async fn livez(State(probed): State<Arc<Probed>>) -> Answer {
+    if probed.check.stopping.is_cancelled() {
         return (StatusCode::OK, "ok, stopping".to_owned());
     }
-    check.answer().await
+    probed.answer().await
 }
 
-async fn readyz(State(check): State<Arc<Check>>) -> Answer {
-    if check.stopping.is_cancelled() {
+async fn readyz(State(probed): State<Arc<Probed>>) -> Answer {
+    if probed.check.stopping.is_cancelled() {
         let why = "stopping; mounts under way may end".to_owned();
         return (StatusCode::SERVICE_UNAVAILABLE, why);
     }
-    check.answer().await
+    probed.answer().await
 }
 
-impl Check {
+impl Probed {
     async fn answer(&self) -> Answer {
-        match tokio::time::timeout(self.timeout, self.version()).await {
+        let check = async {
+            // The semaphore is never closed.
+            let _place = self.places.acquire().await;
+            self.check.version().await
+        };
+        match tokio::time::timeout(self.check.timeout, check).await {
             Ok(Ok(())) => (StatusCode::OK, "ok".to_owned()),
             Ok(Err(problem)) => (StatusCode::SERVICE_UNAVAILABLE, problem),
             Err(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!(
                     "the socket did not answer within {} ms",
-                    self.timeout.as_millis()
+                    self.check.timeout.as_millis()
                 ),
             ),
         }
     }
+}
 
+impl Check {
     async fn version(&self) -> Result<(), String> {
         let channel = socket::connect(&self.socket)
             .await

@@ -25,6 +25,7 @@ mod mount_command;
 mod objects;
 mod outage;
 mod policy;
+mod ports;
 mod replay;
 mod secrecy;
 mod secrets;
