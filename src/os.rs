@@ -5,4 +5,5 @@ pub mod core_dumps;
 pub mod lock;
 pub mod memory_lock;
 pub mod open_files;
+pub mod own_program;
 pub mod private_folder;

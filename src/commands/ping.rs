@@ -1,6 +1,7 @@
-//! `provider-azure-rs ping`: whether a provider answers the driver. For `helm test`, and for people on a node; the image
-//! has no other program.
+//! `provider-azure-rs ping`: whether a provider answers the driver. For the kubelet's probes, which run it in the
+//! provider's container, for `helm test`, and for people on a node; the image has no other program.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,8 +29,14 @@ pub enum PingError {
         /// The socket.
         path: PathBuf,
         /// Why.
-        source: tonic::transport::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
+    /// Another container's provider answers.
+    #[error(
+        "{}: the provider of another pod has the socket; this one's does not serve there yet, or no longer",
+        .0.display()
+    )]
+    OtherPod(PathBuf),
     /// The call failed.
     #[error("{}: the provider refused the call: {}", path.display(), status.message())]
     Refused {
@@ -47,12 +54,19 @@ pub enum PingError {
 pub async fn run(settings: &PingSettings) -> Result<(), PingError> {
     let path = settings.endpoint.socket();
     let calling = async {
+        let none = |source: Box<dyn Error + Send + Sync>| PingError::NoProvider {
+            path: path.clone(),
+            source,
+        };
         let channel = socket::connect(&path)
             .await
-            .map_err(|source| PingError::NoProvider {
-                path: path.clone(),
-                source,
-            })?;
+            .map_err(|error| none(error.into()))?;
+        if settings.same_pod {
+            let process = socket::listening_process(&path).await;
+            if process.map_err(|error| none(error.into()))?.is_none() {
+                return Err(PingError::OtherPod(path.clone()));
+            }
+        }
         let request = VersionRequest {
             version: CONTRACT.to_owned(),
         };

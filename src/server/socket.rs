@@ -17,10 +17,12 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _}
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::os::open_files;
 use crate::os::private_folder::PrivateFolder;
+use crate::transport::in_chain;
 
 pub use allowed_users::AllowedUsers;
 pub use seats::{Call, Seat};
@@ -31,9 +33,18 @@ const MAX_PATH: usize = 107;
 /// A channel to whoever answers on the socket at this path.
 pub async fn connect(path: &Path) -> Result<Channel, tonic::transport::Error> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Endpoint::from_shared(format!("unix://{}", absolute.display()))?
-        .connect()
-        .await
+    let endpoint = Endpoint::from_shared(format!("unix://{}", absolute.display()))?;
+    let lacks_files = |error: &tonic::transport::Error| {
+        in_chain::<io::Error>(error).is_some_and(open_files::is_lack)
+    };
+    open_files::with_room(|| endpoint.connect(), lacks_files).await
+}
+
+/// The process that listens on the socket at this path. None if this one cannot see it, which is so if it is in another
+/// container.
+pub async fn listening_process(path: &Path) -> io::Result<Option<i32>> {
+    let peer = UnixStream::connect(path).await?.peer_cred()?;
+    Ok(peer.pid().filter(|pid| *pid > 0))
 }
 
 /// A bound socket. Dropping it removes its file, unless another provider has taken its place.
@@ -160,7 +171,6 @@ mod tests {
 
     use futures::StreamExt as _;
     use tokio::io::AsyncReadExt as _;
-    use tokio::net::UnixStream;
 
     use super::*;
 

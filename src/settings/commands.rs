@@ -122,6 +122,9 @@ pub struct PingSettings {
     /// Whom to call.
     #[command(flatten)]
     pub endpoint: EndpointSettings,
+    /// Fail if a provider in another container answers: during an update two pods share the socket's path
+    #[arg(long)]
+    pub same_pod: bool,
 }
 
 /// Flags of `validate`.

@@ -98,6 +98,37 @@ async fn a_caller_with_a_mount_under_way_is_not_the_one_that_makes_room() {
 }
 
 #[tokio::test]
+async fn a_ping_is_answered_however_many_others_are_there() {
+    let node = node().await;
+    let socket = node.provider.socket();
+    let ping = || async {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_provider-azure-rs"));
+        command
+            .args(["ping", "--same-pod", "--endpoint"])
+            .arg(&socket);
+        command.output().await.unwrap()
+    };
+    // Idle ones make room, and are one line in the log.
+    let _idle = stuck(&socket, 200, HELLO).await;
+    assert!(ping().await.status.success());
+    let log = node.provider.log();
+    assert_eq!(log.matches("closed an idle connection").count(), 1, "{log}");
+    // Those with a call under way do not, and more of them wait than have room.
+    node.azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::Hang);
+    let whole = unread_mount(&Class::of_secret("S"));
+    let _busy = stuck(&socket, 100, &whole).await;
+    while node.azure.counters().vault(VAULT).requests == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for _ in 0..10 {
+        let output = ping().await;
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_that_says_nothing_is_hung_up_on() {
     let node = node().await;
     let mut stream = UnixStream::connect(node.provider.socket()).await.unwrap();

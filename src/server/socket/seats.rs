@@ -13,10 +13,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::observe::warnings::Warnings;
 use crate::os::lock::lock;
 
 /// The most connections at once.
 const MAX_SEATS: usize = 64;
+/// The most connections at once of this program's own `ping`, which the kubelet runs: however busy all others are, it is
+/// answered.
+const MAX_PINGS: usize = 8;
 /// How long it takes until somebody is asked to leave again, while everybody is busy.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -25,6 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Seats {
     free: Arc<Semaphore>,
     taken: Mutex<Vec<Weak<Seat>>>,
+    warnings: Warnings,
 }
 
 /// One connection, as others see it.
@@ -46,10 +51,26 @@ pub struct Call(Arc<Seat>);
 impl Seats {
     /// At most a quarter of the files that the process may open, so that those that mounts need are left.
     pub(super) fn new(open_files: usize) -> Self {
+        Self::of(MAX_SEATS.min(open_files / 4))
+    }
+
+    /// Those that only this program's own `ping` gets.
+    pub(super) fn of_pings(open_files: usize) -> Self {
+        Self::of(MAX_PINGS.min(open_files / 16))
+    }
+
+    fn of(count: usize) -> Self {
         Self {
-            free: Arc::new(Semaphore::new(MAX_SEATS.min(open_files / 4).max(1))),
+            free: Arc::new(Semaphore::new(count.max(1))),
             taken: Mutex::default(),
+            warnings: Warnings::default(),
         }
+    }
+
+    /// A seat for a new connection, if one is free.
+    pub(super) fn try_take(&self) -> Option<(Arc<Seat>, Option<OwnedSemaphorePermit>)> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(self.seat(Some(permit)))
     }
 
     /// A seat for a new connection; the permit is its own until it ends. Waits for as long as every
@@ -64,10 +85,17 @@ impl Seats {
                 break permit;
             }
         };
+        // The semaphore is never closed.
+        self.seat(permit.ok())
+    }
+
+    fn seat(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> (Arc<Seat>, Option<OwnedSemaphorePermit>) {
         let seat = Arc::new(Seat::new());
         self.taken().push(Arc::downgrade(&seat));
-        // The semaphore is never closed.
-        (seat, permit.ok())
+        (seat, permit)
     }
 
     /// Closes the connection that nobody misses, if there is one.
@@ -83,7 +111,7 @@ impl Seats {
         });
     }
 
-    fn close_one(&self, why: &str, suits: impl Fn(&Seat) -> bool) {
+    fn close_one(&self, why: &'static str, suits: impl Fn(&Seat) -> bool) {
         let mut taken = self.taken();
         taken.retain(|seat| seat.strong_count() > 0);
         let quietest = taken
@@ -93,7 +121,14 @@ impl Seats {
             .min_by_key(|seat| (seat.has_called.load(Ordering::Relaxed), *seat.heard()));
         if let Some(seat) = quietest {
             let silent = seat.heard().elapsed().as_secs();
-            tracing::warn!(why, silent_seconds = silent, "closed an idle connection");
+            self.warnings.warn(move |left_out| {
+                tracing::warn!(
+                    why,
+                    silent_seconds = silent,
+                    left_out,
+                    "closed an idle connection"
+                );
+            });
             seat.hang_up.cancel();
         }
     }
