@@ -104,6 +104,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq (toString .Values.healthz.port) (toString .Values.metrics.port) -}}
 {{- fail "healthz.port and metrics.port: they must differ" -}}
 {{- end -}}
+{{- if and (eq .Values.healthz.probes "exec") (regexMatch "--(endpoint|provider-name)" (join " " .Values.extraArgs)) -}}
+{{- fail "extraArgs: set providerName, or PROVIDER_AZURE_RS_ENDPOINT in extraEnv, instead of --endpoint and --provider-name: the probes need it too" -}}
+{{- end -}}
+{{- if and (eq .Values.healthz.probes "http") (eq (toString .Values.healthz.port) "0") -}}
+{{- fail "healthz.probes http needs healthz.port, such as 8989" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.healthzFrom (eq (toString .Values.healthz.port) "0") -}}
+{{- fail "networkPolicy.healthzFrom needs healthz.port, such as 8989" -}}
+{{- end -}}
 {{- if and .Values.metrics.prometheusRule.enabled (hasPrefix "azmonitoring" .Values.metrics.apiVersion) -}}
 {{- fail "metrics.prometheusRule: Azure Managed Prometheus has rules as Azure resources and not in the cluster; make them of the chart's files/alerts.yaml" -}}
 {{- end -}}
@@ -188,6 +197,19 @@ cloud.json: {{ toJson . }}
 {{- end -}}
 {{- range $variables -}}
 {{- include "provider.variable" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What a probe does: the path that it asks, and the arguments of ping that tell the same. */ -}}
+{{- define "provider.probe" -}}
+{{- $context := index . 0 -}}
+{{- if eq $context.Values.healthz.probes "http" -}}
+httpGet:
+  path: {{ index . 1 }}
+  port: healthz
+{{- else -}}
+exec:
+  command: {{ concat (list "/usr/bin/provider-azure-rs" "ping") (slice . 2) | toJson }}
 {{- end -}}
 {{- end -}}
 
