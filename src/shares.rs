@@ -10,6 +10,8 @@ mod places;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::excerpt::cut;
+
 pub use self::kept::{Kept, Weight};
 pub use self::places::{Place, Places};
 
@@ -25,7 +27,7 @@ pub struct Namespace(Arc<str>);
 impl Namespace {
     /// The namespace of this name. One that Kubernetes could not have is cut: those who write such names pay together.
     pub fn new(name: &str) -> Self {
-        Self(name[..name.floor_char_boundary(MAX_NAME)].into())
+        Self(cut(name, MAX_NAME).into())
     }
 
     /// Its name.

@@ -20,6 +20,9 @@ pub trait Weight {
 ///
 /// What is too much goes from the namespace that has the most, the value first that was used longest ago. So a
 /// namespace that keeps less than an equal share loses nothing to the others, and one that is alone may have all.
+///
+/// A value that several namespaces use is paid by the one that had it first. Before it goes for what else that one
+/// keeps, it is handed to the last of the others, if that one has less.
 #[derive(Debug)]
 pub struct Kept<K: Hash + Eq, V> {
     max_bytes: usize,
@@ -38,6 +41,8 @@ struct Share<K: Hash + Eq, V> {
 struct Entry<V> {
     value: V,
     bytes: usize,
+    /// The last namespace that used it besides the one that pays.
+    other: Option<Namespace>,
 }
 
 impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
@@ -51,6 +56,11 @@ impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
         }
     }
 
+    /// The same, for so many values that weigh nothing beside what each of them costs.
+    pub fn for_entries(max: usize) -> Self {
+        Self::new(max * OVERHEAD)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.owners.len()
@@ -61,58 +71,89 @@ impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
         self.bytes
     }
 
-    /// The value, which counts as used.
-    pub fn get(&mut self, key: &K) -> Option<&V> {
-        let share = self.shares.get_mut(self.owners.get(key)?)?;
-        share.entries.get(key).map(|entry| &entry.value)
+    /// The value, which counts as used by this namespace.
+    pub fn get(&mut self, namespace: &Namespace, key: &K) -> Option<&V> {
+        self.get_mut(namespace, key).map(|value| &*value)
     }
 
     /// The same, to be changed in what does not change its weight.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let share = self.shares.get_mut(self.owners.get(key)?)?;
-        share.entries.get_mut(key).map(|entry| &mut entry.value)
+    pub fn get_mut(&mut self, namespace: &Namespace, key: &K) -> Option<&mut V> {
+        let owner = self.owners.get(key)?;
+        let entry = self.shares.get_mut(owner)?.entries.get_mut(key)?;
+        if owner != namespace {
+            entry.other = Some(namespace.clone());
+        }
+        Some(&mut entry.value)
     }
 
-    /// Keeps a value, in place of an earlier one. Returns what had to go, the value itself if it is too large.
+    /// Keeps a value for a namespace, or in place of an earlier one for those who had that. Returns what had to go, the
+    /// value itself if it is too large.
     pub fn put(&mut self, namespace: &Namespace, key: K, value: V) -> Vec<(K, V)> {
-        self.remove(&key);
         let bytes = OVERHEAD + value.weight();
+        let (owner, other) = match self.take(&key) {
+            Some((owner, _)) if owner != *namespace => (owner, Some(namespace.clone())),
+            Some((owner, earlier)) => (owner, earlier.other),
+            None => (namespace.clone(), None),
+        };
         if bytes > self.max_bytes {
             return vec![(key, value)];
         }
-        let share = self.shares.entry(namespace.clone()).or_insert(Share {
-            bytes: 0,
-            entries: LruCache::unbounded(),
-        });
-        share.bytes += bytes;
-        share.entries.put(key.clone(), Entry { value, bytes });
-        self.owners.insert(key, namespace.clone());
-        self.bytes += bytes;
+        let entry = Entry {
+            value,
+            bytes,
+            other,
+        };
+        self.give(owner, key, entry);
         let mut gone = Vec::new();
         while self.bytes > self.max_bytes
             && let Some(key) = self.next_to_go()
+            && let Some((owner, mut entry)) = self.take(&key)
         {
-            let value = self.remove(&key);
-            gone.extend(value.map(|value| (key, value)));
+            // Once at most, so that there is an end.
+            match entry.other.take() {
+                Some(heir) if self.bytes_of(&heir) < self.bytes_of(&owner) => {
+                    self.give(heir, key, entry);
+                }
+                _ => gone.push((key, entry.value)),
+            }
         }
         gone
     }
 
     /// Keeps a value no longer.
     pub fn remove(&mut self, key: &K) -> Option<V> {
-        let namespace = self.owners.remove(key)?;
-        let share = self.shares.get_mut(&namespace)?;
+        self.take(key).map(|(_, entry)| entry.value)
+    }
+
+    fn give(&mut self, owner: Namespace, key: K, entry: Entry<V>) {
+        self.bytes += entry.bytes;
+        self.owners.insert(key.clone(), owner.clone());
+        let share = self.shares.entry(owner).or_insert_with(|| Share {
+            bytes: 0,
+            entries: LruCache::unbounded(),
+        });
+        share.bytes += entry.bytes;
+        share.entries.put(key, entry);
+    }
+
+    fn take(&mut self, key: &K) -> Option<(Namespace, Entry<V>)> {
+        let owner = self.owners.remove(key)?;
+        let share = self.shares.get_mut(&owner)?;
         let entry = share.entries.pop(key)?;
         share.bytes -= entry.bytes;
         self.bytes -= entry.bytes;
         if share.entries.is_empty() {
-            self.shares.remove(&namespace);
+            self.shares.remove(&owner);
         }
-        Some(entry.value)
+        Some((owner, entry))
     }
 
-    /// Keeps only those for which `keep` holds. Returns how many went.
-    pub fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) -> usize {
+    fn bytes_of(&self, namespace: &Namespace) -> usize {
+        self.shares.get(namespace).map_or(0, |share| share.bytes)
+    }
+
+    /// Keeps only those for which `keep` holds.
+    pub fn retain(&mut self, keep: impl Fn(&K, &V) -> bool) {
         let entries = self.shares.values().flat_map(|share| share.entries.iter());
         let gone: Vec<K> = entries
             .filter(|(key, entry)| !keep(key, &entry.value))
@@ -121,7 +162,6 @@ impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
         for key in &gone {
             self.remove(key);
         }
-        gone.len()
     }
 
     /// All of them, in no order.
@@ -170,12 +210,43 @@ mod tests {
         for key in many {
             kept.put(&attacker, key, 0);
         }
-        assert!(kept.get(&"v").is_some());
+        assert!(kept.get(&victim, &"v").is_some());
         assert!(kept.bytes() <= 4 * (OVERHEAD + 1000));
         // Nor is one that is larger than all there is.
         let gone = kept.put(&attacker, "huge", 1_000_000);
         assert_eq!(gone, [("huge", 1_000_000)]);
-        assert!(kept.get(&"v").is_some());
+        assert!(kept.get(&victim, &"v").is_some());
+    }
+
+    #[test]
+    fn what_others_use_too_is_not_flooded_away() {
+        let (victim, attacker) = (Namespace::new("victim"), Namespace::new("attacker"));
+        for first in [&victim, &attacker] {
+            let mut kept = kept(4);
+            kept.put(first, "shared", 1000);
+            kept.get(&victim, &"shared");
+            // Neither by using it nor by putting it anew does the attacker get it.
+            kept.get(&attacker, &"shared");
+            kept.put(&attacker, "shared", 1000);
+            if *first == attacker {
+                kept.get(&victim, &"shared");
+            }
+            for key in ["a", "b", "c", "d", "e", "f"] {
+                kept.put(&attacker, key, 1000);
+            }
+            assert_eq!(keys(&kept), ["d", "e", "f", "shared"]);
+            assert_eq!(kept.bytes_of(&victim), OVERHEAD + 1000);
+        }
+    }
+
+    #[test]
+    fn entries_can_be_counted() {
+        let one = Namespace::new("one");
+        let mut kept = Kept::for_entries(2);
+        for key in 0..5 {
+            kept.put(&one, key, 0);
+        }
+        assert_eq!(kept.len(), 2);
     }
 
     #[test]
@@ -185,7 +256,7 @@ mod tests {
         for key in ["a", "b", "c"] {
             kept.put(&alone, key, 1000);
         }
-        kept.get(&"a");
+        kept.get(&alone, &"a");
         assert_eq!(kept.put(&alone, "d", 1000), [("b", 1000)]);
         assert_eq!(keys(&kept), ["a", "c", "d"]);
     }
@@ -195,12 +266,12 @@ mod tests {
         let (one, other) = (Namespace::new("one"), Namespace::new("other"));
         let mut kept = kept(3);
         kept.put(&one, "a", 1000);
-        // In place of it, and another one's now.
         kept.put(&other, "a", 500);
         assert_eq!((kept.len(), kept.bytes()), (1, OVERHEAD + 500));
         assert_eq!(kept.shares.len(), 1);
-        kept.put(&one, "b", 10);
-        assert_eq!(kept.retain(|_, weight| *weight > 10), 1);
+        kept.put(&other, "b", 10);
+        kept.retain(|_, weight| *weight > 10);
+        assert_eq!(kept.len(), 1);
         assert_eq!(kept.remove(&"a"), Some(500));
         assert_eq!((kept.len(), kept.bytes()), (0, 0));
         assert!(kept.shares.is_empty() && kept.owners.is_empty());

@@ -32,6 +32,15 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
+/// The beginning of a text, of at most so many bytes.
+pub fn cut(text: &str, max_bytes: usize) -> &str {
+    let mut end = max_bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// A foreign name by itself, for a field of the log or a label: without quotation marks around it, otherwise
 /// escaped as an [`Excerpt`] is, and cut after so many characters.
 pub fn plain(text: &str, max_chars: usize) -> String {
@@ -158,6 +167,19 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cut_text_is_one() {
+        for (text, max, expected) in [
+            ("", 3, ""),
+            ("abc", 3, "abc"),
+            ("abc", 2, "ab"),
+            ("aé", 2, "a"),
+            ("é", 1, ""),
+        ] {
+            assert_eq!(cut(text, max), expected);
+        }
+    }
 
     #[test]
     fn an_excerpt_is_one_bounded_line() {
