@@ -89,6 +89,9 @@ impl fmt::Display for Explanation {
 /// Where a class is corrected: the driver lays the pod's own attributes over it.
 const IN_THE_CLASS: &str =
     "correct it in the SecretProviderClass (or in the pod's volumeAttributes, which override it)";
+/// What tokens are that the driver did not send.
+const TOKENS_OF_THE_KUBELET: &str = "take csi.storage.k8s.io/serviceAccount.tokens out of the pod's volumeAttributes, and \
+    let the CSIDriver object's spec.tokenRequests ask for the tokens";
 const LATER: &str = "the kubelet tries again by itself";
 /// What helps when a service of Azure is out of order.
 const OUTAGE: &str =
@@ -154,6 +157,12 @@ impl Explanation {
                 Reason::TokenAudienceMissing,
                 token_requests(audience, found),
             ),
+            ParameterError::Identity(IdentityError::Tokens(TokensError::TooLong { .. })) => {
+                (Reason::InvalidParameter, TOKENS_OF_THE_KUBELET.to_owned())
+            }
+            ParameterError::Identity(IdentityError::TooLong { key, .. }) => {
+                (Reason::InvalidParameter, in_the_secret(key))
+            }
             _ => (Reason::InvalidParameter, IN_THE_CLASS.to_owned()),
         };
         Self {
@@ -180,6 +189,18 @@ impl Explanation {
             fix: "report it with the provider's log around this moment".to_owned(),
         }
     }
+}
+
+/// Where a client ID or a client secret is corrected.
+fn in_the_secret(key: &str) -> String {
+    format!(
+        "write the {} alone into the key {key} of the Secret that the pod's nodePublishSecretRef names",
+        if key == "clientid" {
+            "application's client ID"
+        } else {
+            "value of the client secret"
+        }
+    )
 }
 
 /// The command that makes the driver send tokens for an audience too. Those that it sends already belong

@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 use crate::class::assertion;
 use crate::class::cloud::{Cloud, PUBLIC_AUDIENCE};
 use crate::class::property::parameters::{
-    CLIENT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY, USE_VM_MANAGED_IDENTITY,
-    USER_ASSIGNED_IDENTITY_ID,
+    CLIENT_ID, MAX_CLIENT_ID, MAX_RESOURCE_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY,
+    USE_VM_MANAGED_IDENTITY, USER_ASSIGNED_IDENTITY_ID,
 };
 use crate::class::service_account_tokens::{ServiceAccountTokens, TokensError};
 use crate::text::excerpt::Excerpt;
@@ -21,6 +21,12 @@ use crate::text::sensitive::Sensitive;
 
 /// The audience of the token that AKS exchanges for an identity binding.
 pub const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
+/// The maximum number of bytes of a client secret. Those that Entra ID generates have 16 to 64 characters. Older ones,
+/// which their owner could choose, may be longer.
+///
+/// Source: Microsoft Graph, "passwordCredential resource type", `secretText`.
+pub const MAX_CLIENT_SECRET: usize = 1024;
 
 /// The audiences of the tokens that Entra ID exchanges for a workload identity, the preferred one first.
 ///
@@ -172,6 +178,16 @@ pub enum IdentityError {
         /// The key that is missing or empty.
         missing: &'static str,
     },
+    /// A key of `nodePublishSecretRef` has a value longer than it may be.
+    #[error("nodePublishSecretRef: {key}: expected at most {max} bytes, found {found}")]
+    TooLong {
+        /// The key.
+        key: &'static str,
+        /// The maximum number of bytes.
+        max: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// The class wants the pod's own identity, and there is no token for it.
     #[error("clientID: {0}")]
     Tokens(#[from] TokensError),
@@ -321,7 +337,7 @@ impl IdentityId {
 /// `/subscriptions/…/providers/Microsoft.ManagedIdentity/userAssignedIdentities/NAME`, of the characters
 /// that names in Azure Resource Manager are made of.
 fn is_resource_id(id: &str) -> bool {
-    id.len() <= 1024
+    id.len() <= MAX_RESOURCE_ID
         && id
             .get(..15)
             .is_some_and(|start| start.eq_ignore_ascii_case("/subscriptions/"))
@@ -390,8 +406,18 @@ fn service_principal(
                 missing: "clientsecret",
             });
         }
-        (Some(client_id), Some(secret)) => (client_id, secret),
+        (Some(client_id), Some(client_secret)) => (client_id, client_secret),
     };
+    let bounded = |key, max, found| match found {
+        found if found > max => Err(IdentityError::TooLong { key, max, found }),
+        _ => Ok(()),
+    };
+    bounded("clientsecret", MAX_CLIENT_SECRET, client_secret.len())?;
+    bounded(
+        "clientid",
+        MAX_CLIENT_ID,
+        client_id.expose().trim_ascii().len(),
+    )?;
     // The value is not quoted: whoever mixes the two keys up has put the secret here.
     let client_id = client_id
         .expose_str()
@@ -431,7 +457,7 @@ fn at_most_one(parameters: &IdentityParameters<'_>) -> Result<(), IdentityError>
 /// Client IDs are UUIDs, but tools and tests of the field write others; what matters here is that one
 /// can stand in a form field and in a message.
 fn is_client_id(id: &str) -> bool {
-    id.len() <= 128
+    id.len() <= MAX_CLIENT_ID
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
@@ -613,7 +639,18 @@ mod tests {
             decide(&[("other", "x")]),
             Ok(Identity::Managed(_))
         ));
+        let (longest, id) = ("s".repeat(1024), "c".repeat(128));
+        assert!(decide(&[("clientid", &id), ("clientsecret", &longest)]).is_ok());
+        let (longer, longer_id) = (format!("{longest}s"), format!("{id}c"));
         for (pairs, message) in [
+            (
+                vec![("clientid", "c"), ("clientsecret", &longer)],
+                "nodePublishSecretRef: clientsecret: expected at most 1024 bytes, found 1025",
+            ),
+            (
+                vec![("clientid", &longer_id), ("clientsecret", "s")],
+                "nodePublishSecretRef: clientid: expected at most 128 bytes, found 129",
+            ),
             (vec![("clientid", "c")], "found no clientsecret"),
             (
                 vec![("clientsecret", "s"), ("clientid", "")],

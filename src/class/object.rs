@@ -13,8 +13,8 @@ use crate::class::file_mode::FileMode;
 use crate::class::object::yaml::Fields;
 use crate::class::property::Property;
 use crate::class::property::fields::{
-    FILE_PERMISSION, OBJECT_ALIAS, OBJECT_ENCODING, OBJECT_FORMAT, OBJECT_NAME, OBJECT_TYPE,
-    OBJECT_VERSION, OBJECT_VERSION_HISTORY,
+    FILE_PERMISSION, MAX_NAME, MAX_PATH, OBJECT_ALIAS, OBJECT_ENCODING, OBJECT_FORMAT, OBJECT_NAME,
+    OBJECT_TYPE, OBJECT_VERSION, OBJECT_VERSION_HISTORY,
 };
 use crate::rendering::{Encoding, Format};
 use crate::text::excerpt::Excerpt;
@@ -107,7 +107,7 @@ pub struct ObjectName(String);
 impl ObjectName {
     /// The name, if Key Vault allows it.
     pub fn new(name: &str) -> Option<Self> {
-        let fits = (1..=127).contains(&name.len())
+        let fits = (1..=MAX_NAME).contains(&name.len())
             && name
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -149,7 +149,7 @@ impl FilePath {
             return Err("a part of it is longer than 255 bytes");
         }
         let path = elements.join("/");
-        if path.len() > 4096 {
+        if path.len() > MAX_PATH {
             Err("it is longer than 4096 bytes")
         } else {
             Ok(Self(path))
@@ -173,6 +173,14 @@ pub enum ObjectError {
         field: &'static Property,
         /// What was there, quoted.
         found: String,
+    },
+    /// A field's value is longer than it may be.
+    #[error("{}: expected at most {} bytes, found {found}", field.name, field.max.unwrap_or_default())]
+    TooLong {
+        /// The field.
+        field: &'static Property,
+        /// How many bytes it has.
+        found: usize,
     },
     /// The file cannot go there.
     #[error("{}: expected {}, found {found}: {problem}", field.name, OBJECT_ALIAS.expected)]
@@ -201,6 +209,7 @@ impl ObjectError {
     pub fn field(&self) -> &'static str {
         match self {
             Self::Field { field, .. }
+            | Self::TooLong { field, .. }
             | Self::Path { field, .. }
             | Self::SecretsOnly { field, .. } => field.name,
         }
@@ -257,13 +266,13 @@ struct Reader<'a> {
     problems: Vec<ObjectError>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn read<T>(
         &mut self,
         field: &'static Property,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let text = self.fields.get(field.name);
+        let text = self.bounded(field)?;
         let value = parse(text);
         if value.is_none() {
             self.problems.push(ObjectError::Field {
@@ -274,9 +283,20 @@ impl Reader<'_> {
         value
     }
 
+    /// A field's text, unless it is too long.
+    fn bounded(&mut self, field: &'static Property) -> Option<&'a str> {
+        let text = self.fields.get(field.name);
+        if field.is_too_long(text) {
+            let found = text.len();
+            self.problems.push(ObjectError::TooLong { field, found });
+            return None;
+        }
+        Some(text)
+    }
+
     /// Where the file goes. A name that has been refused is not refused again as a path.
     fn path(&mut self, name: Option<&ObjectName>) -> Option<FilePath> {
-        let (field, path) = match self.fields.get(OBJECT_ALIAS.name) {
+        let (field, path) = match self.bounded(&OBJECT_ALIAS)? {
             "" => (&OBJECT_NAME, name?.as_str()),
             alias => (&OBJECT_ALIAS, alias),
         };
@@ -492,7 +512,11 @@ mod tests {
             ("objectAlias", "a\nb", "control character"),
             ("objectAlias", "./", "names no file"),
             ("objectAlias", &"a".repeat(256), "longer than 255"),
-            ("objectAlias", &"a/".repeat(3000), "longer than 4096"),
+            (
+                "objectAlias",
+                &"a/".repeat(3000),
+                "at most 4096 bytes, found 6000",
+            ),
         ] {
             let fields: Vec<_> = [("objectName", "a"), ("objectType", "secret")]
                 .into_iter()

@@ -15,11 +15,12 @@ use crate::class::problems::Problems;
 use crate::class::property::Property;
 use crate::class::property::fields::{self as fields, OBJECT_NAME};
 use crate::class::property::parameters::{
-    CLIENT_ID, CLOUD_ENV_FILE_NAME, CLOUD_NAME, FAILOVER_KEYVAULT_NAME, KEYVAULT_NAME, NAMES,
-    OBJECTS, OLD_TENANT_ID, TENANT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY,
+    CLIENT_ID, CLOUD_ENV_FILE_NAME, CLOUD_NAME, FAILOVER_KEYVAULT_NAME, KEYVAULT_NAME, MAX_TENANT,
+    NAMES, OBJECTS, OLD_TENANT_ID, TENANT_ID, USE_AZURE_TOKEN_PROXY, USE_POD_IDENTITY,
     USE_VM_MANAGED_IDENTITY, USER_ASSIGNED_IDENTITY_ID,
 };
 use crate::class::request::Request;
+use crate::shares::Namespace;
 use crate::text::excerpt::Excerpt;
 
 /// The most warnings about one class.
@@ -28,6 +29,8 @@ const MAX_WARNINGS: usize = 100;
 /// What a class asks for.
 #[derive(Debug)]
 pub struct Parameters {
+    /// The pod's, which pays for what is kept.
+    pub namespace: Namespace,
     /// The vault.
     pub vault: VaultName,
     /// The vault that is asked when that one is out of order.
@@ -51,7 +54,7 @@ pub struct TenantId(String);
 impl TenantId {
     /// The tenant, if the text can be one.
     pub fn new(tenant: &str) -> Option<Self> {
-        let fits = (1..=253).contains(&tenant.len())
+        let fits = (1..=MAX_TENANT).contains(&tenant.len())
             && tenant.starts_with(|first: char| first.is_ascii_alphanumeric())
             && tenant
                 .bytes()
@@ -99,6 +102,14 @@ pub enum ParameterError {
         /// Its value, quoted.
         found: String,
     },
+    /// A parameter's value is longer than it may be.
+    #[error("{}: expected at most {} bytes, found {found}", parameter.name, parameter.max.unwrap_or_default())]
+    TooLong {
+        /// The parameter.
+        parameter: &'static Property,
+        /// How many bytes it has.
+        found: usize,
+    },
     /// There is no such cloud.
     #[error(transparent)]
     Cloud(#[from] CloudError),
@@ -123,6 +134,7 @@ pub enum ParameterError {
 /// A class read as far as it can be, with everything that is wrong with it.
 #[derive(Debug)]
 pub struct Draft {
+    namespace: Namespace,
     vault: Option<VaultName>,
     failover_vault: Option<VaultName>,
     tenant: Option<TenantId>,
@@ -151,8 +163,7 @@ impl Draft {
         });
         let (_, tenant) = tenant(|name| reader.get(name));
         let tenant = reader.typed(&TENANT_ID, tenant, TenantId::new);
-        let cloud = CloudChoice::new(reader.get(&CLOUD_NAME), reader.get(&CLOUD_ENV_FILE_NAME));
-        let cloud = reader.problems.keep(cloud);
+        let cloud = reader.cloud();
         let identity = reader.identity();
         let entries = yaml::entries(reader.get(&OBJECTS));
         let entries = reader.problems.keep(entries).unwrap_or_default();
@@ -163,6 +174,7 @@ impl Draft {
             .map(|(index, entry)| reader.object(index, entry))
             .collect();
         Self {
+            namespace: Namespace::new(&request.pod.namespace),
             vault,
             failover_vault: failover_vault.flatten(),
             tenant,
@@ -186,6 +198,7 @@ impl Draft {
     /// The parameters, where none is missing.
     fn complete(self) -> Option<Parameters> {
         Some(Parameters {
+            namespace: self.namespace,
             vault: self.vault?,
             failover_vault: self.failover_vault,
             tenant: self.tenant?,
@@ -227,6 +240,7 @@ impl<'a> Reader<'a> {
         text: &str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
+        let text = self.bounded(parameter, text)?;
         self.problems
             .keep(parse(text).ok_or_else(|| ParameterError::Value {
                 parameter,
@@ -234,17 +248,37 @@ impl<'a> Reader<'a> {
             }))
     }
 
+    /// The text, unless it is too long.
+    fn bounded<'t>(&mut self, parameter: &'static Property, text: &'t str) -> Option<&'t str> {
+        if parameter.is_too_long(text) {
+            let found = text.len();
+            self.problems
+                .push(ParameterError::TooLong { parameter, found });
+            return None;
+        }
+        Some(text)
+    }
+
+    fn cloud(&mut self) -> Option<CloudChoice> {
+        let file = self.bounded(&CLOUD_ENV_FILE_NAME, self.get(&CLOUD_ENV_FILE_NAME))?;
+        self.problems
+            .keep(CloudChoice::new(self.get(&CLOUD_NAME), file))
+    }
+
     /// Which identity is meant cannot be told before it is known which switches are on.
     fn identity(&mut self) -> Option<Identity> {
         let use_pod_identity = self.read(&USE_POD_IDENTITY, go_bool);
         let use_vm_managed_identity = self.read(&USE_VM_MANAGED_IDENTITY, go_bool);
         let use_azure_token_proxy = self.read(&USE_AZURE_TOKEN_PROXY, go_bool);
+        let user_assigned = self.get(&USER_ASSIGNED_IDENTITY_ID);
+        let user_assigned = self.bounded(&USER_ASSIGNED_IDENTITY_ID, user_assigned);
+        let client_id = self.bounded(&CLIENT_ID, self.get(&CLIENT_ID));
         let parameters = IdentityParameters {
             use_pod_identity: use_pod_identity?,
             use_vm_managed_identity: use_vm_managed_identity?,
             use_azure_token_proxy: use_azure_token_proxy?,
-            user_assigned_identity_id: self.get(&USER_ASSIGNED_IDENTITY_ID),
-            client_id: self.get(&CLIENT_ID),
+            user_assigned_identity_id: user_assigned?,
+            client_id: client_id?,
         };
         let request = self.request;
         self.problems.keep(Identity::decide(
@@ -297,10 +331,8 @@ pub fn go_bool(text: &str) -> Option<bool> {
 
 fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<Warning> {
     let parameters = request
-        .attributes
-        .keys()
-        // `secretProviderClass` is how a pod names the class; it comes with its volumeAttributes.
-        .filter(|name| !NAMES.contains(&name.as_str()) && *name != "secretProviderClass")
+        .unknown
+        .iter()
         .map(|name| Warning::UnknownParameter {
             name: name.clone(),
             closest: closest(name, NAMES),
@@ -447,6 +479,35 @@ mod tests {
             let error = parse(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(message), "{error} should contain {message}");
         }
+    }
+
+    #[test]
+    fn a_value_has_a_length() {
+        for (name, sample, max) in [
+            ("keyvaultName", "k", 24),
+            ("failoverKeyvaultName", "k", 24),
+            ("tenantID", "t", 253),
+            ("tenantId", "t", 253),
+            ("userAssignedIdentityID", "/subscriptions/x", 1024),
+            ("cloudEnvFileName", "/f", 4095),
+        ] {
+            let fill = |length: usize| format!(" {sample}{} ", "x".repeat(length - sample.len()));
+            let cloud = ("cloudName", "AzureStackCloud");
+            let parse = |value: &str| parse(&[(name, value), cloud, ("useVMManagedIdentity", "1")]);
+            assert!(parse(&fill(max)).is_ok(), "{name}");
+            let error = parse(&fill(max + 1)).unwrap_err().to_string();
+            let said = match name {
+                "tenantId" => "tenantID",
+                name => name,
+            };
+            let expected = format!("{said}: expected at most {max} bytes, found {}", max + 1);
+            assert_eq!(error, expected);
+        }
+        let error = parse(&[("clientID", &"c".repeat(129))]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "clientID: expected at most 128 bytes, found 129"
+        );
     }
 
     #[test]

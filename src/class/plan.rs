@@ -15,6 +15,7 @@ use crate::class::object::{FilePath, Object, ObjectKind, ObjectName, ObjectVersi
 use crate::class::parameters::{Parameters, TenantId};
 use crate::class::problems::Problems;
 use crate::rendering::Rendering;
+use crate::shares::Namespace;
 
 /// What the operator decides for every class.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,8 @@ pub enum HistoryCount {
 /// What one mount does.
 #[derive(Debug)]
 pub struct Plan {
+    /// The pod's namespace, which pays for what is kept.
+    pub namespace: Namespace,
     /// The vault.
     pub vault: VaultName,
     /// The vault that is asked when that one is out of order.
@@ -124,6 +127,7 @@ impl Plan {
             return Err(problems);
         }
         Ok(Self {
+            namespace: parameters.namespace,
             vault: parameters.vault,
             failover_vault: parameters.failover_vault,
             cloud,

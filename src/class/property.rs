@@ -40,6 +40,8 @@ pub struct Property {
     pub description: &'static str,
     /// What it may look like.
     pub shape: Shape,
+    /// The maximum number of bytes, without the spaces around it; none where the shape is as good as one.
+    pub max: Option<usize>,
     /// Whether a class cannot do without it.
     pub needed: bool,
     /// What holds without it, in Markdown; empty where there is nothing to say.
@@ -139,6 +141,7 @@ impl Property {
         name: "",
         description: "",
         shape: Shape::Text,
+        max: None,
         needed: false,
         default: "",
         example: "",
@@ -148,6 +151,11 @@ impl Property {
         deprecated: false,
         owner: Owner::GoProvider,
     };
+
+    /// Whether a text is longer than it may be.
+    pub fn is_too_long(&self, text: &str) -> bool {
+        self.max.is_some_and(|max| text.len() > max)
+    }
 
     /// The words that it can be; none where it is no matter of words.
     pub fn words(&self) -> Vec<&'static str> {

@@ -12,8 +12,9 @@ use thiserror::Error;
 
 use crate::class::file_mode::FileMode;
 use crate::class::identity::Audiences;
+use crate::class::property::parameters::NAMES;
 use crate::class::service_account_tokens::ServiceAccountTokens;
-use crate::text::excerpt::Excerpt;
+use crate::text::excerpt::{Excerpt, cut};
 use crate::text::json::{json_problem, json_type};
 use crate::text::sensitive::Sensitive;
 
@@ -27,19 +28,36 @@ const SERVICE_ACCOUNT: &str = "csi.storage.k8s.io/serviceAccount.name";
 const CLASS: &str = "secretProviderClass";
 const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
+/// The maximum number of bytes of a name that Kubernetes gives to an object.
+///
+/// Source: "Object Names and IDs", section "DNS Subdomain Names".
+const MAX_NAME: usize = 253;
+/// Of a namespace's.
+///
+/// Source: the same, section "RFC 1123 Label Names".
+const MAX_NAMESPACE: usize = 63;
+/// Of a UID. Those of the API server have 36, and those of the kubelet's static pods 32.
+const MAX_UID: usize = 128;
+/// The keys of a Secret that say something here.
+const OF_THE_SECRET: [&str; 2] = ["clientid", "clientsecret"];
+/// The most unknown parameters whose names are kept for a warning.
+pub const MAX_UNKNOWN: usize = 100;
+
 /// One `Mount` call.
 #[derive(Debug)]
 pub struct Request {
     /// The pod that the volume is for.
     pub pod: Pod,
-    /// The class's parameters and the pod's `volumeAttributes`, without the driver's own keys. To be
+    /// The class's parameters and the pod's `volumeAttributes`, as far as they mean something. To be
     /// read as written by the pod's author.
     pub attributes: BTreeMap<String, String>,
+    /// The names of those that mean nothing, cut where they are too long to be one.
+    pub unknown: Vec<String>,
     /// The pod's service account tokens.
     pub tokens: ServiceAccountTokens,
     /// Which of them prove a workload identity: what the operator and the class's cloud decide.
     pub audiences: Audiences,
-    /// The data of the Secret that the pod names in `nodePublishSecretRef`.
+    /// The data of the Secret that the pod names in `nodePublishSecretRef`, as far as it means something.
     pub node_publish_secret: BTreeMap<String, Sensitive>,
     /// The mode of files that have none of their own.
     pub default_mode: FileMode,
@@ -86,6 +104,16 @@ pub enum RequestError {
         "permission: expected a JSON number from 0 to 511 (decimal; 420 is mode 0644), found {0}"
     )]
     Permission(String),
+    /// A name is longer than Kubernetes allows.
+    #[error("attributes: {key}: expected at most {max} bytes, found {found}")]
+    TooLong {
+        /// The attribute.
+        key: &'static str,
+        /// The maximum number of bytes.
+        max: usize,
+        /// How many it has.
+        found: usize,
+    },
     /// The driver did not say which pod the volume is for.
     #[error("attributes: {0} is missing; the CSIDriver object needs podInfoOnMount: true")]
     PodUnknown(&'static str),
@@ -102,11 +130,11 @@ impl Request {
         };
         let default_mode = default_mode(permission)?;
         let pod = Pod {
-            name: required(&attributes, POD_NAME)?,
-            namespace: required(&attributes, POD_NAMESPACE)?,
-            uid: trimmed(&attributes, POD_UID),
-            service_account: trimmed(&attributes, SERVICE_ACCOUNT),
-            class: trimmed(&attributes, CLASS),
+            name: required(&attributes, POD_NAME, MAX_NAME)?,
+            namespace: required(&attributes, POD_NAMESPACE, MAX_NAMESPACE)?,
+            uid: trimmed(&attributes, POD_UID, MAX_UID)?,
+            service_account: trimmed(&attributes, SERVICE_ACCOUNT, MAX_NAME)?,
+            class: trimmed(&attributes, CLASS, MAX_NAME)?,
         };
         // With `serviceAccountTokenInSecrets` (Kubernetes 1.35) the tokens come with the secrets.
         let in_attributes = attributes.remove(TOKENS);
@@ -115,10 +143,17 @@ impl Request {
             .or(in_attributes)
             .map(ServiceAccountTokens::from)
             .unwrap_or_default();
-        attributes.retain(|key, _| !key.starts_with(DRIVER_PREFIX));
+        let unknown = unknown(&attributes);
+        attributes.retain(|key, _| NAMES.contains(&key.as_str()));
+        secrets.retain(|key, _| {
+            OF_THE_SECRET
+                .iter()
+                .any(|known| key.eq_ignore_ascii_case(known))
+        });
         Ok(Self {
             pod,
             attributes,
+            unknown,
             tokens,
             audiences: Audiences::default(),
             node_publish_secret: secrets
@@ -169,18 +204,36 @@ fn default_mode(permission: &str) -> Result<FileMode, RequestError> {
         .ok_or_else(|| RequestError::Permission(Excerpt(permission).to_string()))
 }
 
-fn trimmed(attributes: &BTreeMap<String, String>, key: &str) -> String {
+/// The names of the parameters that mean nothing.
+fn unknown(attributes: &BTreeMap<String, String>) -> Vec<String> {
+    let known =
+        |name: &str| name.starts_with(DRIVER_PREFIX) || name == CLASS || NAMES.contains(&name);
     attributes
-        .get(key)
-        .map(|value| value.trim().to_owned())
-        .unwrap_or_default()
+        .keys()
+        .filter(|name| !known(name))
+        .map(|name| cut(name, MAX_NAME).to_owned())
+        .take(MAX_UNKNOWN)
+        .collect()
+}
+
+fn trimmed(
+    attributes: &BTreeMap<String, String>,
+    key: &'static str,
+    max: usize,
+) -> Result<String, RequestError> {
+    let value = attributes.get(key).map_or("", |value| value.trim());
+    match value.len() {
+        found if found > max => Err(RequestError::TooLong { key, max, found }),
+        _ => Ok(value.to_owned()),
+    }
 }
 
 fn required(
     attributes: &BTreeMap<String, String>,
     key: &'static str,
+    max: usize,
 ) -> Result<String, RequestError> {
-    Some(trimmed(attributes, key))
+    Some(trimmed(attributes, key, max)?)
         .filter(|value| !value.is_empty())
         .ok_or(RequestError::PodUnknown(key))
 }
@@ -213,6 +266,44 @@ mod tests {
         );
         assert_eq!(request.node_publish_secret["clientid"].expose(), b"c");
         assert_eq!(request.default_mode.bits(), 0o644);
+    }
+
+    #[test]
+    fn what_means_nothing_is_not_kept() {
+        let long = "x".repeat(1000);
+        let request = parse(
+            &format!(
+                r#"{{{POD},"secretProviderClass":"c","keyvaultName":"kv1","other":"canary","{long}":"canary"}}"#
+            ),
+            r#"{"ClientID":"c","clientsecret":"s","other":"canary"}"#,
+            "420",
+        )
+        .unwrap();
+        assert_eq!(request.unknown, ["other", &long[..MAX_NAME]]);
+        assert_eq!(request.attributes.len(), 1);
+        let keys: Vec<_> = request.node_publish_secret.keys().collect();
+        assert_eq!(keys, ["ClientID", "clientsecret"]);
+    }
+
+    #[test]
+    fn names_have_the_lengths_of_kubernetes() {
+        for (key, max) in [
+            (POD_NAME, MAX_NAME),
+            (POD_NAMESPACE, MAX_NAMESPACE),
+            (POD_UID, MAX_UID),
+            (SERVICE_ACCOUNT, MAX_NAME),
+            (CLASS, MAX_NAME),
+        ] {
+            let call = |length: usize| {
+                let mut call = serde_json::json!({ POD_NAME: "p", POD_NAMESPACE: "n" });
+                call[key] = format!(" {} ", "x".repeat(length)).into();
+                parse(&call.to_string(), "", "420")
+            };
+            assert!(call(max).is_ok(), "{key}");
+            let found = max + 1;
+            let error = RequestError::TooLong { key, max, found };
+            assert_eq!(call(found).unwrap_err(), error);
+        }
     }
 
     #[test]

@@ -12,9 +12,27 @@ use crate::text::excerpt::Excerpt;
 use crate::text::json::{json_problem, json_type};
 use crate::text::sensitive::Sensitive;
 
+/// The maximum number of bytes of all tokens together, and of one. Neither Kubernetes nor Entra ID documents one; a token
+/// of the kubelet has 1 to 2 KB, and there is one for each audience that the CSIDriver object names.
+const MAX_TOKENS: usize = 128 * 1024;
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// The field that they come in.
+const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
+
 /// The tokens, not read yet.
-#[derive(Debug, Default)]
-pub struct ServiceAccountTokens(Sensitive);
+#[derive(Debug)]
+pub struct ServiceAccountTokens(Result<Sensitive, TooLong>);
+
+/// What is too long is not kept, only how many bytes it had.
+#[derive(Clone, Copy, Debug)]
+struct TooLong(usize);
+
+impl Default for ServiceAccountTokens {
+    fn default() -> Self {
+        Self(Ok(Sensitive::default()))
+    }
+}
 
 /// Why there is no token that could be used. No token is ever shown.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -25,6 +43,16 @@ pub enum TokensError {
          \"expirationTimestamp\": \"…\"}}"
     )]
     Malformed(String),
+    /// Longer than tokens are.
+    #[error("{TOKENS}: {whose}expected at most {max} bytes, found {found}")]
+    TooLong {
+        /// Whose token it is, where it is one's alone.
+        whose: String,
+        /// The maximum number of bytes.
+        max: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// None for this audience.
     #[error(
         "the driver sent no service account token for audience {audience}{others} (it sent {found}); the CSIDriver \
@@ -43,7 +71,12 @@ pub enum TokensError {
 
 impl From<String> for ServiceAccountTokens {
     fn from(json: String) -> Self {
-        Self(json.into())
+        // Wiped, however long it is.
+        let json = Sensitive::from(json);
+        Self(match json.len() {
+            length if length > MAX_TOKENS => Err(TooLong(length)),
+            _ => Ok(json),
+        })
     }
 }
 
@@ -68,7 +101,15 @@ impl ServiceAccountTokens {
     }
 
     fn read(&self) -> Result<Map<String, Value>, TokensError> {
-        let json = self.0.expose_str().unwrap_or_default().trim();
+        let json = self
+            .0
+            .as_ref()
+            .map_err(|TooLong(found)| TokensError::TooLong {
+                whose: String::new(),
+                max: MAX_TOKENS,
+                found: *found,
+            })?;
+        let json = json.expose_str().unwrap_or_default().trim();
         if json.is_empty() {
             return Ok(Map::new());
         }
@@ -105,6 +146,12 @@ fn token_of(audience: &str, entry: Value) -> Result<Option<Sensitive>, TokensErr
     let token = token.expose_str().unwrap_or_default().trim();
     if token.is_empty() {
         Ok(None)
+    } else if token.len() > MAX_TOKEN {
+        Err(TokensError::TooLong {
+            whose: format!("the entry for audience {}: ", Excerpt(audience)),
+            max: MAX_TOKEN,
+            found: token.len(),
+        })
     } else if is_bearer_token(token) {
         Ok(Some(token.to_owned().into()))
     } else {
@@ -220,6 +267,34 @@ mod tests {
         ] {
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_by_its_length_and_not_kept() {
+        let of = |length: usize, space: usize| {
+            let (token, space) = ("c".repeat(length), " ".repeat(space));
+            format!("{{\"{AUDIENCE}\":{{\"token\":\"{token}\"}}{space}}}")
+        };
+        let frame = of(0, 0).len();
+        assert_eq!(token(&of(MAX_TOKEN, 0)).unwrap().len(), MAX_TOKEN);
+        let most = of(1, MAX_TOKENS - frame - 1);
+        assert_eq!(most.len(), MAX_TOKENS);
+        assert_eq!(token(&most).unwrap().expose(), b"c");
+        for (json, words) in [
+            (
+                of(MAX_TOKEN + 1, 0),
+                "the entry for audience \"api://AzureADTokenExchange\": expected at most 16384 bytes, found 16385",
+            ),
+            (
+                of(1, MAX_TOKENS - frame),
+                ".tokens: expected at most 131072 bytes, found 131073",
+            ),
+        ] {
+            let error = token(&json).unwrap_err().to_string();
+            assert!(error.contains(words) && !error.contains("ccc"), "{error}");
+        }
+        let tokens = ServiceAccountTokens::from("c".repeat(1 << 20));
+        assert!(matches!(tokens.0, Err(TooLong(_))));
     }
 
     #[test]

@@ -49,11 +49,11 @@ reasons! {
         /// The call is not one that a driver makes.
         InvalidRequest = "INVALID_REQUEST", InvalidArgument,
             "The driver and its version: its attributes, secrets and permission must be JSON as driver v1.1 \
-            and later send it.";
+            and later send it, with names as long as Kubernetes allows.";
         /// The class has a parameter that cannot be.
         InvalidParameter = "INVALID_PARAMETER", InvalidArgument,
-            "The message names the parameter, what was expected and what was found. `provider-azure-rs \
-            validate CLASS.yaml` says the same with line and column, before anything is deployed. A pod's \
+            "The message names the parameter, what was expected and what was found; of a value that is too long, the \
+            maximum and the length. `provider-azure-rs validate CLASS.yaml` says the same with line and column, before anything is deployed. A pod's \
             volumeAttributes lie over the class's parameters.";
         /// Two objects want one path.
         PathConflict = "PATH_CONFLICT", InvalidArgument,

@@ -18,7 +18,7 @@ use crate::class::cloud::CloudChoice;
 use crate::class::identity::Audiences;
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, Plan};
-use crate::class::request::Request;
+use crate::class::request::{Request, RequestError};
 use crate::explain::{CallError, Explanation};
 use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
@@ -80,6 +80,8 @@ impl Service {
         if let Some(policy) = &self.policy {
             policy.check(&request.pod, &plan, &self.environment_files.default)?;
         }
+        // What the plan has no use for is not held while Azure is asked.
+        drop(request);
         Ok(self.provider.mount(&plan, deadline, &notes.phases).await?)
     }
 
@@ -137,11 +139,10 @@ impl CsiDriverProvider for Service {
         mounting.set_trace(notes.trace.id());
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
-        let message = request.into_inner();
-        let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
+        let (request, target_path) = typed(request.into_inner());
         let result = match request {
             Ok(request) => {
-                entry.set_volume(&request.pod, &message.target_path);
+                entry.set_volume(&request.pod, &target_path);
                 mounting.set_class(&request.pod.namespace, &request.pod.class);
                 let trace = notes.trace.clone();
                 let mount = self.clone().carry_out(request, deadline, notes);
@@ -167,6 +168,12 @@ impl CsiDriverProvider for Service {
             }
         }
     }
+}
+
+/// The call, and the path of its volume. Its texts go, which hold what nobody reads and the tokens of the pod.
+fn typed(message: MountRequest) -> (Result<Request, RequestError>, String) {
+    let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
+    (request, message.target_path)
 }
 
 /// Counts a call on its connection. From here on, when its message is there: who only begins one is idle.

@@ -258,5 +258,7 @@ fn what(property: &Property) -> String {
         [] => String::new(),
         _ => format!(" One of {}.", words.join(", ")),
     };
-    format!("{ours}{deprecated}{}{words}", property.description)
+    let max = property.max.map(|max| format!(" At most {max} bytes."));
+    let max = max.unwrap_or_default();
+    format!("{ours}{deprecated}{}{max}{words}", property.description)
 }

@@ -3,6 +3,13 @@
 
 use crate::class::property::{Shape, Spelling};
 
+/// Key Vault's, of names and of versions.
+///
+/// Source: "Azure Key Vault keys, secrets and certificates overview", section "Objects, identifiers and versioning".
+pub const MAX_NAME: usize = 127;
+/// Linux' `PATH_MAX`.
+pub const MAX_PATH: usize = 4096;
+
 properties! {
     /// The fields of an entry.
     FIELDS, NAMES:
@@ -10,6 +17,7 @@ properties! {
     OBJECT_NAME = "objectName" {
         description: "The object's name in the vault.",
         shape: Shape::Pattern("^\\s*[0-9A-Za-z-]{1,127}\\s*$"),
+        max: Some(MAX_NAME),
         needed: true,
         example: "OPENAI-API-KEY",
         expected: "1 to 127 letters, digits and hyphens, such as DB-PASSWORD",
@@ -26,7 +34,8 @@ properties! {
     }
     OBJECT_ALIAS = "objectAlias" {
         description: "The file's path in the volume, instead of objectName.",
-        shape: Shape::Path { pattern: "^(?!\\s*/)(?!.*\\.\\.)", max: 4096 },
+        shape: Shape::Path { pattern: "^(?!\\s*/)(?!.*\\.\\.)", max: MAX_PATH },
+        max: Some(MAX_PATH),
         default: "`objectName`",
         example: "openai/api-key",
         expected: "a relative path such as app/password",
@@ -35,6 +44,7 @@ properties! {
     OBJECT_VERSION = "objectVersion" {
         description: "The version's ID; empty or latest for the newest.",
         shape: Shape::Pattern("^\\s*[0-9A-Za-z-]{0,127}\\s*$"),
+        max: Some(MAX_NAME),
         default: "the newest",
         example: "c566f968d4c39b0588ed9ac26c2d5e57",
         expected: "the 32 characters of a version's id, or nothing for the newest",

@@ -14,7 +14,9 @@ use crate::class::property::parameters::{CLOUD_NAME, PARAMETERS};
 /// How to put a parameter right.
 pub fn of_parameter(error: &ParameterError) -> String {
     match error {
-        ParameterError::Value { parameter, .. } => parameter.fix.to_owned(),
+        ParameterError::Value { parameter, .. } | ParameterError::TooLong { parameter, .. } => {
+            parameter.fix.to_owned()
+        }
         ParameterError::Cloud(CloudError::GermanyIsClosed) => {
             "write cloudName: AzurePublicCloud, or leave it out".to_owned()
         }
@@ -49,9 +51,9 @@ fn of_identity(error: &IdentityError) -> &'static str {
         }
         IdentityError::MoreThanOne(_) => "keep the one that is meant and take the others out",
         IdentityError::BindingNeedsClientId => "write clientID",
-        IdentityError::ServicePrincipal { .. } | IdentityError::Tokens(_) => {
-            "this is the cluster's matter and not the class's"
-        }
+        IdentityError::ServicePrincipal { .. }
+        | IdentityError::TooLong { .. }
+        | IdentityError::Tokens(_) => "this is the cluster's matter and not the class's",
         IdentityError::Malformed { field, .. } => PARAMETERS
             .iter()
             .find(|parameter| parameter.name == *field)
@@ -77,6 +79,7 @@ fn of_yaml(error: &YamlError) -> &'static str {
 fn of_object(error: &ObjectError) -> String {
     match error {
         ObjectError::Field { field, found } => of_value(field, found),
+        ObjectError::TooLong { field, .. } => field.fix.to_owned(),
         ObjectError::Path { .. } => OBJECT_ALIAS.fix.to_owned(),
         ObjectError::SecretsOnly { field, .. } => {
             format!(

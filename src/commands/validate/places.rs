@@ -97,10 +97,14 @@ impl<'a> Places<'a> {
     /// Where the provider finds a problem.
     pub fn of_parameter(&self, error: &ParameterError) -> Subject {
         match error {
-            ParameterError::Value { parameter, .. } if parameter.name == TENANT_ID.name => {
+            ParameterError::Value { parameter, .. } | ParameterError::TooLong { parameter, .. }
+                if parameter.name == TENANT_ID.name =>
+            {
                 self.parameter(self.tenant())
             }
-            ParameterError::Value { parameter, .. } => self.parameter(parameter.name),
+            ParameterError::Value { parameter, .. } | ParameterError::TooLong { parameter, .. } => {
+                self.parameter(parameter.name)
+            }
             ParameterError::Cloud(_) => self.parameter(CLOUD_NAME.name),
             ParameterError::Identity(error) => self.of_identity(error),
             ParameterError::Yaml(error) => self.of_yaml(error),
@@ -151,7 +155,9 @@ impl<'a> Places<'a> {
             IdentityError::BindingNeedsClientId => self.parameter(USE_AZURE_TOKEN_PROXY.name),
             IdentityError::Tokens(_) => self.parameter(CLIENT_ID.name),
             IdentityError::Malformed { field, .. } => self.parameter(field),
-            IdentityError::ServicePrincipal { .. } | IdentityError::None => Subject {
+            IdentityError::ServicePrincipal { .. }
+            | IdentityError::TooLong { .. }
+            | IdentityError::None => Subject {
                 field: "parameters".to_owned(),
                 place: self.class,
             },
