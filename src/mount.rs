@@ -258,6 +258,7 @@ impl Provider {
         let mut work = pin!(async {
             let sign_in = Trace::sign_in().around(vault.sign_in(phases));
             sign_in.await.map_err(Failure::Whole)?;
+            self.vaults.keep(plan, &vault);
             let turn = Arc::new(Turn::new(Arc::clone(&phases.held_back)));
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
             let objects = fetch_all(&source, plan, phases, self.max_answer_size);

@@ -45,6 +45,7 @@ use url::{Position, Url};
 
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::os::lock::lock;
+use crate::shares::Namespace;
 use crate::transport::challenge::Challenges;
 use crate::transport::connections::PoolLimits;
 use crate::transport::dial::Dialer;
@@ -176,8 +177,10 @@ impl Transport {
     }
 
     /// The way to the vault at this host. `resource` is what its tokens are for, where that is known.
+    /// The namespace pays for what the vault says to all.
     pub fn to_vault(
         &self,
+        namespace: &Namespace,
         host: &str,
         resource: Option<&str>,
         tokens: Arc<dyn TokenHolder>,
@@ -185,7 +188,7 @@ impl Transport {
         let origin = self.origin(&format!("https://{host}"), AzureService::Vault)?;
         Ok(Arc::new(Route {
             only_host: Some(host.to_owned()),
-            challenge: Some(self.0.challenges.get_or_insert(host, resource)),
+            challenge: Some(self.0.challenges.get_or_insert(namespace, host, resource)),
             tokens: Some(tokens),
             ..Route::new(origin)
         }))

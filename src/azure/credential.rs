@@ -5,22 +5,23 @@
 //! itself (its digest), not by what the parameters claim: a pod that names another pod's client ID
 //! gets a credential of its own, and Entra ID refuses it.
 
+mod known;
 pub mod refusal;
 mod source;
 pub mod token_proxy;
 mod tokens;
 
 use std::fmt;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use lru::LruCache;
 use thiserror::Error;
+use time::OffsetDateTime;
 
+use crate::azure::credential::known::{Known, Place};
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::azure::credential::source::Source;
 use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
@@ -30,17 +31,14 @@ use crate::azure::retry::{Again, Retriable};
 use crate::class::cloud::Cloud;
 use crate::class::identity::{Identity, IdentityName};
 use crate::class::parameters::TenantId;
-use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
+use crate::observe::metrics::{AzureService, Metrics};
 use crate::os::clock::Clock;
-use crate::os::lock::lock;
+use crate::shares::Namespace;
 use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token, and long enough for most pauses that a service asks for.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(45);
-/// The most identities that are kept. A node runs at most some hundreds of pods; the kubelet renews each
-/// pod's assertion within the hour, which makes a new entry.
-const MAX_IDENTITIES: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 
 /// The credentials that this process has.
 #[derive(Debug)]
@@ -49,8 +47,7 @@ pub struct Credentials {
     token_proxy: Arc<TokenProxy>,
     clock: Clock,
     imds_limiter: Arc<Limiter>,
-    known: Mutex<LruCache<IdentityKey, Credential>>,
-    metrics: CacheMetrics,
+    known: Arc<Known>,
 }
 
 /// Whose token it is. Two identities with equal keys may share a token.
@@ -221,31 +218,32 @@ impl Credentials {
                 Limits::of_imds(),
                 metrics.traffic(AzureService::Imds),
             )),
-            known: Mutex::new(LruCache::new(MAX_IDENTITIES)),
-            metrics: metrics.cache(Cache::Credentials, MAX_IDENTITIES.get()),
+            known: Arc::new(Known::new(clock, metrics)),
         }
     }
 
-    /// The credential of the identity that has this key, the same one for as long as it is in use. One
-    /// whose proof has expired gets another one, which has no token yet.
+    /// The credential of the identity that has this key, the same one for as long as it is in use, and longer where it
+    /// has had a token, for which the namespace pays. One whose proof has expired gets another one, which has no token
+    /// yet.
     pub fn get_or_build(
         &self,
+        namespace: &Namespace,
         identity: &Identity,
         tenant: &TenantId,
         cloud: &Cloud,
         key: &IdentityKey,
     ) -> Result<Credential, TokenError> {
         if identity.proof_has_expired(self.clock.now()) {
-            return self.build(identity, tenant, cloud);
+            return self.build(identity, tenant, cloud, None);
         }
-        let mut known = lock(&self.known);
-        if let Some(credential) = known.get(key) {
-            return Ok(credential.clone());
-        }
-        let credential = self.build(identity, tenant, cloud)?;
-        known.put(key.clone(), credential.clone());
-        self.metrics.added(known.len());
-        Ok(credential)
+        self.known.get_or_build(namespace, key, || {
+            let place = Place {
+                known: Arc::downgrade(&self.known),
+                namespace: namespace.clone(),
+                key: key.clone(),
+            };
+            self.build(identity, tenant, cloud, Some(place))
+        })
     }
 
     fn build(
@@ -253,8 +251,10 @@ impl Credentials {
         identity: &Identity,
         tenant: &TenantId,
         cloud: &Cloud,
+        place: Option<Place>,
     ) -> Result<Credential, TokenError> {
         Ok(Credential(Arc::new(Inner {
+            place,
             source: Source::new(
                 identity,
                 tenant,
@@ -273,11 +273,25 @@ impl Credentials {
 pub struct Credential(Arc<Inner>);
 
 struct Inner {
+    /// Where it is kept; nothing for one that is not.
+    place: Option<Place>,
     source: Source,
     tokens: Tokens,
 }
 
+impl Inner {
+    /// Whether a token may not be asked for at once, since one was refused a moment ago.
+    fn must_wait(&self) -> bool {
+        self.tokens.must_wait() || self.source.is_paused()
+    }
+}
+
 impl Credential {
+    /// What it weighs in memory.
+    pub fn weight(&self) -> usize {
+        self.0.weight()
+    }
+
     /// The service that a token for this scope is waited for from now, and what goes on while it is connected to.
     pub fn pending(&self, scope: &str) -> Option<(TokenService, Option<Phase>)> {
         let source = &self.0.source;
@@ -288,6 +302,11 @@ impl Credential {
     /// Whether the identity has proved who it is: whether there is a token for it.
     pub fn is_proved(&self) -> bool {
         self.0.tokens.are_there()
+    }
+
+    /// When what proves the identity expires, where it does.
+    pub fn proof_end(&self) -> Option<OffsetDateTime> {
+        self.0.source.proof_end()
     }
 
     /// The service that gives its tokens.
@@ -305,7 +324,13 @@ impl Credential {
         let service = self.0.source.service();
         let asking = || {
             let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
-            async move { this.source.token(&scope).await }
+            async move {
+                let result = this.source.token(&scope).await;
+                if let Some(place) = &this.place {
+                    place.ended(&this, result.as_ref().ok());
+                }
+                result
+            }
         };
         let token = self.0.tokens.get(scope, asking).await;
         // A panic in there is a bug, whose place is in the log.
@@ -341,86 +366,4 @@ impl TokenCredential for Credential {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::azure::credential::token_proxy::TokenProxySettings;
-    use crate::class::cloud::CloudChoice;
-    use crate::class::identity::IdentityId;
-    use crate::transport::TransportSettings;
-
-    fn workload(client_id: &str, assertion: &str) -> Identity {
-        Identity::Workload {
-            client_id: client_id.into(),
-            assertion: assertion.to_owned().into(),
-        }
-    }
-
-    #[test]
-    fn identities_share_a_credential_only_with_themselves() {
-        let metrics = Metrics::default();
-        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
-        let token_proxy = TokenProxy::new(
-            TokenProxySettings {
-                url: "https://proxy".parse().unwrap(),
-                server_name: None,
-                ca_file: None,
-                api_server_address: None,
-                api_server_port: 443,
-            },
-            &transport,
-            metrics.traffic(AzureService::TokenProxy),
-        );
-        let credentials = Credentials::new(transport, token_proxy, Clock::default(), &metrics);
-        let (cloud, tenant) = (Cloud::public(), TenantId::new("t").unwrap());
-        let of = |identity: &Identity, tenant: &TenantId, cloud: &Cloud| {
-            let key = IdentityKey::of(identity, tenant, cloud);
-            credentials
-                .get_or_build(identity, tenant, cloud, &key)
-                .unwrap()
-        };
-        let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
-            panic!("China has a cloud");
-        };
-        let binding = Identity::Binding {
-            client_id: "c".into(),
-            assertion: "a.b.c".to_owned().into(),
-        };
-        let principal = Identity::ServicePrincipal {
-            client_id: "c".into(),
-            secret: "a.b.c".to_owned().into(),
-        };
-        let first = of(&workload("c", "a.b.c"), &tenant, &cloud);
-        let again = of(&workload("c", "a.b.c"), &tenant, &cloud);
-        assert!(Arc::ptr_eq(&first.0, &again.0));
-        let others = [
-            of(&workload("c", "a.b.d"), &tenant, &cloud),
-            of(&workload("d", "a.b.c"), &tenant, &cloud),
-            of(&binding, &tenant, &cloud),
-            of(&principal, &tenant, &cloud),
-            of(
-                &workload("c", "a.b.c"),
-                &TenantId::new("u").unwrap(),
-                &cloud,
-            ),
-            of(&workload("c", "a.b.c"), &tenant, &china),
-            of(
-                &Identity::Managed(IdentityId::SystemAssigned),
-                &tenant,
-                &cloud,
-            ),
-            of(
-                &Identity::Managed(IdentityId::ClientId("c".into())),
-                &tenant,
-                &cloud,
-            ),
-        ];
-        for (index, other) in others.iter().enumerate() {
-            assert!(!Arc::ptr_eq(&first.0, &other.0));
-            assert!(
-                others[..index]
-                    .iter()
-                    .all(|earlier| !Arc::ptr_eq(&earlier.0, &other.0))
-            );
-        }
-    }
-}
+mod tests;

@@ -9,10 +9,8 @@ pub mod memory;
 pub mod refusal;
 pub mod values;
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use lru::LruCache;
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -29,11 +27,17 @@ use crate::class::plan::Plan;
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::os::clock::Clock;
 use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Weight};
 use crate::text::sensitive::Sensitive;
 use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
 
-/// The most pairs of vault and identity that are kept.
-const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+/// The most bytes of pairs of vault and identity that are kept. One has 12 to 20 KB with its credential, and each pod's
+/// is another one after an hour, as [`Credentials`] has it.
+const MAX_BYTES: usize = 12 << 20;
+/// What such a pair weighs beside its credential: the clients of the SDK.
+const FIXED: usize = 8 << 10;
+/// The most hosts whose limits are kept.
+const MAX_HOSTS: usize = 2048;
 
 /// The vaults that this process has talked to, each as each identity: a vault tells once whose token it
 /// takes, and the answer serves every later mount.
@@ -43,10 +47,23 @@ pub struct Vaults {
     credentials: Credentials,
     max_concurrent_requests: usize,
     clock: Clock,
-    open: Mutex<LruCache<Arc<Owner>, Arc<Vault>>>,
+    open: Mutex<Kept<Arc<Owner>, Arc<Vault>>>,
     open_metrics: CacheMetrics,
     /// By host, since a vault's limits are everyone's.
-    limiters: Mutex<LruCache<String, Arc<Limiter>>>,
+    limiters: Mutex<Kept<String, Arc<Limiter>>>,
+}
+
+impl Weight for Arc<Vault> {
+    fn weight(&self) -> usize {
+        FIXED + self.credential().weight()
+    }
+}
+
+impl Weight for Arc<Limiter> {
+    /// All weigh the same.
+    fn weight(&self) -> usize {
+        0
+    }
 }
 
 /// One version of an object as the vault has it.
@@ -239,14 +256,14 @@ impl Vaults {
             transport,
             max_concurrent_requests,
             clock,
-            open: Mutex::new(LruCache::new(MAX_VAULTS)),
-            open_metrics: metrics.cache(Cache::Vaults, MAX_VAULTS.get()),
-            limiters: Mutex::new(LruCache::new(MAX_VAULTS)),
+            open: Mutex::new(Kept::new(MAX_BYTES)),
+            open_metrics: metrics.weighed_cache(Cache::Vaults, MAX_BYTES),
+            limiters: Mutex::new(Kept::for_entries(MAX_HOSTS)),
         }
     }
 
-    /// A vault as the plan's identity, the same client for as long as it is in use. Sends
-    /// nothing yet.
+    /// A vault as the plan's identity, the same client for as long as it is in use, once it is [kept](Self::keep).
+    /// Sends nothing yet.
     pub fn open(&self, plan: &Plan, vault: &VaultName) -> Result<Arc<Vault>, VaultError> {
         let host = plan.cloud.vault_host(vault);
         let key = IdentityKey::of(&plan.identity, &plan.tenant, &plan.cloud);
@@ -255,51 +272,68 @@ impl Vaults {
             // Whether it is still good enough is for Entra ID to say, not for what was earned with it.
             return self.connect(plan, owner).map(Arc::new);
         }
-        let mut open = lock(&self.open);
-        if let Some(vault) = open.get(&owner) {
+        if let Some(vault) = lock(&self.open).get(&plan.namespace, &owner) {
             return Ok(Arc::clone(vault));
         }
-        let vault = Arc::new(self.connect(plan, Arc::clone(&owner))?);
-        open.put(owner, Arc::clone(&vault));
-        self.open_metrics.added(open.len());
-        Ok(vault)
+        self.connect(plan, owner).map(Arc::new)
+    }
+
+    /// Keeps an open vault for later mounts, where its identity has proved who it is.
+    pub fn keep(&self, plan: &Plan, vault: &Arc<Vault>) {
+        let now = self.clock.now();
+        if plan.identity.proof_has_expired(now) || !vault.is_signed_in() {
+            return;
+        }
+        let mut open = lock(&self.open);
+        if open.get(&plan.namespace, vault.owner()).is_some() {
+            return;
+        }
+        // Nobody gets those any more.
+        open.retain(|_, vault| vault.credential().proof_end().is_none_or(|end| now < end));
+        let owner = Arc::clone(vault.owner());
+        let gone = open.put(&plan.namespace, owner, Arc::clone(vault));
+        self.open_metrics.evicted(gone.len());
+        self.open_metrics.size(open.len(), open.bytes());
     }
 
     fn connect(&self, plan: &Plan, owner: Arc<Owner>) -> Result<Vault, VaultError> {
         let credential = self
             .credentials
-            .get_or_build(&plan.identity, &plan.tenant, &plan.cloud, &owner.1)
+            .get_or_build(
+                &plan.namespace,
+                &plan.identity,
+                &plan.tenant,
+                &plan.cloud,
+                &owner.1,
+            )
             .map_err(|error| VaultError::Token(Box::new(error)))?;
         let resource = plan.cloud.vault_resource();
         let tokens = Arc::new(credential.clone());
         let route = self
             .transport
-            .to_vault(&owner.0, resource.as_deref(), tokens);
+            .to_vault(&plan.namespace, &owner.0, resource.as_deref(), tokens);
         let route = route.map_err(|error| VaultError::Client {
             problem: error.to_string(),
         })?;
-        let limiter = self.limiter_of(&owner.0, route.traffic());
+        let limiter = self.limiter_of(&plan.namespace, &owner.0, route.traffic());
         Ok(Vault::new(owner, credential, route, limiter))
     }
 
-    fn limiter_of(&self, host: &str, traffic: &Arc<Traffic>) -> Arc<Limiter> {
+    /// What one namespace asks for ends no pause of another one's vaults.
+    fn limiter_of(
+        &self,
+        namespace: &Namespace,
+        host: &str,
+        traffic: &Arc<Traffic>,
+    ) -> Arc<Limiter> {
         let limits = Limits::of_vault(self.max_concurrent_requests, MAX_CONNECTIONS);
         let mut limiters = lock(&self.limiters);
-        if let Some(limiter) = limiters.get(host) {
+        let host = host.to_owned();
+        if let Some(limiter) = limiters.get(namespace, &host) {
             return Arc::clone(limiter);
         }
-        if limiters.len() == MAX_VAULTS.get() {
-            // A pause is kept while another can go: whoever asks for many vaults ends nobody's pause.
-            let unpaused = limiters
-                .iter()
-                .rev()
-                .find(|(_, limiter)| !limiter.is_paused());
-            if let Some(host) = unpaused.map(|(host, _)| host.clone()) {
-                limiters.pop(&host);
-            }
-        }
         let limiter = Arc::new(Limiter::new(limits, Arc::clone(traffic)));
-        limiters.put(host.to_owned(), Arc::clone(&limiter));
+        limiters.put(namespace, host, Arc::clone(&limiter));
         limiter
     }
 }

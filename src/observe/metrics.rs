@@ -121,6 +121,11 @@ impl Metrics {
         self.0.caches.register(cache, capacity)
     }
 
+    /// The same of one that has room for so many bytes.
+    pub fn weighed_cache(&self, cache: Cache, max_bytes: usize) -> CacheMetrics {
+        self.0.caches.register_weighed(cache, max_bytes)
+    }
+
     /// Everything as of now, in the text form of `OpenMetrics` 1.0.
     fn page(&self) -> Result<String, fmt::Error> {
         let mut page = String::new();

@@ -5,31 +5,32 @@
 //! secrets, keys and certificates apart. The answer is the same for all of them, so a vault is asked once,
 //! and the vaults of Microsoft's own clouds, whose scope is documented, never.
 
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::WWW_AUTHENTICATE;
-use lru::LruCache;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics};
 use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Weight};
 use crate::transport::TransportError;
 use crate::transport::api_version::ApiVersion;
 use crate::transport::origin::{Answer, Origin};
 
 /// The most vaults whose challenge is kept.
-const MAX_VAULTS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const MAX_VAULTS: usize = 1024;
+/// The maximum number of bytes of a challenge. Those of Key Vault have 100 to 150.
+const MAX_CHALLENGE: usize = 2048;
 
 /// The challenges of all vaults, by host, and by whether what their tokens are for is documented: a file of endpoints may
 /// name a domain of Microsoft's, and decides nothing for classes of Microsoft's clouds.
 #[derive(Debug)]
 pub(super) struct Challenges {
-    kept: Mutex<LruCache<(String, bool), Arc<Challenge>>>,
+    kept: Mutex<Kept<(String, bool), Arc<Challenge>>>,
     metrics: CacheMetrics,
 }
 
@@ -37,17 +38,22 @@ impl Challenges {
     /// None yet.
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
-            kept: Mutex::new(LruCache::new(MAX_VAULTS)),
-            metrics: metrics.cache(Cache::Challenges, MAX_VAULTS.get()),
+            kept: Mutex::new(Kept::for_entries(MAX_VAULTS)),
+            metrics: metrics.cache(Cache::Challenges, MAX_VAULTS),
         }
     }
 
     /// The challenge of the vault at this host, known or not. `resource` is what its tokens are for, where
     /// that is known, such as `https://vault.azure.net`.
-    pub(super) fn get_or_insert(&self, host: &str, resource: Option<&str>) -> Arc<Challenge> {
+    pub(super) fn get_or_insert(
+        &self,
+        namespace: &Namespace,
+        host: &str,
+        resource: Option<&str>,
+    ) -> Arc<Challenge> {
         let mut kept = lock(&self.kept);
         let key = (host.to_owned(), resource.is_some());
-        if let Some(challenge) = kept.get(&key) {
+        if let Some(challenge) = kept.get(namespace, &key) {
             return Arc::clone(challenge);
         }
         let challenge = Arc::new(Challenge {
@@ -56,9 +62,17 @@ impl Challenges {
             // So are the vaults of a cloud whose endpoints are not documented.
             api_version: ApiVersion::new(resource.is_none()),
         });
-        kept.put(key, Arc::clone(&challenge));
-        self.metrics.added(kept.len());
+        let gone = kept.put(namespace, key, Arc::clone(&challenge));
+        self.metrics.evicted(gone.len());
+        self.metrics.size(kept.len(), kept.bytes());
         challenge
+    }
+}
+
+impl Weight for Arc<Challenge> {
+    /// All weigh about the same, since challenges have a maximum length.
+    fn weight(&self) -> usize {
+        0
     }
 }
 
@@ -142,6 +156,9 @@ impl Known {
     /// Reads a challenge, as in `Bearer authorization="https://…", resource="https://vault.azure.net"`, if
     /// it asks for a token for the domain that the vault is in.
     fn read(header: &str, host: &str) -> Option<Self> {
+        if header.len() > MAX_CHALLENGE {
+            return None;
+        }
         let scheme = header.get(..7)?;
         let value = |name: &str| header.split_once(name)?.1.split('"').next();
         let scope = match value("scope=\"") {
@@ -174,11 +191,13 @@ mod tests {
     #[test]
     fn a_file_of_endpoints_decides_nothing_for_microsofts_clouds() {
         let challenges = Challenges::new(&Metrics::default());
-        let host = "kv1.vault.azure.net";
-        let of_file = challenges.get_or_insert(host, None);
-        let documented = challenges.get_or_insert(host, Some("https://vault.azure.net"));
+        let get = |resource| {
+            challenges.get_or_insert(&Namespace::new("n"), "kv1.vault.azure.net", resource)
+        };
+        let of_file = get(None);
+        let documented = get(Some("https://vault.azure.net"));
         assert!(!Arc::ptr_eq(&of_file, &documented));
-        assert!(Arc::ptr_eq(&of_file, &challenges.get_or_insert(host, None)));
+        assert!(Arc::ptr_eq(&of_file, &get(None)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use azure_identity::{
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use futures::TryFutureExt as _;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
@@ -35,6 +36,8 @@ pub(super) struct Source {
     authority: String,
     service: Service,
     limiter: Arc<Limiter>,
+    /// When what proves the identity expires, where it does.
+    proof_end: Option<OffsetDateTime>,
 }
 
 /// The service that gives the tokens.
@@ -85,12 +88,34 @@ impl Source {
             authority: cloud.authority().to_owned(),
             service,
             limiter,
+            proof_end: identity.proof_end(),
         };
         // What the SDK does not take is better known now.
         source
             .credential()
             .map_err(|error| source.understand(&error))?;
         Ok(source)
+    }
+
+    /// The bytes of what proves the identity.
+    pub(super) fn proof_length(&self) -> usize {
+        match &self.identity {
+            Identity::Workload { assertion, .. } | Identity::Binding { assertion, .. } => {
+                assertion.len()
+            }
+            Identity::ServicePrincipal { secret, .. } => secret.len(),
+            Identity::Managed(_) => 0,
+        }
+    }
+
+    /// When that expires, where it does.
+    pub(super) fn proof_end(&self) -> Option<OffsetDateTime> {
+        self.proof_end
+    }
+
+    /// Whether the service has asked for a pause that is not over.
+    pub(super) fn is_paused(&self) -> bool {
+        self.limiter.is_paused()
     }
 
     pub(super) fn service(&self) -> TokenService {

@@ -124,6 +124,22 @@ impl Tokens {
         slots.values().any(|slot| slot.serving(now).is_some())
     }
 
+    /// Whether the next request may not go yet.
+    pub(super) fn must_wait(&self) -> bool {
+        let now = Instant::now();
+        let slots = lock(&self.slots);
+        slots
+            .values()
+            .any(|slot| slot.next.is_some_and(|next| now < next))
+    }
+
+    /// The bytes of the tokens.
+    pub(super) fn weight(&self) -> usize {
+        let slots = lock(&self.slots);
+        let tokens = slots.values().filter_map(|slot| slot.token.as_ref());
+        tokens.map(|kept| kept.token.token.secret().len()).sum()
+    }
+
     fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
     where
         F: Future<Output = Result> + Send + 'static,

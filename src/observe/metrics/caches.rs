@@ -43,6 +43,7 @@ pub(super) struct Caches {
     entries: Family<Labels<1>, Gauge>,
     capacity: Family<Labels<1>, Gauge>,
     evictions: Family<Labels<1>, Counter>,
+    bytes: Family<Labels<1>, Gauge>,
 }
 
 impl Caches {
@@ -55,13 +56,18 @@ impl Caches {
         );
         registry.register(
             "cache_capacity",
-            "The most entries that a cache keeps",
+            "The most that a cache keeps: entries, or bytes where there are cache_bytes",
             caches.capacity.clone(),
         );
         registry.register(
             "cache_evictions",
             "Entries that had to make room for others",
             caches.evictions.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Bytes of what a cache keeps",
+            caches.bytes.clone(),
         );
         caches
     }
@@ -73,6 +79,15 @@ impl Caches {
         CacheMetrics {
             entries: self.entries.get_or_create_owned(&label),
             evictions: self.evictions.get_or_create_owned(&label),
+            bytes: None,
+        }
+    }
+
+    /// The same of one that can have so many bytes.
+    pub(super) fn register_weighed(&self, cache: Cache, max_bytes: usize) -> CacheMetrics {
+        CacheMetrics {
+            bytes: Some(self.bytes.get_or_create_owned(&[("cache", cache.as_str())])),
+            ..self.register(cache, max_bytes)
         }
     }
 }
@@ -82,6 +97,7 @@ impl Caches {
 pub struct CacheMetrics {
     entries: Gauge,
     evictions: Counter,
+    bytes: Option<Gauge>,
 }
 
 impl CacheMetrics {
@@ -94,13 +110,16 @@ impl CacheMetrics {
     }
 
     /// So many entries had to make room.
-    pub(super) fn evicted(&self, entries: u64) {
-        self.evictions.inc_by(entries);
+    pub fn evicted(&self, entries: usize) {
+        self.evictions.inc_by(entries as u64);
     }
 
-    /// There are so many entries now.
-    pub(super) fn size(&self, entries: usize) {
+    /// There are so many entries now, of so many bytes.
+    pub fn size(&self, entries: usize, bytes: usize) {
         self.entries.set(gauge(entries));
+        if let Some(of_cache) = &self.bytes {
+            of_cache.set(gauge(bytes));
+        }
     }
 }
 

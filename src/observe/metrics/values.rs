@@ -3,10 +3,9 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::observe::metrics::caches::{CacheMetrics, gauge};
+use crate::observe::metrics::caches::CacheMetrics;
 use crate::observe::metrics::{Cache, Labels, Metrics};
 
 /// What only the cache of values has.
@@ -14,7 +13,6 @@ use crate::observe::metrics::{Cache, Labels, Metrics};
 pub(super) struct Values {
     hits: Family<Labels<1>, Counter>,
     misses: Family<Labels<1>, Counter>,
-    bytes: Family<Labels<1>, Gauge>,
 }
 
 impl Values {
@@ -23,11 +21,6 @@ impl Values {
         let (hits, misses) = (values.hits.clone(), values.misses.clone());
         registry.register("cache_hits", "Values that a cache had", hits);
         registry.register("cache_misses", "Values that a cache did not have", misses);
-        registry.register(
-            "cache_bytes",
-            "Bytes of a cache's values",
-            values.bytes.clone(),
-        );
         values
     }
 }
@@ -38,10 +31,9 @@ impl Metrics {
         let label = [("cache", Cache::Values.as_str())];
         let values = &self.0.values;
         ValueMetrics {
-            cache: self.cache(Cache::Values, capacity),
+            cache: self.weighed_cache(Cache::Values, capacity),
             hits: values.hits.get_or_create_owned(&label),
             misses: values.misses.get_or_create_owned(&label),
-            bytes: values.bytes.get_or_create_owned(&label),
         }
     }
 }
@@ -52,7 +44,6 @@ pub struct ValueMetrics {
     cache: CacheMetrics,
     hits: Counter,
     misses: Counter,
-    bytes: Gauge,
 }
 
 impl ValueMetrics {
@@ -67,14 +58,13 @@ impl ValueMetrics {
     }
 
     /// So many values had to make room.
-    pub fn evicted(&self, values: u64) {
+    pub fn evicted(&self, values: usize) {
         self.cache.evicted(values);
     }
 
     /// There are so many values now, of so many bytes.
     pub fn size(&self, entries: usize, bytes: usize) {
-        self.cache.size(entries);
-        self.bytes.set(gauge(bytes));
+        self.cache.size(entries, bytes);
     }
 }
 
