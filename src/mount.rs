@@ -281,6 +281,7 @@ impl Provider {
         turn: Arc<Turn>,
     ) -> FromVault<'a> {
         FromVault {
+            namespace: plan.namespace.clone(),
             vault,
             values: self.values.as_ref(),
             memory: self.memory.as_ref().map(|memory| {
@@ -309,7 +310,8 @@ impl Provider {
             }
             let (host, identity) = &**vault.owner();
             let principal = Arc::new(Principal::of(identity));
-            let source = Source::Memory(memory.recollection(principal, host.clone()));
+            let source =
+                Source::Memory(memory.recollection(&plan.namespace, principal, host.clone()));
             let files = fetch_all(&source, plan, phases, self.max_answer_size).await;
             if let Ok(files) = files
                 && let Source::Memory(recollection) = &source

@@ -16,12 +16,13 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
-use crate::azure::cache::store::{Store, Weight};
+use crate::azure::cache::store::Store;
 use crate::observe::metrics::ValueMetrics;
 use crate::os::lock::lock;
+use crate::shares::{Namespace, Weight};
 
 /// Values by key, up to so many bytes. Clones share everything.
-pub struct Cache<K, V, E> {
+pub struct Cache<K: Eq + Hash, V, E> {
     kept: Store<K, V>,
     flights: Flights<K, V, E>,
     numbers: Arc<AtomicU64>,
@@ -33,7 +34,7 @@ enum Find<V, E> {
     Flight(Flight<V, E>),
 }
 
-impl<K, V, E> Clone for Cache<K, V, E> {
+impl<K: Eq + Hash, V, E> Clone for Cache<K, V, E> {
     fn clone(&self) -> Self {
         Self {
             kept: self.kept.clone(),
@@ -66,9 +67,10 @@ where
     }
 
     /// The value that is kept, or that is being asked for, or that is asked for now and then kept until
-    /// `life` after that, but not beyond `until`.
+    /// `life` after that, but not beyond `until`. The namespace pays for it.
     pub async fn get<F>(
         &self,
+        namespace: &Namespace,
         key: &K,
         life: Duration,
         until: Option<Instant>,
@@ -77,10 +79,10 @@ where
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        if let Some((value, _)) = self.kept.get(key) {
+        if let Some((value, _)) = self.kept.get(namespace, key) {
             return Ok(value);
         }
-        let found = self.find(key, life, until, ask);
+        let found = self.find(namespace, key, life, until, ask);
         match found {
             Find::Value(value) => Ok(value),
             Find::Flight(flight) => flight.await,
@@ -90,6 +92,7 @@ where
     /// The request that is under way, or what one has just brought, or a new one.
     fn find<F>(
         &self,
+        namespace: &Namespace,
         key: &K,
         life: Duration,
         until: Option<Instant>,
@@ -103,10 +106,11 @@ where
             return Find::Flight(flight);
         }
         // A request keeps its value before it ends, so there is one or the other.
-        if let Some((value, _)) = self.kept.find(key) {
+        if let Some((value, _)) = self.kept.find(namespace, key) {
             return Find::Value(value);
         }
-        let (kept, owned_key, asking) = (self.kept.clone(), key.clone(), ask());
+        let (kept, asking) = (self.kept.clone(), ask());
+        let (namespace, owned_key) = (namespace.clone(), key.clone());
         // What takes a while to come is as old as the request for it.
         let end = Instant::now() + life;
         let end = until.map_or(end, |until| until.min(end));
@@ -119,7 +123,7 @@ where
         let flight = async move {
             let _under_way = under_way;
             let value = Arc::new(asking.await?);
-            kept.put(owned_key, Arc::clone(&value), end);
+            kept.put(&namespace, owned_key, Arc::clone(&value), end);
             Ok(value)
         };
         let flight = flight.boxed().shared();
@@ -188,7 +192,11 @@ mod tests {
         vault: &Vault,
         answer: Result<&'static str, ()>,
     ) -> Result<String, ()> {
-        let value = values.get(&key, SECOND, None, || vault.ask(answer)).await?;
+        let value = values
+            .get(&Namespace::default(), &key, SECOND, None, || {
+                vault.ask(answer)
+            })
+            .await?;
         Ok(String::clone(&value))
     }
 
@@ -242,7 +250,8 @@ mod tests {
         let values = Values::new(1000, None);
         for key in ["a", "b", "c"] {
             let hang = std::future::pending::<Result<String, ()>>;
-            let get = values.get(&key, SECOND, None, hang);
+            let nobody = Namespace::default();
+            let get = values.get(&nobody, &key, SECOND, None, hang);
             assert!(tokio::time::timeout(SECOND, get).await.is_err());
         }
         assert!(lock(&values.flights).is_empty());
@@ -260,11 +269,12 @@ mod tests {
             }
         };
         values
-            .get(&"a", SECOND * 60, proof_end, slow)
+            .get(&Namespace::default(), &"a", SECOND * 60, proof_end, slow)
             .await
             .unwrap();
         tokio::time::sleep(SECOND * 5 / 10).await;
-        let next = values.get(&"a", SECOND, proof_end, || vault.ask(Ok("two")));
+        let nobody = Namespace::default();
+        let next = values.get(&nobody, &"a", SECOND, proof_end, || vault.ask(Ok("two")));
         assert_eq!(next.await.unwrap().as_str(), "two");
     }
 
@@ -275,8 +285,13 @@ mod tests {
             tokio::time::sleep(SECOND / 50).await;
             panic!("a bug") as Result<String, ()>
         };
-        let mount =
-            |values: Values| tokio::spawn(async move { values.get(&"a", SECOND, None, ask).await });
+        let mount = |values: Values| {
+            tokio::spawn(async move {
+                values
+                    .get(&Namespace::default(), &"a", SECOND, None, ask)
+                    .await
+            })
+        };
         let all = join_all((0..3).map(|_| mount(values.clone()))).await;
         assert!(all.iter().all(Result::is_err));
         let next = get(&values, "a", &Vault::default(), Ok("one")).await;

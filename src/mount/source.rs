@@ -14,6 +14,7 @@ use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
 use crate::class::object::ObjectVersion;
 use crate::class::plan::Fetch;
 use crate::observe::metrics::ObjectRequests;
+use crate::shares::Namespace;
 
 /// Where the objects of one mount come from.
 pub(super) enum Source<'a> {
@@ -25,6 +26,8 @@ pub(super) enum Source<'a> {
 
 /// The requests of one mount to one vault.
 pub(super) struct FromVault<'a> {
+    /// The pod's, which pays for what is kept.
+    pub(super) namespace: Namespace,
     pub(super) vault: &'a Arc<Vault>,
     /// What is kept so that it need not be asked for again, where that is allowed.
     pub(super) values: Option<&'a Values>,
@@ -49,9 +52,11 @@ impl Source<'_> {
             Self::Vault(vault) => {
                 let object = vault.object(fetch, version).await;
                 if let Some((memory, principal)) = &vault.memory {
-                    let host = vault.host();
+                    let (namespace, host) = (&vault.namespace, vault.host());
                     match &object {
-                        Ok(object) => memory.keep_object(principal, host, fetch, version, object),
+                        Ok(object) => {
+                            memory.keep_object(namespace, principal, host, fetch, version, object);
+                        }
                         Err(error) if error.is_denial() => {
                             memory.forget(principal, host, fetch, Some(version));
                         }
@@ -76,9 +81,11 @@ impl Source<'_> {
                     .count(fetch.kind, listed, VaultError::word)
                     .await;
                 if let Some((memory, principal)) = &from.memory {
-                    let host = from.host();
+                    let (namespace, host) = (&from.namespace, from.host());
                     match &listed {
-                        Ok(listed) => memory.keep_versions(principal, host, fetch, listed),
+                        Ok(listed) => {
+                            memory.keep_versions(namespace, principal, host, fetch, listed);
+                        }
                         Err(error) if error.is_denial() => {
                             memory.forget(principal, host, fetch, None);
                         }
@@ -129,6 +136,6 @@ impl FromVault<'_> {
                 requests.count(wanted.kind, object, VaultError::word).await
             }
         };
-        Box::pin(values.get(&key, self.proof_end, ask)).await
+        Box::pin(values.get(&self.namespace, &key, self.proof_end, ask)).await
     }
 }

@@ -1,4 +1,4 @@
-//! [`Store`], values by key, each until its end, up to so many bytes in all.
+//! [`Store`], values by key, each until its end, up to so many bytes in all, of which each namespace pays for its own.
 //!
 //! What has ended is dropped by a sweep, not by whoever comes next, since what is kept here is secret.
 
@@ -6,50 +6,45 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::observe::metrics::ValueMetrics;
 use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Weight};
 
 /// How often at most, and at least, what has ended is looked for.
 const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// What a value weighs in memory.
-pub trait Weight {
-    /// The bytes, roughly.
-    fn weight(&self) -> usize;
-}
-
 /// Values by key. Clones share everything.
-pub struct Store<K, V> {
-    max_bytes: usize,
+pub struct Store<K: Eq + Hash, V> {
     metrics: Option<ValueMetrics>,
     entries: Arc<Mutex<Entries<K, V>>>,
 }
 
-impl<K, V> Clone for Store<K, V> {
+impl<K: Eq + Hash, V> Clone for Store<K, V> {
     fn clone(&self) -> Self {
         Self {
-            max_bytes: self.max_bytes,
             metrics: self.metrics.clone(),
             entries: Arc::clone(&self.entries),
         }
     }
 }
 
-struct Entries<K, V> {
-    /// The one used longest ago goes first.
-    kept: LruCache<K, Kept<V>>,
-    bytes: usize,
+struct Entries<K: Eq + Hash, V> {
+    kept: Kept<K, Entry<V>>,
     sweeping: bool,
 }
 
-struct Kept<V> {
+struct Entry<V> {
     value: Arc<V>,
-    bytes: usize,
     since: Instant,
     end: Instant,
+}
+
+impl<V: Weight> Weight for Entry<V> {
+    fn weight(&self) -> usize {
+        self.value.weight()
+    }
 }
 
 impl<K, V> Store<K, V>
@@ -60,20 +55,18 @@ where
     /// An empty store, which may be counted.
     pub fn new(max_bytes: usize, metrics: Option<ValueMetrics>) -> Self {
         let entries = Entries {
-            kept: LruCache::unbounded(),
-            bytes: 0,
+            kept: Kept::new(max_bytes),
             sweeping: false,
         };
         Self {
-            max_bytes,
             metrics,
             entries: Arc::new(Mutex::new(entries)),
         }
     }
 
     /// The value, if it has not ended, and since when it is kept.
-    pub fn get(&self, key: &K) -> Option<(Arc<V>, Instant)> {
-        let found = self.find(key);
+    pub fn get(&self, namespace: &Namespace, key: &K) -> Option<(Arc<V>, Instant)> {
+        let found = self.find(namespace, key);
         if let Some(metrics) = &self.metrics {
             match found {
                 Some(_) => metrics.hit(),
@@ -84,39 +77,24 @@ where
     }
 
     /// The same, uncounted.
-    pub fn find(&self, key: &K) -> Option<(Arc<V>, Instant)> {
+    pub fn find(&self, namespace: &Namespace, key: &K) -> Option<(Arc<V>, Instant)> {
         let mut entries = self.lock();
-        let kept = entries.kept.get(key)?;
-        (Instant::now() < kept.end).then(|| (Arc::clone(&kept.value), kept.since))
+        let entry = entries.kept.get(namespace, key)?;
+        (Instant::now() < entry.end).then(|| (Arc::clone(&entry.value), entry.since))
     }
 
     /// Keeps a value until its end, in place of an earlier one. What is too large for the store is not kept.
-    pub fn put(&self, key: K, value: Arc<V>, end: Instant) {
-        let (bytes, since) = (value.weight(), Instant::now());
-        if bytes > self.max_bytes || end <= since {
+    pub fn put(&self, namespace: &Namespace, key: K, value: Arc<V>, end: Instant) {
+        let since = Instant::now();
+        if end <= since {
             return;
         }
-        let kept = Kept {
-            value,
-            bytes,
-            since,
-            end,
-        };
+        let entry = Entry { value, since, end };
         let mut entries = self.lock();
-        entries.bytes += bytes;
-        if let Some(old) = entries.kept.put(key, kept) {
-            entries.bytes -= old.bytes;
-        }
-        while entries.bytes > self.max_bytes
-            && let Some((_, oldest)) = entries.kept.pop_lru()
-        {
-            entries.bytes -= oldest.bytes;
-            if let Some(metrics) = &self.metrics {
-                metrics.evicted(1);
-            }
-        }
+        let gone = entries.kept.put(namespace, key, entry);
         if let Some(metrics) = &self.metrics {
-            metrics.size(entries.kept.len(), entries.bytes);
+            metrics.evicted(gone.len());
+            metrics.size(entries.kept.len(), entries.kept.bytes());
         }
         if !entries.sweeping {
             entries.sweeping = true;
@@ -129,11 +107,9 @@ where
     /// Keeps a value no longer.
     pub fn remove(&self, key: &K) {
         let mut entries = self.lock();
-        if let Some(kept) = entries.kept.pop(key) {
-            entries.bytes -= kept.bytes;
-        }
+        entries.kept.remove(key);
         if let Some(metrics) = &self.metrics {
-            metrics.size(entries.kept.len(), entries.bytes);
+            metrics.size(entries.kept.len(), entries.kept.bytes());
         }
     }
 
@@ -143,7 +119,7 @@ where
 }
 
 /// Drops what has ended, until there is nothing left.
-async fn sweep<K: Clone + Eq + Hash, V>(
+async fn sweep<K: Clone + Eq + Hash, V: Weight>(
     entries: Weak<Mutex<Entries<K, V>>>,
     pause: Duration,
     metrics: Option<ValueMetrics>,
@@ -155,21 +131,11 @@ async fn sweep<K: Clone + Eq + Hash, V>(
         };
         let mut entries = lock(&entries);
         let now = Instant::now();
-        let ended: Vec<K> = entries
-            .kept
-            .iter()
-            .filter(|(_, kept)| kept.end <= now)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in ended {
-            if let Some(kept) = entries.kept.pop(&key) {
-                entries.bytes -= kept.bytes;
-            }
-        }
+        entries.kept.retain(|_, entry| now < entry.end);
         if let Some(metrics) = &metrics {
-            metrics.size(entries.kept.len(), entries.bytes);
+            metrics.size(entries.kept.len(), entries.kept.bytes());
         }
-        if entries.kept.is_empty() {
+        if entries.kept.len() == 0 {
             entries.sweeping = false;
             return;
         }
@@ -188,39 +154,43 @@ mod tests {
         }
     }
 
-    fn put(store: &Store<&'static str, String>, key: &'static str, value: &str) {
-        let value = Arc::new(value.to_owned());
-        store.put(key, value, Instant::now() + SECOND);
+    fn put(store: &Store<&'static str, String>, key: &'static str, bytes: usize) {
+        let value = Arc::new("x".repeat(bytes));
+        let end = Instant::now() + SECOND;
+        store.put(&Namespace::default(), key, value, end);
+    }
+
+    fn get(store: &Store<&'static str, String>, key: &'static str) -> Option<Arc<String>> {
+        let found = store.get(&Namespace::default(), &key);
+        found.map(|(value, _)| value)
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_are_bounded_and_what_was_used_longest_ago_goes_first() {
-        let store = Store::new(10, None);
-        put(&store, "a", "12345");
-        put(&store, "b", "12345");
-        assert!(store.get(&"a").is_some());
-        put(&store, "c", "12345");
-        assert!(store.get(&"a").is_some() && store.get(&"b").is_none());
-        put(&store, "a", "1");
-        assert_eq!(store.lock().bytes, 6);
-        put(&store, "d", "12345678901");
-        assert!(store.get(&"d").is_none(), "it is too large to be kept");
+        let store = Store::new(10_000, None);
+        put(&store, "a", 4000);
+        put(&store, "b", 4000);
+        assert!(get(&store, "a").is_some());
+        put(&store, "c", 4000);
+        assert!(get(&store, "a").is_some() && get(&store, "b").is_none());
+        put(&store, "d", 11_000);
+        assert!(get(&store, "d").is_none(), "it is too large to be kept");
         store.remove(&"a");
         store.remove(&"a");
-        assert!(store.get(&"a").is_none());
-        assert_eq!(store.lock().bytes, 5);
+        assert!(get(&store, "a").is_none());
+        assert_eq!(store.lock().kept.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_has_ended_is_dropped_though_nobody_asks() {
-        let store = Store::new(100, None);
-        put(&store, "a", "one");
-        let value = Arc::downgrade(&store.get(&"a").unwrap().0);
+        let store = Store::new(10_000, None);
+        put(&store, "a", 3);
+        let value = Arc::downgrade(&get(&store, "a").unwrap());
         tokio::time::sleep(SECOND * 3 / 2).await;
         assert!(value.upgrade().is_none());
         assert!(!store.lock().sweeping);
-        assert_eq!(store.lock().bytes, 0);
-        put(&store, "b", "two");
+        assert_eq!(store.lock().kept.bytes(), 0);
+        put(&store, "b", 3);
         tokio::time::sleep(SECOND * 3 / 2).await;
         assert_eq!(store.lock().kept.len(), 0, "the sweep begins again");
     }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::azure::cache::store::{Store, Weight};
+use crate::azure::cache::store::Store;
 use crate::azure::credential::{IdentityKey, Realm};
 use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
 use crate::class::identity::IdentityId;
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::class::plan::Fetch;
 use crate::os::lock::lock;
+use crate::shares::{Namespace, Weight};
 
 /// For how long what vaults gave is kept, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl Weight for Kept {
 /// One mount's look into the memory.
 pub struct Recollection<'a> {
     memory: &'a Memory,
+    namespace: Namespace,
     principal: Arc<Principal>,
     host: String,
     /// The oldest of what it found.
@@ -93,9 +95,10 @@ impl Memory {
         }
     }
 
-    /// Keeps what a vault gave for a version of an object.
+    /// Keeps what a vault gave for a version of an object. The namespace pays for it.
     pub fn keep_object(
         &self,
+        namespace: &Namespace,
         principal: &Arc<Principal>,
         host: &str,
         fetch: &Fetch,
@@ -103,7 +106,7 @@ impl Memory {
         object: &Arc<VaultObject>,
     ) {
         let key = key(principal, host, fetch, Some(version));
-        self.keep(key, Kept::Object(Arc::clone(object)));
+        self.keep(namespace, key, Kept::Object(Arc::clone(object)));
     }
 
     /// Keeps no longer what a vault does not give any more.
@@ -120,24 +123,31 @@ impl Memory {
     /// Keeps an object's list of versions.
     pub fn keep_versions(
         &self,
+        namespace: &Namespace,
         principal: &Arc<Principal>,
         host: &str,
         fetch: &Fetch,
         versions: &[ListedVersion],
     ) {
         let key = key(principal, host, fetch, None);
-        self.keep(key, Kept::Versions(versions.to_vec()));
+        self.keep(namespace, key, Kept::Versions(versions.to_vec()));
     }
 
-    fn keep(&self, key: Key, kept: Kept) {
-        self.kept
-            .put(key, Arc::new(kept), Instant::now() + self.max_age);
+    fn keep(&self, namespace: &Namespace, key: Key, kept: Kept) {
+        let end = Instant::now() + self.max_age;
+        self.kept.put(namespace, key, Arc::new(kept), end);
     }
 
     /// What the vault at this host gave to a principal, who has just proved to be that.
-    pub fn recollection(&self, principal: Arc<Principal>, host: String) -> Recollection<'_> {
+    pub fn recollection(
+        &self,
+        namespace: &Namespace,
+        principal: Arc<Principal>,
+        host: String,
+    ) -> Recollection<'_> {
         Recollection {
             memory: self,
+            namespace: namespace.clone(),
             principal,
             host,
             oldest: std::sync::Mutex::default(),
@@ -180,7 +190,11 @@ impl Recollection<'_> {
         version: Option<&ObjectVersion>,
     ) -> Result<Arc<Kept>, VaultError> {
         let key = key(&self.principal, &self.host, fetch, version);
-        let (kept, since) = self.memory.kept.get(&key).ok_or(VaultError::Forgotten)?;
+        let (kept, since) = self
+            .memory
+            .kept
+            .get(&self.namespace, &key)
+            .ok_or(VaultError::Forgotten)?;
         let mut oldest = self.lock();
         *oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
         Ok(kept)

@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::azure::cache::Cache;
-use crate::azure::cache::store::Weight;
 use crate::azure::credential::IdentityKey;
 use crate::azure::vault::{Contents, VaultError, VaultObject};
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::observe::metrics::Metrics;
 use crate::os::clock::Clock;
+use crate::shares::{Namespace, Weight};
 
 /// The longest that an exact version is kept. It never changes, but somebody may lose the right to it.
 pub const MAX_VERSION_TTL: Duration = Duration::from_secs(3600);
@@ -118,9 +118,10 @@ impl Values {
     }
 
     /// The object, from memory or by asking. It is kept no longer than `proof_end`, when what proves the
-    /// identity expires.
+    /// identity expires, and the namespace pays for it.
     pub async fn get<F>(
         &self,
+        namespace: &Namespace,
         key: &ValueKey,
         proof_end: Option<OffsetDateTime>,
         ask: impl Fn() -> F,
@@ -141,7 +142,11 @@ impl Values {
             asked = true;
             ask()
         };
-        match self.objects.get(key, life, proof_end, asking).await {
+        match self
+            .objects
+            .get(namespace, key, life, proof_end, asking)
+            .await
+        {
             // Another mount's time was too short. This one may have more.
             Err(VaultError::Overload(_)) if !asked => ask().await.map(Arc::new),
             result => result,
