@@ -7,10 +7,8 @@
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use lru::LruCache;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tonic::Code;
@@ -28,10 +26,11 @@ use crate::observe::phases::{MountPhase, Phases};
 use crate::observe::telemetry::FAILED_MOUNTS;
 use crate::observe::traces::Trace;
 use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Weight};
 use crate::text::excerpt::{causes, one_line, plain};
 
 /// The most volumes of which it is known how they came out. The kubelet runs 110 pods by default.
-const MAX_VOLUMES: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const MAX_VOLUMES: usize = 4096;
 /// The most objects that a line names.
 const MAX_OBJECTS: usize = 20;
 /// The most warnings that a mount leaves besides its line.
@@ -48,9 +47,9 @@ const MAX_ODDITY: usize = 1000;
 /// What is known of how volumes came out.
 #[derive(Debug)]
 pub struct Journal {
-    known: Mutex<LruCache<u64, Last>>,
+    known: Mutex<Kept<u64, Last>>,
     /// The objects' versions of whose chains something has been said.
-    said: Mutex<LruCache<u64, ()>>,
+    said: Mutex<Kept<u64, Said>>,
     /// Nobody outside can tell what has which hash.
     hashes: RandomState,
 }
@@ -62,6 +61,23 @@ struct Last {
     mounted: Option<u64>,
     /// How often it has failed since.
     failures: u32,
+}
+
+impl Weight for Last {
+    /// All weigh the same.
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+/// Something has been said.
+#[derive(Debug)]
+struct Said;
+
+impl Weight for Said {
+    fn weight(&self) -> usize {
+        0
+    }
 }
 
 /// What a mount leaves on its way, for the line and the metrics at its end.
@@ -119,6 +135,8 @@ pub struct Entry<'a> {
     notes: Arc<Notes>,
     start: Instant,
     volume: Option<u64>,
+    /// What pays for what is kept of it.
+    payer: Namespace,
     namespace: Option<String>,
     pod: Option<String>,
     class: Option<String>,
@@ -128,8 +146,8 @@ pub struct Entry<'a> {
 impl Default for Journal {
     fn default() -> Self {
         Self {
-            known: Mutex::new(LruCache::new(MAX_VOLUMES)),
-            said: Mutex::new(LruCache::new(MAX_VOLUMES)),
+            known: Mutex::new(Kept::for_entries(MAX_VOLUMES)),
+            said: Mutex::new(Kept::for_entries(MAX_VOLUMES)),
             hashes: RandomState::new(),
         }
     }
@@ -146,6 +164,7 @@ impl Journal {
             }),
             start: Instant::now(),
             volume: None,
+            payer: Namespace::default(),
             namespace: None,
             pod: None,
             class: None,
@@ -154,17 +173,22 @@ impl Journal {
     }
 
     /// Puts down how a volume came out, and gives how it did before.
-    fn put(&self, volume: Option<u64>, change: impl FnOnce(Last) -> Last) -> Last {
+    fn put(
+        &self,
+        payer: &Namespace,
+        volume: Option<u64>,
+        change: impl FnOnce(Last) -> Last,
+    ) -> Last {
         let Some(volume) = volume else {
             return Last::default();
         };
         let mut known = self.known();
-        let last = known.get(&volume).copied().unwrap_or_default();
-        known.put(volume, change(last));
+        let last = known.get(payer, &volume).copied().unwrap_or_default();
+        known.put(payer, volume, change(last));
         last
     }
 
-    fn known(&self) -> MutexGuard<'_, LruCache<u64, Last>> {
+    fn known(&self) -> MutexGuard<'_, Kept<u64, Last>> {
         lock(&self.known)
     }
 }
@@ -211,6 +235,7 @@ impl Entry<'_> {
     pub fn set_volume(&mut self, pod: &Pod, path: &str) {
         let name = |name: &str| (!name.is_empty()).then(|| plain(name, MAX_NAME));
         self.volume = Some(self.journal.hashes.hash_one((pod, path)));
+        self.payer = Namespace::new(&pod.namespace);
         self.namespace = name(&pod.namespace);
         self.pod = name(&pod.name);
         self.class = name(&pod.class);
@@ -232,7 +257,7 @@ impl Entry<'_> {
             .journal
             .hashes
             .hash_one((&warnings, versions.clone().collect::<Vec<_>>()));
-        let last = self.journal.put(self.volume, |_| Last {
+        let last = self.journal.put(&self.payer, self.volume, |_| Last {
             mounted: Some(result),
             failures: 0,
         });
@@ -280,7 +305,7 @@ impl Entry<'_> {
         self.has_ended = true;
         self.notes.trace.record("code", spelling(code));
         self.notes.trace.record("otel.status_code", "ERROR");
-        let last = self.journal.put(self.volume, |last| Last {
+        let last = self.journal.put(&self.payer, self.volume, |last| Last {
             failures: last.failures.saturating_add(1),
             ..last
         });
@@ -320,9 +345,11 @@ impl Entry<'_> {
         let new = files.iter().filter_map(|file| {
             let oddity = file.chain_oddity.as_ref()?;
             let object = (vault, &file.id, &file.version, oddity);
-            if said.put(self.journal.hashes.hash_one(object), ()).is_some() {
+            let object = self.journal.hashes.hash_one(object);
+            if said.get(&self.payer, &object).is_some() {
                 return None;
             }
+            said.put(&self.payer, object, Said);
             let (id, version) = (plain(&file.id, MAX_NAME), plain(&file.version, MAX_VERSION));
             Some(format!(
                 "{id} version {version}: the chain of the certificate is not whole: {}; it is served all the same, as \
@@ -402,6 +429,30 @@ mod tests {
     }
 
     #[test]
+    fn the_volumes_of_one_namespace_push_out_no_others() {
+        let journal = Journal::default();
+        let drop_one = |namespace: &str, uid: usize| {
+            let mut entry = journal.begin();
+            let pod = Pod {
+                namespace: namespace.to_owned(),
+                uid: uid.to_string(),
+                ..Pod::default()
+            };
+            entry.set_volume(&pod, "/volume");
+            let volume = entry.volume;
+            drop(entry);
+            volume
+        };
+        let of_victim = drop_one("victim", 0).unwrap();
+        for uid in 0..2 * MAX_VOLUMES {
+            drop_one("attacker", uid);
+        }
+        let victim = Namespace::new("victim");
+        let mut known = journal.known();
+        assert!(known.get(&victim, &of_victim).is_some());
+    }
+
+    #[test]
     fn what_is_known_of_volumes_is_bounded() {
         let journal = Journal::default();
         for n in 0..10_000 {
@@ -413,9 +464,9 @@ mod tests {
             entry.set_volume(&pod, "/volume");
             drop(entry);
         }
-        assert_eq!(journal.known().len(), MAX_VOLUMES.get());
+        assert_eq!(journal.known().len(), MAX_VOLUMES);
         // Without a pod there is nothing to know.
         drop(journal.begin());
-        assert_eq!(journal.known().len(), MAX_VOLUMES.get());
+        assert_eq!(journal.known().len(), MAX_VOLUMES);
     }
 }

@@ -1,14 +1,12 @@
 //! [`Classes`], when each SecretProviderClass last came out and last failed, and when what it mounted expires.
 //!
 //! The only metrics with names in their labels, so their number has a bound: the class that has not been
-//! mounted for longest makes room.
+//! mounted for longest makes room, of the namespace that has the most.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lru::LruCache;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -18,6 +16,7 @@ use time::OffsetDateTime;
 use crate::observe::metrics::Cache;
 use crate::observe::metrics::caches::{CacheMetrics, Caches};
 use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Weight};
 use crate::text::excerpt::plain;
 
 /// The most characters of a namespace's name, as Kubernetes has it.
@@ -50,18 +49,28 @@ struct Times {
     expiry: Option<f64>,
 }
 
+impl Weight for Times {
+    /// All weigh the same.
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
 /// The classes that were mounted. Clones share everything.
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
-    known: Arc<Mutex<LruCache<ClassName, Times>>>,
+    known: Arc<Mutex<Kept<ClassName, Times>>>,
     metrics: CacheMetrics,
 }
 
 impl Classes {
     /// At most so many classes; nothing where that is none.
     pub(super) fn registered(registry: &mut Registry, max: usize, caches: &Caches) -> Option<Self> {
+        if max == 0 {
+            return None;
+        }
         let classes = Self {
-            known: Arc::new(Mutex::new(LruCache::new(NonZeroUsize::new(max)?))),
+            known: Arc::new(Mutex::new(Kept::for_entries(max))),
             metrics: caches.register(Cache::Classes, max),
         };
         registry.register_collector(Box::new(classes.clone()));
@@ -82,18 +91,20 @@ impl Classes {
     }
 
     fn change(&self, class: ClassName, change: impl FnOnce(&mut Times)) {
+        let namespace = Namespace::new(&class.namespace);
         let mut known = self.known();
-        if let Some(times) = known.get_mut(&class) {
+        if let Some(times) = known.get_mut(&namespace, &class) {
             change(times);
             return;
         }
         let mut times = Times::default();
         change(&mut times);
-        known.put(class, times);
-        self.metrics.added(known.len());
+        let gone = known.put(&namespace, class, times);
+        self.metrics.evicted(gone.len());
+        self.metrics.size(known.len(), known.bytes());
     }
 
-    fn known(&self) -> MutexGuard<'_, LruCache<ClassName, Times>> {
+    fn known(&self) -> MutexGuard<'_, Kept<ClassName, Times>> {
         lock(&self.known)
     }
 }
@@ -132,7 +143,7 @@ impl Collector for Classes {
         ];
         for (name, help, value) in gauges {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (class, times) in &*known {
+            for (class, times) in known.iter() {
                 if let Some(value) = value(times) {
                     let labels = [
                         ("namespace", class.namespace.as_str()),
@@ -219,6 +230,18 @@ mod tests {
         // Escaped once as foreign text, and once more as a label.
         let namespace = r#"namespace="a\\\"b\\\\c\\nd\\u{202e}e""#;
         assert!(hostile.contains(namespace), "{hostile}");
+    }
+
+    #[test]
+    fn the_classes_of_one_namespace_push_out_no_others() {
+        let metrics = metrics(10);
+        mount(&metrics, "chat", "kv", None);
+        for n in 0..500 {
+            mount(&metrics, "attacker", &format!("junk-{n}"), None);
+        }
+        let page = metrics.page().unwrap();
+        assert!(page.contains("{namespace=\"chat\",class=\"kv\"}"), "{page}");
+        assert_eq!(page.matches("namespace=\"").count(), 10, "{page}");
     }
 
     #[test]
