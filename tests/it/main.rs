@@ -17,6 +17,7 @@ mod explain;
 mod faults;
 mod identities;
 mod identity_binding;
+mod kept;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -141,9 +141,23 @@ impl Provider {
 
     /// The most memory that it has had, in kB.
     pub fn peak_memory(&self) -> u64 {
+        self.status_of("VmHWM:")
+    }
+
+    /// The memory that it has now, in kB.
+    pub fn memory(&self) -> u64 {
+        self.status_of("VmRSS:")
+    }
+
+    fn status_of(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak.unwrap().trim_end_matches("kB").trim().parse().unwrap()
+        let value = status.lines().find_map(|line| line.strip_prefix(what));
+        value
+            .unwrap()
+            .trim_end_matches("kB")
+            .trim()
+            .parse()
+            .unwrap()
     }
 
     pub fn signal(&self, signal: Signal) {
