@@ -20,7 +20,7 @@ use crate::class::property::parameters::{
     USE_VM_MANAGED_IDENTITY, USER_ASSIGNED_IDENTITY_ID,
 };
 use crate::class::request::Request;
-use crate::shares::Namespace;
+use crate::shares::{Namespace, Stop};
 use crate::text::excerpt::Excerpt;
 
 /// The most warnings about one class.
@@ -152,6 +152,11 @@ pub struct Draft {
 impl Draft {
     /// Reads the attributes of a call.
     pub fn read(request: &Request) -> Self {
+        Self::without_objects(request).with_objects(request, &Stop::default())
+    }
+
+    /// Reads all but `objects`, which costs nothing.
+    pub fn without_objects(request: &Request) -> Self {
         let mut reader = Reader {
             request,
             problems: Problems::default(),
@@ -165,14 +170,6 @@ impl Draft {
         let tenant = reader.typed(&TENANT_ID, tenant, TenantId::new);
         let cloud = reader.cloud();
         let identity = reader.identity();
-        let entries = yaml::entries(reader.get(&OBJECTS));
-        let entries = reader.problems.keep(entries).unwrap_or_default();
-        let warnings = warnings(request, &entries);
-        let objects = entries
-            .into_iter()
-            .enumerate()
-            .map(|(index, entry)| reader.object(index, entry))
-            .collect();
         Self {
             namespace: Namespace::new(&request.pod.namespace),
             vault,
@@ -180,14 +177,47 @@ impl Draft {
             tenant,
             cloud,
             identity,
-            objects,
-            warnings,
+            objects: Vec::new(),
+            warnings: Vec::new(),
             problems: reader.problems,
         }
     }
 
+    /// Whether `objects` may be read anywhere, because it costs little.
+    pub fn is_small(request: &Request) -> bool {
+        yaml::is_small(trimmed(request, &OBJECTS))
+    }
+
+    /// Who asks which vaults in which cloud; nothing where something is wrong with one of them.
+    pub fn question(&self) -> Option<Question<'_>> {
+        self.problems.is_empty().then_some(())?;
+        Some(Question {
+            vaults: [self.vault.as_ref(), self.failover_vault.as_ref()],
+            cloud: self.cloud.as_ref()?,
+            identity: self.identity.as_ref()?,
+        })
+    }
+
+    /// Reads `objects` too, until `stop`.
+    pub fn with_objects(mut self, request: &Request, stop: &Stop) -> Self {
+        let mut reader = Reader {
+            request,
+            problems: mem::take(&mut self.problems),
+        };
+        let entries = yaml::entries(reader.get(&OBJECTS), stop);
+        let entries = reader.problems.keep(entries).unwrap_or_default();
+        self.warnings = warnings(request, &entries);
+        self.objects = entries
+            .into_iter()
+            .enumerate()
+            .map(|(index, entry)| reader.object(index, entry))
+            .collect();
+        self.problems = reader.problems;
+        self
+    }
+
     /// The parameters, where nothing is wrong with them.
-    fn finish(mut self) -> Result<Parameters, Problems<ParameterError>> {
+    pub fn finish(mut self) -> Result<Parameters, Problems<ParameterError>> {
         let problems = mem::take(&mut self.problems);
         match self.complete() {
             Some(parameters) if problems.is_empty() => Ok(parameters),
@@ -210,6 +240,17 @@ impl Draft {
     }
 }
 
+/// What is known of a mount before its objects are.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The vault, and its failover vault.
+    pub vaults: [Option<&'a VaultName>; 2],
+    /// Their cloud.
+    pub cloud: &'a CloudChoice,
+    /// Who asks.
+    pub identity: &'a Identity,
+}
+
 /// Reads the parameters of one call and notes what cannot be.
 struct Reader<'a> {
     request: &'a Request,
@@ -219,10 +260,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A parameter's text, without the spaces around it.
     fn get(&self, parameter: &Property) -> &'a str {
-        let attributes = &self.request.attributes;
-        attributes
-            .get(parameter.name)
-            .map_or("", |value| value.trim())
+        trimmed(self.request, parameter)
     }
 
     fn read<T>(
@@ -303,6 +341,12 @@ impl<'a> Reader<'a> {
             })
             .ok()
     }
+}
+
+/// A parameter's text, without the spaces around it.
+fn trimmed<'a>(request: &'a Request, parameter: &Property) -> &'a str {
+    let text = request.attributes.get(parameter.name);
+    text.map_or("", |value| value.trim())
 }
 
 /// The spelling of the tenant that counts, and what is written there: the newer one, where it has a value.

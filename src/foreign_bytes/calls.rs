@@ -15,6 +15,7 @@ use crate::class::property::fields;
 use crate::class::request::Request;
 use crate::class::service_account_tokens::ServiceAccountTokens;
 use crate::generated::v1alpha1::MountRequest;
+use crate::shares::Stop;
 use crate::text::sensitive::Sensitive;
 
 /// The most entries whose paths are compared one by one with every other's.
@@ -177,7 +178,7 @@ pub fn objects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
-    let entries = match yaml::entries(text) {
+    let entries = match yaml::entries(text, &Stop::default()) {
         Ok(entries) => entries,
         Err(error) => return Secrets::NONE.keep_out_of(&error.to_string()),
     };
@@ -211,7 +212,7 @@ pub fn objects(input: &[u8]) {
             }
         }
     }
-    assert_eq!(yaml::entries(text), Ok(entries));
+    assert_eq!(yaml::entries(text, &Stop::default()), Ok(entries));
 }
 
 /// The tokens of a pod's service account, and what is said of one that Entra ID does not take.

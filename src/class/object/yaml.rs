@@ -2,18 +2,20 @@
 //! as strings (the documented form), or maps as they are; or the list by itself.
 //!
 //! Scalars stay text: `0644`, `1e3` and `yes` arrive as they were written. Of several documents the
-//! first counts, as in the Go provider. The cost of reading is bounded, since the text may come from
-//! anyone who may create a pod.
+//! first counts, as in the Go provider. The cost of reading is bounded by one [budget](budget) for the list and all of
+//! its entries, since the text may come from anyone who may create a pod.
+
+mod budget;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Options;
-use serde_saphyr::granit_parser::{Event, Parser};
 use thiserror::Error;
 
+use self::budget::{Budget, MAX_NODES, MAX_REPEATED, Unread};
 use crate::class::property::fields::NAMES;
+use crate::shares::Stop;
 use crate::text::excerpt::one_line;
 
 /// The most bytes that `objects` may have. Kubernetes allows 1.5 MiB for a whole class; a thousand
@@ -22,6 +24,11 @@ const MAX_BYTES: usize = 1024 * 1024;
 /// The most entries that `objects` may have. Each is a request to the vault, whose limit is 4,000 in ten seconds for
 /// everyone.
 const MAX_ENTRIES: usize = 5_000;
+/// The most entries that cannot be read before the rest is left. Each costs several times what a good one does, and a
+/// message names fewer.
+const MAX_UNREADABLE: usize = 10;
+/// The most bytes of a text that is read in well under a millisecond, if it repeats nothing.
+const MAX_SMALL: usize = 4 * 1024;
 /// The most characters of the parser's own words in a message.
 const MAX_PROBLEM_CHARS: usize = 200;
 
@@ -77,6 +84,33 @@ pub enum YamlError {
         /// What it is instead.
         problem: Unreadable,
     },
+    /// All of it, or all of it up to the end of an entry, is more than one class may cost.
+    #[error(
+        "{}: expected at most {MAX_NODES} values in all of objects, and at most {MAX_REPEATED} that are repeated by \
+         aliases (*) and merge keys (<<), found more; write the entries out, or spread them over several classes",
+        place(*index)
+    )]
+    TooMuch {
+        /// The entry with which it is too much, counted from 0; the list itself where there is none.
+        index: Option<usize>,
+    },
+    /// So many of the entries before these cannot be read that nobody looked at these.
+    #[error(
+        "objects[{first}]: {count} entries from here on have not been looked at, after {MAX_UNREADABLE} that cannot be read"
+    )]
+    Unseen {
+        /// The first of them, counted from 0.
+        first: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Nobody waits for the entries any longer.
+    #[error("objects: nobody waits for them any longer")]
+    Stopped,
+}
+
+fn place(index: Option<usize>) -> String {
+    index.map_or("objects".to_owned(), |index| format!("objects[{index}]"))
 }
 
 /// What the parser says about a text that it cannot read.
@@ -113,12 +147,23 @@ impl From<serde_saphyr::Error> for Unreadable {
     }
 }
 
+/// Whether reading the text costs so little that it may be done anywhere: it is short, and repeats nothing.
+pub fn is_small(text: &str) -> bool {
+    text.len() <= MAX_SMALL && !text.contains(['&', '*']) && !text.contains("<<")
+}
+
 /// The entries of `objects`, in order, each the fields of a map or what it is instead. At least one.
-pub fn entries(text: &str) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
+///
+/// The last one stands for several, where it is [`YamlError::Unseen`].
+pub fn entries(text: &str, stop: &Stop) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
     if text.len() > MAX_BYTES {
         return Err(YamlError::TooLong(text.len()));
     }
-    let document = first_document::<Document>(text).map_err(YamlError::Unreadable)?;
+    let mut budget = Budget::default();
+    let document = budget.read(text).map_err(|unread| match unread {
+        Unread::TooMuch => YamlError::TooMuch { index: None },
+        Unread::Unreadable(problem) => YamlError::Unreadable(problem),
+    })?;
     let list = match document {
         Some(Document::List(list)) => list,
         Some(Document::NoArray) => return Err(YamlError::NoList("a map without it")),
@@ -129,66 +174,53 @@ pub fn entries(text: &str) -> Result<Vec<Result<Fields, YamlError>>, YamlError> 
     if list.len() > MAX_ENTRIES {
         return Err(YamlError::TooMany(list.len()));
     }
-    let entries: Vec<_> = list
-        .into_iter()
-        .enumerate()
-        .map(|(index, entry)| match entry {
-            Entry::Map(fields) => Ok(fields),
-            Entry::Text(text) => {
-                inner_map(&text).map_err(|problem| YamlError::Entry { index, problem })
-            }
-        })
-        .collect();
     // The Go provider answers no files here, and the driver then fails with words that help nobody.
-    if entries.is_empty() {
-        Err(YamlError::NoList("an empty one"))
-    } else {
-        Ok(entries)
+    if list.is_empty() {
+        return Err(YamlError::NoList("an empty one"));
     }
+    let count = list.len();
+    let mut entries = Vec::with_capacity(count);
+    let mut unreadable = 0;
+    for (index, entry) in list.into_iter().enumerate() {
+        if stop.is_set() {
+            return Err(YamlError::Stopped);
+        }
+        if unreadable == MAX_UNREADABLE {
+            entries.push(Err(YamlError::Unseen {
+                first: index,
+                count: count - index,
+            }));
+            break;
+        }
+        let fields = match entry {
+            Entry::Map(fields) => Ok(fields),
+            Entry::Text(text) => inner_map(&text, &mut budget),
+        };
+        match fields {
+            Ok(fields) => entries.push(Ok(fields)),
+            Err(Unread::Unreadable(problem)) => {
+                unreadable += 1;
+                entries.push(Err(YamlError::Entry { index, problem }));
+            }
+            // Whatever else is wrong with the entries, this is why they cannot be read.
+            Err(Unread::TooMuch) => return Err(YamlError::TooMuch { index: Some(index) }),
+        }
+    }
+    Ok(entries)
 }
 
 /// An entry written as a string that has a YAML map in it.
-fn inner_map(text: &str) -> Result<Fields, Unreadable> {
-    let found = |what: &str| Unreadable {
-        problem: what.to_owned(),
-        at: None,
+fn inner_map(text: &str, budget: &mut Budget) -> Result<Fields, Unread> {
+    let found = |what: &str| {
+        Unread::Unreadable(Unreadable {
+            problem: what.to_owned(),
+            at: None,
+        })
     };
-    match first_document::<Entry>(text)? {
+    match budget.read(text)? {
         Some(Entry::Map(fields)) => Ok(fields),
         Some(Entry::Text(_)) => Err(found("text that is no map")),
         None => Err(found("nothing")),
-    }
-}
-
-fn first_document<T: serde::de::DeserializeOwned>(text: &str) -> Result<Option<T>, Unreadable> {
-    serde_saphyr::from_str_with_options(first(text), options()).map_err(Unreadable::from)
-}
-
-/// The text without any further documents, which nobody reads, as in Go's YAML library. (The library's own way to do
-/// that is for readers of any encoding, and brings a decoder for each of them.)
-fn first(text: &str) -> &str {
-    let end = Parser::new_from_str(text)
-        .map_while(Result::ok)
-        .find(|(event, _)| matches!(event, Event::DocumentEnd))
-        .and_then(|(_, span)| span.start.byte_offset());
-    end.and_then(|end| text.get(..end)).unwrap_or(text)
-}
-
-/// Bounds for hostile text. A snippet of the source in a message would be long, and says little where
-/// the YAML stands inside YAML.
-fn options() -> Options {
-    serde_saphyr::options! {
-        with_snippet: false,
-        budget: serde_saphyr::budget! {
-            max_events: 250_000,
-            max_nodes: 100_000,
-            max_depth: 64,
-            max_aliases: 1_000,
-            max_anchors: 1_000,
-            max_recorded_anchor_events: 50_000,
-            max_recorded_anchor_bytes: MAX_BYTES,
-            max_total_scalar_bytes: 2 * MAX_BYTES,
-        },
     }
 }
 
@@ -277,112 +309,4 @@ impl<'de> Deserialize<'de> for Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-
-    use super::*;
-
-    fn names(text: &str) -> Vec<String> {
-        entries(text)
-            .unwrap()
-            .iter()
-            .map(|fields| fields.as_ref().unwrap().get("objectName").to_owned())
-            .collect()
-    }
-
-    #[test]
-    fn entries_come_as_strings_as_maps_and_as_a_plain_list() {
-        for text in [
-            "array:\n  - |\n    objectName: a\n    objectType: secret\n  - |\n    objectName: b\n",
-            "array:\n  - objectName: a\n    objectType: secret\n  - objectName: b\n",
-            "- objectName: a\n- |\n  objectName: b\n",
-            "array: [\"objectName: a\", {objectName: b}]",
-            "array:\r\n  - |\r\n    objectName: a\r\n  - |\r\n    objectName: b\r\n",
-            "# a comment\narray: # another\n  - objectName: a # and one more\n  -\n  - objectName: b\n",
-            "{\"array\": [\"{\\\"objectName\\\": \\\"a\\\"}\", \"objectName: b\"]}",
-            "array: [{objectName: &x a}, {objectName: b, objectAlias: *x}]",
-            "---\narray: [objectName: a, objectName: b]\n---\narray: [objectName: c]\n",
-            "array: [objectName: a, objectName: ' b ', null]\nother: {deep: [1]}",
-            "array: [{objectName: a, tags: {x: [y]}}, {objectName: b, objectAlias: null}]",
-        ] {
-            assert_eq!(names(text), ["a", "b"], "{text}");
-        }
-    }
-
-    #[test]
-    fn scalars_stay_as_they_were_written() {
-        for text in [
-            "0644",
-            "1e3",
-            "0123",
-            "yes",
-            "0x10",
-            "1_000",
-            "1.50",
-            "12345",
-            "2026-01-01",
-            "true",
-            ".5",
-        ] {
-            assert_eq!(names(&format!("array: [\"objectName: {text}\"]")), [text]);
-            assert_eq!(names(&format!("array:\n- objectName: {text}")), [text]);
-        }
-        for text in ["~", "null", "", "\"\""] {
-            assert_eq!(
-                names(&format!("array:\n- objectName: {text}")),
-                [""],
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_list_of_maps_is_refused() {
-        let many = format!("array: [{}]", "objectName: a,".repeat(MAX_ENTRIES + 1));
-        for (text, message) in [
-            ("", "found nothing"),
-            ("# only a comment", "found nothing"),
-            ("array:", "an empty one"),
-            ("array: []", "an empty one"),
-            ("array: [null]", "an empty one"),
-            ("objects: []", "a map without it"),
-            ("just text", "objects: "),
-            ("array: {a: b}", "objects: "),
-            ("array: [\n", "objects: "),
-            ("\tarray: []", "objects: "),
-            ("array: [5]", "objects: "),
-            ("array: ['text']", "objects[0]: expected a YAML map"),
-            ("array: ['a: b', '']", "objects[1]: "),
-            ("array: ['a: [']", "objects[0]: "),
-            ("array: [\"objectName: a\\nobjectName: b\"]", "duplicate"),
-            ("array: [objectName: [a]]", "objects: "),
-            (many.as_str(), "at most 5000 entries, found 5001"),
-        ] {
-            let error = entries(text)
-                .and_then(|entries| entries.into_iter().collect::<Result<Vec<_>, _>>())
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains(message),
-                "{text:?}: {error} should contain {message}"
-            );
-            assert!(!error.contains('\n') && error.len() < 400, "{error}");
-        }
-    }
-
-    #[test]
-    fn hostile_text_costs_little() {
-        let deep = format!("array: {}", "[".repeat(100_000));
-        let long = "a".repeat(MAX_BYTES + 1);
-        let wide = format!("array: [{}]", "a,".repeat(200_000));
-        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
-        for level in 1..12 {
-            let previous = format!("*a{},", level - 1).repeat(10);
-            writeln!(bomb, "a{level}: &a{level} [{previous}]").unwrap();
-        }
-        bomb.push_str("array: [*a11]\n");
-        for text in [deep, long, wide, bomb] {
-            assert!(entries(&text).is_err());
-        }
-    }
-}
+mod tests;

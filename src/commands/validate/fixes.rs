@@ -68,6 +68,11 @@ fn of_identity(error: &IdentityError) -> &'static str {
 fn of_yaml(error: &YamlError) -> &'static str {
     match error {
         YamlError::TooLong(_) | YamlError::TooMany(_) => "spread the objects over several classes",
+        YamlError::TooMuch { .. } => {
+            "write the entries out, without aliases (*) and merge keys (<<), or spread them over several classes"
+        }
+        YamlError::Unseen { .. } => "correct the entries before these",
+        YamlError::Stopped => "try again",
         YamlError::Unreadable(_) => "correct the YAML inside objects",
         YamlError::NoList(_) => {
             "write objects: | and below it, indented, array: with an entry of objectName and objectType"

@@ -176,9 +176,14 @@ impl<'a> Places<'a> {
                     _ => subject,
                 }
             }
-            YamlError::TooLong(_) | YamlError::TooMany(_) | YamlError::NoList(_) => {
-                self.parameter(OBJECTS.name)
+            YamlError::TooMuch { index: Some(index) } | YamlError::Unseen { first: index, .. } => {
+                self.entry(*index)
             }
+            YamlError::TooLong(_)
+            | YamlError::TooMany(_)
+            | YamlError::NoList(_)
+            | YamlError::TooMuch { index: None }
+            | YamlError::Stopped => self.parameter(OBJECTS.name),
             YamlError::Entry { index, problem } => {
                 let subject = self.entry(*index);
                 match (self.entry_text(*index), problem.at) {
@@ -256,6 +261,7 @@ fn within(text: &Text<'_>, (line, column): (usize, usize)) -> Place {
 mod tests {
     use super::*;
     use crate::commands::validate::placed_yaml::Origin;
+    use crate::shares::Stop;
 
     const CLASS: &str = "\
 parameters:
@@ -356,7 +362,8 @@ parameters:
                 (12, "objects[1].objectAlias".into())
             );
             let text = CLASS.split_once("|\n").unwrap().1;
-            let entries = crate::class::object::yaml::entries(text.trim()).unwrap();
+            let entries =
+                crate::class::object::yaml::entries(text.trim(), &Stop::default()).unwrap();
             let problem = ParameterError::Yaml(entries.into_iter().nth(3).unwrap().unwrap_err());
             let (line, field) = line(places.of_parameter(&problem));
             assert_eq!((line > 14, field), (true, "objects[3]".into()));
