@@ -9,6 +9,7 @@
 
 mod access;
 mod identities;
+mod object_names;
 mod one_or_more;
 mod pattern;
 mod refusal;
@@ -20,11 +21,13 @@ use serde::Deserialize;
 use serde_saphyr::{Options, Spanned};
 use thiserror::Error;
 
-use crate::class::cloud::{Cloud, VaultName};
+use crate::class::cloud::Cloud;
 use crate::class::object::yaml::Unreadable;
-use crate::class::plan::Plan;
+use crate::class::parameters::Question;
+use crate::class::plan::{Fetch, Plan};
 use crate::class::request::Pod;
 use crate::policy::access::Access;
+use crate::policy::object_names::NamedObject;
 pub use crate::policy::refusal::Refusal;
 use crate::policy::rule::Rule;
 
@@ -108,31 +111,40 @@ impl Policy {
     /// the failover vault as from the first. A vault without its domain in a rule is one of
     /// `default_cloud`.
     pub fn check(&self, pod: &Pod, plan: &Plan, default_cloud: &Cloud) -> Result<(), Box<Refusal>> {
-        plan.vaults()
-            .try_for_each(|vault| self.check_vault(pod, plan, vault, default_cloud))
+        plan.vaults().try_for_each(|vault| {
+            let access = Access::new(pod, vault, &plan.cloud, &plan.identity, default_cloud);
+            self.check_access(&access, &plan.fetches)
+        })
     }
 
-    fn check_vault(
+    /// The same before the objects are known: whether there is anything that this pod may get from each of the vaults.
+    pub fn check_question(
         &self,
         pod: &Pod,
-        plan: &Plan,
-        vault: &VaultName,
+        question: Question<'_>,
+        cloud: &Cloud,
         default_cloud: &Cloud,
     ) -> Result<(), Box<Refusal>> {
-        let access = Access::new(pod, plan, vault, default_cloud);
+        question.vaults.into_iter().flatten().try_for_each(|vault| {
+            let access = Access::new(pod, vault, cloud, question.identity, default_cloud);
+            self.check_access(&access, &[])
+        })
+    }
+
+    fn check_access(&self, access: &Access<'_>, fetches: &[Fetch]) -> Result<(), Box<Refusal>> {
         let open: Vec<_> = self
             .rules
             .iter()
-            .filter(|rule| rule.obstacles(&access).is_empty())
+            .filter(|rule| rule.obstacles(access).is_empty())
             .collect();
-        let mut refused = plan
-            .fetches
-            .iter()
-            .filter(|fetch| !open.iter().any(|rule| rule.covers(fetch)));
+        let mut refused = fetches.iter().filter(|fetch| {
+            let object = NamedObject::of(fetch);
+            !open.iter().any(|rule| rule.covers(&object))
+        });
         match refused.next() {
             None if !open.is_empty() => Ok(()),
             first => Err(Box::new(Refusal::new(
-                &access,
+                access,
                 &self.rules,
                 first,
                 refused.count(),

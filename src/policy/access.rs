@@ -4,7 +4,6 @@ use serde::Deserialize;
 
 use crate::class::cloud::{Cloud, VaultName};
 use crate::class::identity::{Identity, IdentityId};
-use crate::class::plan::Plan;
 use crate::class::request::Pod;
 
 /// What stands for the machine's own identity, for which a class has no ID. Where a machine has none of its
@@ -47,24 +46,30 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// What the mount of this plan wants from one of its vaults.
-    pub fn new(pod: &'a Pod, plan: &Plan, vault: &VaultName, default_cloud: &Cloud) -> Self {
-        let host = plan.cloud.vault_host(vault);
+    /// What a pod wants from a vault of this cloud.
+    pub fn new(
+        pod: &'a Pod,
+        vault: &VaultName,
+        cloud: &Cloud,
+        identity: &Identity,
+        default_cloud: &Cloud,
+    ) -> Self {
+        let host = cloud.vault_host(vault);
         // A vault's name has no dot.
         let (vault, domain) = host.split_once('.').unwrap_or((&host, ""));
-        let kind = match &plan.identity {
+        let kind = match identity {
             Identity::Workload { .. } => IdentityKind::Workload,
             Identity::Binding { .. } => IdentityKind::Binding,
             Identity::ServicePrincipal { .. } => IdentityKind::ServicePrincipal,
             Identity::Managed(_) => IdentityKind::Managed,
         };
-        let name = plan.identity.name();
+        let name = identity.name();
         Self {
             namespace: &pod.namespace,
             service_account: &pod.service_account,
             vault: vault.to_owned(),
             domain: domain.to_owned(),
-            in_default_cloud: plan.cloud == *default_cloud,
+            in_default_cloud: cloud == default_cloud,
             kind,
             kind_in_words: name.kind,
             identity: as_written(&name.id),

@@ -31,3 +31,12 @@ impl<T> OneOrMore<T> {
         self.0.iter()
     }
 }
+
+impl<T> IntoIterator for OneOrMore<T> {
+    type Item = T;
+    type IntoIter = std::vec::IntoIter<T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

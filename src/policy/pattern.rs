@@ -7,38 +7,74 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::class::object::ObjectKind;
-use crate::class::plan::Fetch;
 use crate::policy::access::Access;
 use crate::text::excerpt::Excerpt;
 
 /// A name, in which each `*` stands for any number of characters.
 #[derive(Debug, PartialEq, Eq)]
-struct Pattern(String);
+pub(super) struct Pattern {
+    /// What is before the first `*`; all of it where there is none.
+    start: String,
+    rest: Option<Rest>,
+}
+
+/// What is behind the first `*`.
+#[derive(Debug, PartialEq, Eq)]
+struct Rest {
+    /// What is between it and the last one.
+    middle: Vec<String>,
+    end: String,
+}
 
 /// Why a text is no pattern of its kind.
 #[derive(Debug, Error)]
 #[error("expected {expected}, found {}", Excerpt(found))]
 pub struct PatternError {
-    expected: &'static str,
-    found: String,
+    pub(super) expected: &'static str,
+    pub(super) found: String,
 }
 
 impl Pattern {
-    fn matches(&self, text: &str) -> bool {
-        let Some((start, rest)) = self.0.split_once('*') else {
-            return self.0 == text;
+    /// The pattern of this text, which is compared as it is.
+    pub(super) fn new(text: &str) -> Self {
+        let (start, rest) = text.split_once('*').map_or((text, None), |(start, rest)| {
+            let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+            let middle = middle.split('*').filter(|part| !part.is_empty());
+            let rest = Rest {
+                middle: middle.map(str::to_owned).collect(),
+                end: end.to_owned(),
+            };
+            (start, Some(rest))
+        });
+        Self {
+            start: start.to_owned(),
+            rest,
+        }
+    }
+
+    /// What every name begins with that it matches.
+    pub(super) fn start(&self) -> &str {
+        &self.start
+    }
+
+    /// Whether it matches itself only.
+    pub(super) fn is_name(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    pub(super) fn matches(&self, text: &str) -> bool {
+        let Some(left) = text.strip_prefix(self.start.as_str()) else {
+            return false;
         };
-        let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
-        let Some(mut left) = text
-            .strip_prefix(start)
-            .and_then(|text| text.strip_suffix(end))
-        else {
+        let Some(Rest { middle, end }) = &self.rest else {
+            return left.is_empty();
+        };
+        let Some(mut left) = left.strip_suffix(end.as_str()) else {
             return false;
         };
         // The first place for each part leaves the most for those behind it.
-        middle.split('*').all(|part| {
-            let found = left.split_once(part);
+        middle.iter().all(|part| {
+            let found = left.split_once(part.as_str());
             left = found.map_or("", |(_, behind)| behind);
             found.is_some()
         })
@@ -49,12 +85,12 @@ fn is_kubernetes_byte(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
 }
 
-fn is_azure_byte(byte: u8) -> bool {
+pub(super) fn is_azure_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-'
 }
 
 /// Whether the text is something, and made of `*` and such bytes only.
-fn is_made_of(text: &str, fits: fn(u8) -> bool) -> bool {
+pub(super) fn is_made_of(text: &str, fits: fn(u8) -> bool) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte == b'*' || fits(byte))
 }
 
@@ -68,7 +104,7 @@ impl TryFrom<String> for KubernetesNames {
 
     fn try_from(found: String) -> Result<Self, PatternError> {
         if is_made_of(&found, is_kubernetes_byte) {
-            Ok(Self(Pattern(found)))
+            Ok(Self(Pattern::new(&found)))
         } else {
             Err(PatternError {
                 expected: "a name of lower case letters, digits, hyphens and dots, such as chat or team-*",
@@ -110,7 +146,7 @@ impl TryFrom<String> for VaultNames {
         };
         if is_made_of(name, is_azure_byte) && domain.is_none_or(is_domain) {
             Ok(Self {
-                name: Pattern(name.to_owned()),
+                name: Pattern::new(name),
                 domain: domain.map(str::to_owned),
             })
         } else {
@@ -131,50 +167,6 @@ impl VaultNames {
             None => access.in_default_cloud,
         };
         in_its_cloud && self.name.matches(&access.vault)
-    }
-}
-
-/// Objects: by name, or by kind and name (`secret/NAME`) as the driver's object ids are. Names of objects
-/// have no case.
-///
-/// Source: "Azure Key Vault keys, secrets and certificates overview", section "Object identifiers".
-#[derive(Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ObjectNames {
-    kind: Option<ObjectKind>,
-    name: Pattern,
-}
-
-impl TryFrom<String> for ObjectNames {
-    type Error = PatternError;
-
-    fn try_from(found: String) -> Result<Self, PatternError> {
-        let kinds = [ObjectKind::Secret, ObjectKind::Key, ObjectKind::Certificate];
-        let parts = match found.split_once('/') {
-            Some((word, name)) => kinds
-                .into_iter()
-                .find(|kind| kind.as_str() == word)
-                .map(|kind| (Some(kind), name)),
-            None => Some((None, found.as_str())),
-        };
-        match parts.filter(|(_, name)| is_made_of(name, is_azure_byte)) {
-            Some((kind, name)) => Ok(Self {
-                kind,
-                name: Pattern(name.to_ascii_lowercase()),
-            }),
-            None => Err(PatternError {
-                expected: "an object's name such as OPENAI-*, or secret/, key/ or cert/ and a name",
-                found,
-            }),
-        }
-    }
-}
-
-impl ObjectNames {
-    /// Whether the object is one of them.
-    pub fn include(&self, fetch: &Fetch) -> bool {
-        self.kind.is_none_or(|kind| kind == fetch.kind)
-            && self.name.matches(&fetch.name.as_str().to_ascii_lowercase())
     }
 }
 
@@ -210,7 +202,7 @@ mod tests {
             ("a*bc*c", "abc", false),
         ] {
             assert_eq!(
-                Pattern(pattern.to_owned()).matches(text),
+                Pattern::new(pattern).matches(text),
                 expected,
                 "{pattern} {text}"
             );
@@ -221,7 +213,6 @@ mod tests {
     fn what_cannot_be_a_name_of_its_kind_is_refused() {
         let kubernetes = |text: &str| KubernetesNames::try_from(text.to_owned()).map(drop);
         let vault = |text: &str| VaultNames::try_from(text.to_owned()).map(drop);
-        let object = |text: &str| ObjectNames::try_from(text.to_owned()).map(drop);
         // The last one has a Cyrillic letter.
         for text in ["", "Chat", "a b", "a/b", "!chat", "a?", "[a]", "сhat"] {
             assert!(kubernetes(text).is_err(), "{text}");
@@ -240,21 +231,8 @@ mod tests {
         ] {
             assert!(vault(text).is_err(), "{text}");
         }
-        for text in [
-            "",
-            "secret/",
-            "secrets/a",
-            "a/b",
-            "Secret/a",
-            "a_b",
-            "secret/a/b",
-            "а",
-        ] {
-            assert!(object(text).is_err(), "{text}");
-        }
         assert!(kubernetes("a.b-*").is_ok());
         assert!(vault("*").is_ok() && vault("Chat-*.Vault.Azure.CN").is_ok());
-        assert!(object("*").is_ok() && object("cert/TLS-*").is_ok());
     }
 
     #[test]

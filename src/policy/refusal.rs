@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::class::plan::Fetch;
 use crate::policy::access::Access;
+use crate::policy::object_names::NamedObject;
 use crate::policy::rule::{Field, Rule};
 use crate::text::excerpt::Excerpt;
 
@@ -49,11 +50,12 @@ impl Refusal {
 /// The rule with the fewest obstacles; of several the one whose first obstacle comes last, so that a rule for
 /// the pod's namespace is nearer than one for its vault; then the first in the file.
 fn nearest(access: &Access<'_>, rules: &[Rule], object: Option<&Fetch>) -> Option<Nearest> {
+    let object = object.map(NamedObject::of);
     rules
         .iter()
         .map(|rule| {
             let mut obstacles = rule.obstacles(access);
-            if object.is_some_and(|object| !rule.covers(object)) {
+            if object.as_ref().is_some_and(|object| !rule.covers(object)) {
                 obstacles.push(Field::Objects);
             }
             Nearest {

@@ -5,11 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use crate::class::plan::Fetch;
 use crate::policy::access::Access;
 use crate::policy::identities::Identities;
+use crate::policy::object_names::{NamedObject, ObjectNames};
 use crate::policy::one_or_more::OneOrMore;
-use crate::policy::pattern::{KubernetesNames, ObjectNames, VaultNames};
+use crate::policy::pattern::{KubernetesNames, VaultNames};
 use crate::text::excerpt::Excerpt;
 
 /// What it allows is what fits all its fields.
@@ -24,7 +24,7 @@ pub struct Rule {
     #[serde(default, deserialize_with = "some")]
     identities: Option<Identities>,
     #[serde(default, deserialize_with = "some")]
-    objects: Option<OneOrMore<ObjectNames>>,
+    objects: Option<ObjectNames>,
 }
 
 /// The field of a rule that does not fit. In the order of how much a rule that fits up to there has to do
@@ -93,10 +93,10 @@ impl Rule {
     }
 
     /// Whether the object is one of its objects.
-    pub fn covers(&self, fetch: &Fetch) -> bool {
+    pub fn covers(&self, object: &NamedObject) -> bool {
         self.objects
             .as_ref()
-            .is_none_or(|list| any(list, |names| names.include(fetch)))
+            .is_none_or(|names| names.include(object))
     }
 }
 
