@@ -18,6 +18,7 @@ mod transport;
 mod vault;
 
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -60,6 +61,12 @@ pub enum CallError {
     /// Azure gave no objects.
     #[error(transparent)]
     Mount(#[from] Box<MountError>),
+    /// Time ran out before the class was read.
+    #[error("time ran out after {} ms, before the objects of the class were read", after.as_millis())]
+    Unread {
+        /// How much time there was.
+        after: Duration,
+    },
     /// The process ends.
     #[error("the provider is stopping")]
     ShuttingDown,
@@ -130,6 +137,11 @@ impl Explanation {
                 ),
             },
             CallError::Mount(error) => of_mount(error),
+            CallError::Unread { .. } => Self {
+                reason: Reason::Timeout,
+                cause: format!("{error}: other mounts of this namespace kept the provider's processors busy"),
+                fix: LATER.to_owned(),
+            },
             CallError::ShuttingDown => Self {
                 reason: Reason::ShuttingDown,
                 cause: "the provider is stopping, and this mount did not end in time".to_owned(),
@@ -232,6 +244,14 @@ fn of_mount(error: &MountError) -> Explanation {
             fix: format!("give one of them another objectAlias: {IN_THE_CLASS}"),
         },
         Failure::Full(full) => of_full(*full),
+        Failure::Rendering { .. } => Explanation {
+            reason: Reason::Timeout,
+            cause: format!(
+                "{failure}: deriving the keys of PFX files takes the longer, the higher their iteration counts are"
+            ),
+            fix: "import the certificates again with 10000 iterations or fewer, or spread them over several classes"
+                .to_owned(),
+        },
         Failure::Deadline { after, waiting_for } => {
             let (whom, phase) = match waiting_for {
                 WaitingFor::Token(service, phase) => (format!("a token from {service}"), phase),

@@ -6,6 +6,7 @@
 mod entry;
 mod room;
 mod source;
+mod workshop;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -32,10 +33,12 @@ use crate::class::object::{ObjectName, ObjectVersion};
 use crate::class::plan::{Fetch, Plan};
 use crate::mount::room::Room;
 use crate::mount::source::{FromVault, Source};
+use crate::mount::workshop::{Finished, Workshop};
 use crate::observe::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::observe::phases::Phases;
 use crate::observe::traces::Trace;
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
+use crate::shares::{Payer, Workers};
 use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
 
@@ -49,6 +52,7 @@ pub struct Provider {
     memory: Option<Memory>,
     metrics: OutageMetrics,
     requests: ObjectRequests,
+    workers: Workers,
     max_answer_size: usize,
 }
 
@@ -119,6 +123,12 @@ pub enum Failure {
     /// The files are more than an answer has room for.
     #[error(transparent)]
     Full(#[from] Full),
+    /// Time ran out while objects became files.
+    #[error("time ran out after {} ms, while certificates were turned into files", after.as_millis())]
+    Rendering {
+        /// How much time there was.
+        after: Duration,
+    },
     /// The caller's time, or ours, ran out.
     #[error("time ran out after {} ms", after.as_millis())]
     Deadline {
@@ -180,8 +190,14 @@ impl Provider {
             memory,
             metrics: metrics.outages().clone(),
             requests: metrics.object_requests(),
+            workers: Workers::default(),
             max_answer_size,
         }
+    }
+
+    /// Those that do what takes CPU.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// Most bytes of all files of one mount.
@@ -194,10 +210,12 @@ impl Provider {
     pub async fn mount(
         &self,
         plan: &Plan,
+        payer: &Payer,
         deadline: Instant,
         phases: &Phases,
     ) -> Result<Vec<MountedFile>, Box<MountError>> {
         let start = Instant::now();
+        let workshop = Workshop::new(&self.workers, payer, phases);
         let first_deadline = match plan.failover_vault {
             // A vault that hangs leaves time for the other one.
             Some(_) => start + deadline.duration_since(start) / 2,
@@ -210,7 +228,7 @@ impl Provider {
             })
         };
         let failure = match self
-            .mount_from(plan, &plan.vault, first_deadline, phases)
+            .mount_from(plan, &plan.vault, first_deadline, &workshop)
             .await
         {
             Ok(files) => return Ok(files),
@@ -223,7 +241,7 @@ impl Provider {
         let vault = plan.vault.as_str();
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
-            match self.mount_from(plan, other, deadline, phases).await {
+            match self.mount_from(plan, other, deadline, &workshop).await {
                 Ok(files) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
@@ -236,7 +254,7 @@ impl Provider {
                 }
             }
         }
-        if let Some((files, age)) = self.recollect(plan, phases).await {
+        if let Some((files, age)) = self.recollect(plan, &workshop).await {
             self.metrics.memory.inc();
             let (seconds, causes) = (age.as_secs(), causes(&*error));
             tracing::warn!(vault, seconds, causes, "served what was there so long ago");
@@ -250,9 +268,10 @@ impl Provider {
         plan: &Plan,
         vault: &VaultName,
         deadline: Instant,
-        phases: &Phases,
+        workshop: &Workshop<'_>,
     ) -> Result<Vec<MountedFile>, Failure> {
         let start = Instant::now();
+        let phases = workshop.phases();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
         // Pinned here, so that it is still waiting when it is asked for whom.
         let mut work = pin!(async {
@@ -261,11 +280,14 @@ impl Provider {
             self.vaults.keep(plan, &vault);
             let turn = Arc::new(Turn::new(Arc::clone(&phases.held_back)));
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
-            let objects = fetch_all(&source, plan, phases, self.max_answer_size);
+            let objects = fetch_all(&source, plan, workshop, self.max_answer_size);
             Trace::objects().around(objects).await
         });
         match tokio::time::timeout_at(deadline, work.as_mut()).await {
             Ok(result) => result,
+            Err(_) if workshop.is_busy() => Err(Failure::Rendering {
+                after: start.elapsed(),
+            }),
             Err(_) => Err(Failure::Deadline {
                 after: start.elapsed(),
                 waiting_for: vault.waiting_for(),
@@ -300,7 +322,7 @@ impl Provider {
     async fn recollect(
         &self,
         plan: &Plan,
-        phases: &Phases,
+        workshop: &Workshop<'_>,
     ) -> Option<(Vec<MountedFile>, Duration)> {
         let memory = self.memory.as_ref()?;
         for name in plan.vaults() {
@@ -312,7 +334,7 @@ impl Provider {
             let principal = Arc::new(Principal::of(identity));
             let source =
                 Source::Memory(memory.recollection(&plan.namespace, principal, host.clone()));
-            let files = fetch_all(&source, plan, phases, self.max_answer_size).await;
+            let files = fetch_all(&source, plan, workshop, self.max_answer_size).await;
             if let Ok(files) = files
                 && let Source::Memory(recollection) = &source
             {
@@ -329,7 +351,7 @@ impl Failure {
         match self {
             Self::Whole(error) => error.is_outage(),
             Self::Deadline { waiting_for, .. } => matches!(waiting_for, WaitingFor::Vault(_)),
-            Self::Objects(_) | Self::SamePath(_) | Self::Full(_) => false,
+            Self::Objects(_) | Self::SamePath(_) | Self::Full(_) | Self::Rendering { .. } => false,
         }
     }
 }
@@ -338,13 +360,14 @@ impl Failure {
 async fn fetch_all(
     source: &Source<'_>,
     plan: &Plan,
-    phases: &Phases,
+    workshop: &Workshop<'_>,
     max_answer_size: usize,
 ) -> Result<Vec<MountedFile>, Failure> {
-    let _objects = phases.objects.run();
+    let _objects = workshop.phases().objects.run();
     let objects = Objects {
         source,
-        phases,
+        workshop,
+        finished: Finished::default(),
         room: Room::new(max_answer_size),
     };
     let fetches = plan.fetches.iter().enumerate();
@@ -380,7 +403,8 @@ async fn fetch_all(
 /// The objects of one mount, and the files that they become.
 struct Objects<'a> {
     source: &'a Source<'a>,
-    phases: &'a Phases,
+    workshop: &'a Workshop<'a>,
+    finished: Finished,
     room: Room,
 }
 
@@ -420,7 +444,6 @@ impl Objects<'_> {
         let object = self.source.object(fetch, version).await?;
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
-        let _render = self.phases.render.run();
         let (mut content_type, mut chain_oddity) = (None, None);
         let rendered = match object.contents {
             Contents::Secret {
@@ -430,11 +453,12 @@ impl Objects<'_> {
             } => {
                 let content = SecretContent::of(kid.as_deref(), of_secret.as_deref())?;
                 content_type = of_secret;
-                let rendered = rendering::secret(value, content, fetch.rendering)?;
-                if content != SecretContent::Plain {
-                    chain_oddity = rendering::chain_oddity(&rendered);
-                }
-                rendered
+                let making =
+                    self.workshop
+                        .secret(&self.finished, fetch, &object.version, value, content);
+                let made = making.await?;
+                chain_oddity = made.chain_oddity;
+                made.files
             }
             Contents::Key(jwk) => vec![Rendered::whole(public_key(&jwk)?)],
             Contents::Certificate(der) => vec![Rendered::whole(rendering::certificate(&der))],

@@ -24,9 +24,12 @@ mod pfx;
 mod private_key;
 mod public_key;
 
+use std::sync::Arc;
+
 pub use self::encoding::{Encoding, EncodingError};
-pub use self::pfx::PfxError;
+pub use self::pfx::{Derivations, PfxError};
 pub use self::public_key::{JsonWebKey, PublicKeyError, render as public_key};
+use crate::shares::Stop;
 use crate::text::excerpt::Excerpt;
 use crate::text::sensitive::Sensitive;
 
@@ -59,7 +62,7 @@ impl SecretContent {
 }
 
 /// The values of `objectFormat`. They matter to PFX files only.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// `pem`: a PFX file is converted.
     #[default]
@@ -69,7 +72,7 @@ pub enum Format {
 }
 
 /// How a secret is turned into files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rendering {
     /// The object's `objectFormat`.
     pub format: Format,
@@ -93,6 +96,15 @@ impl Default for Rendering {
             separate_files: false,
         }
     }
+}
+
+/// What rendering may cost, and for how long somebody waits for it.
+#[derive(Debug, Clone, Default)]
+pub struct Effort {
+    /// What all objects of a mount share.
+    pub derivations: Arc<Derivations>,
+    /// Ends the work on one of them.
+    pub stop: Stop,
 }
 
 /// One file of an object.
@@ -140,6 +152,16 @@ pub enum RenderError {
     Encoding(#[source] EncodingError),
 }
 
+/// Whether a value of so many bytes becomes files in well under a millisecond.
+pub fn is_cheap(content: SecretContent, bytes: usize) -> bool {
+    const MAX_PEM: usize = 16 * 1024;
+    match content {
+        SecretContent::Plain => true,
+        SecretContent::CertificatePem => bytes <= MAX_PEM,
+        SecretContent::CertificatePfx => false,
+    }
+}
+
 /// Turns a secret into its files, in the Go provider's order: `.crt`, `.key`, then the one without a
 /// suffix.
 ///
@@ -153,6 +175,7 @@ pub fn secret(
     value: Sensitive,
     content: SecretContent,
     how: Rendering,
+    effort: &Effort,
 ) -> Result<Vec<Rendered>, RenderError> {
     let (contents, lacks_key) = match (content, how.format) {
         (SecretContent::Plain, _) => (value, false),
@@ -167,14 +190,14 @@ pub fn secret(
         }
         (SecretContent::CertificatePfx, Format::Pem) => {
             let bytes = encoding::base64(value.expose()).map_err(RenderError::PfxEncoding)?;
-            let pfx = pfx::Pfx::read(&bytes)?;
+            let pfx = pfx::Pfx::read(&bytes, effort)?;
             let contents = bundle::from_pfx(&pfx, how.construct_pem_chain)?;
             (contents, pfx.keys.is_empty())
         }
         (SecretContent::CertificatePfx, Format::Pfx) => {
             // It is left as it is, also where it cannot be read here.
             let bytes = encoding::base64(value.expose()).ok();
-            let pfx = bytes.and_then(|bytes| pfx::Pfx::read(&bytes).ok());
+            let pfx = bytes.and_then(|bytes| pfx::Pfx::read(&bytes, effort).ok());
             (value, pfx.is_some_and(|pfx| pfx.keys.is_empty()))
         }
     };

@@ -166,7 +166,7 @@ fn is_allowed(report: &mut Report, request: &Request, plan: &Plan, service: &Ser
     };
     let step = Step::begin(Subject::Policy, "");
     let default_cloud = &service.environment_files.default;
-    if let Err(refusal) = policy.check(&request.pod, plan, default_cloud) {
+    if let Err(refusal) = policy.current().check(&request.pod, plan, default_cloud) {
         report.add(step.failed(Explanation::of(&refusal.into())));
         return false;
     }

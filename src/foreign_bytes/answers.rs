@@ -33,6 +33,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::phases::Phases;
 use crate::os::clock::Clock;
 use crate::server::service::grpc_timeout;
+use crate::shares::Payer;
 use crate::transport::{
     Canned, Refusal, Transport, TransportError, TransportSettings, retry_after, scope_in,
 };
@@ -78,7 +79,9 @@ fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
     runtime().block_on(async {
         let provider = provider(plan, &tokens, &vault);
         let deadline = Instant::now() + MOUNT_TIMEOUT;
-        Ok(provider.mount(plan, deadline, &Phases::default()).await?)
+        Ok(provider
+            .mount(plan, &Payer::default(), deadline, &Phases::default())
+            .await?)
     })
 }
 

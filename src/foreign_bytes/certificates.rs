@@ -6,7 +6,9 @@ use rustls::pki_types::CertificateDer;
 
 use super::{Secrets, choice_and_rest, has};
 use crate::azure::credential::token_proxy::server_name;
-use crate::rendering::{self, Encoding, Format, RenderError, Rendered, Rendering, SecretContent};
+use crate::rendering::{
+    self, Effort, Encoding, Format, RenderError, Rendered, Rendering, SecretContent,
+};
 use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
 use crate::transport::ServerCertificate;
@@ -39,7 +41,12 @@ fn bound(input: &[u8]) -> usize {
 }
 
 fn rendered(value: &[u8], content: SecretContent, how: Rendering) -> Option<Vec<Rendered>> {
-    match rendering::secret(Sensitive::from(value.to_vec()), content, how) {
+    match rendering::secret(
+        Sensitive::from(value.to_vec()),
+        content,
+        how,
+        &Effort::default(),
+    ) {
         Ok(files) => {
             let total: usize = files.iter().map(|file| file.contents.len()).sum();
             assert!(total <= bound(value), "{total} bytes of {}", value.len());

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{MountedFile, ObjectProblem, Objects, Provider, Room, Source};
+use super::{Finished, MountedFile, ObjectProblem, Objects, Provider, Room, Source, Workshop};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::azure::Vault;
 use crate::class::plan::{Fetch, Plan};
 use crate::observe::phases::Phases;
+use crate::shares::Payer;
 
 impl Provider {
     /// The plan's vault as the plan's identity. Sends nothing yet.
@@ -22,12 +23,15 @@ impl Provider {
         vault: &Arc<Vault>,
         plan: &Plan,
         fetch: &Fetch,
+        payer: &Payer,
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let source = Source::Vault(self.source_of(vault, plan, deadline, Arc::default()));
+        let phases = Phases::default();
         let objects = Objects {
             source: &source,
-            phases: &Phases::default(),
+            workshop: &Workshop::new(&self.workers, payer, &phases),
+            finished: Finished::default(),
             room: Room::new(self.max_answer_size),
         };
         objects.files_of(fetch).await

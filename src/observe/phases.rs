@@ -51,6 +51,8 @@ impl MountPhase {
 /// Where the time of one mount goes.
 #[derive(Debug, Default)]
 pub struct Phases {
+    /// Until a long class is read and planned; in the log only.
+    pub class: Stopwatch,
     /// Until there are a token and a connection.
     pub sign_in: Stopwatch,
     /// Until there is a token.

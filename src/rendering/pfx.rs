@@ -12,7 +12,7 @@
 //!   ignored, and so are bags of other kinds (revocation lists, secrets).
 //!
 //! Memory stays within a small multiple of the input. The time for hostile iteration counts is bounded
-//! by [`derivation::Work`].
+//! by [`derivation::Work`] for a file, and by [`Derivations`] for all files of a mount.
 
 mod cipher;
 mod derivation;
@@ -21,7 +21,9 @@ mod integrity;
 use der::asn1::ObjectIdentifier;
 use zeroize::Zeroizing;
 
+pub use self::derivation::Derivations;
 use self::derivation::{Password, Work};
+use super::Effort;
 use super::asn1::{Element, INTEGER, Malformed, OBJECT_IDENTIFIER, Reader, SEQUENCE, context};
 use super::private_key::PrivateKey;
 
@@ -77,6 +79,15 @@ pub enum PfxError {
     /// The iteration counts add up to more work than we are willing to do.
     #[error("the PFX file's iteration counts are too high: import it again with 100000 or fewer")]
     TooMuchWork,
+    /// Those of all files of a mount do.
+    #[error(
+        "the iteration counts of all PFX files of this mount are too high together: import them again with 10000 or \
+         fewer, or spread them over several classes"
+    )]
+    TooMuchWorkTogether,
+    /// Nobody waits for it any longer.
+    #[error("nobody waits for the PFX file any longer")]
+    Stopped,
     /// A key bag holds something else.
     #[error("private key {number} of the PFX file cannot be read")]
     Key {
@@ -105,17 +116,17 @@ pub(super) struct Pfx {
 
 impl Pfx {
     /// Reads a PFX file that has no password.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, PfxError> {
-        Self::read_within(bytes, &mut Work::default())
+    pub(super) fn read(bytes: &[u8], effort: &Effort) -> Result<Self, PfxError> {
+        Self::read_within(bytes, &mut Work::new(effort))
     }
 
     /// The same with a smaller bound on the work.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn read_in_blocks(bytes: &[u8], blocks: u64) -> Result<Self, PfxError> {
-        Self::read_within(bytes, &mut Work::limited_to(blocks))
+        Self::read_within(bytes, &mut Work::limited_to(blocks, &Effort::default()))
     }
 
-    fn read_within(bytes: &[u8], work: &mut Work) -> Result<Self, PfxError> {
+    fn read_within(bytes: &[u8], work: &mut Work<'_>) -> Result<Self, PfxError> {
         let malformed = |_: Malformed| PfxError::Malformed {
             part: "outermost structure",
         };
@@ -203,13 +214,13 @@ impl<'a> ContentInfo<'a> {
 }
 
 /// Collects what is in the bags.
-struct Bags<'w> {
+struct Bags<'w, 'm> {
     contents: Pfx,
     password: Password,
-    work: &'w mut Work,
+    work: &'w mut Work<'m>,
 }
 
-impl Bags<'_> {
+impl Bags<'_, '_> {
     /// RFC 7292 section 4.1: a sequence of safe contents, each in clear or encrypted.
     fn read_authenticated_safe(&mut self, bytes: &[u8]) -> Result<(), PfxError> {
         let malformed = |_| ContentInfo::MALFORMED;

@@ -26,7 +26,12 @@ fn rendered(
     content: SecretContent,
     how: Rendering,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, RenderError> {
-    let files = secret(Sensitive::from(value.to_owned()), content, how)?;
+    let files = secret(
+        Sensitive::from(value.to_owned()),
+        content,
+        how,
+        &Effort::default(),
+    )?;
     Ok(files
         .into_iter()
         .map(|file| (file.suffix, file.contents.expose().to_vec()))
@@ -281,6 +286,6 @@ proptest! {
         [construct_pem_chain, separate_files] in any::<[bool; 2]>(),
     ) {
         let how = Rendering { format, encoding, construct_pem_chain, separate_files };
-        let _ = secret(Sensitive::from(value), content, how);
+        let _ = secret(Sensitive::from(value), content, how, &Effort::default());
     }
 }

@@ -210,6 +210,7 @@ macro_rules! line {
             vault = planned.map(|planned| planned.vault.as_str()),
             objects = $objects,
             milliseconds = milliseconds(entry.start.elapsed()),
+            class_ms = phases.class.read().map(milliseconds),
             connect_ms = took(MountPhase::Connect),
             token_ms = took(MountPhase::Token),
             limiter_ms = took(MountPhase::Limiter),

@@ -12,11 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use thiserror::Error;
 
-use crate::class::cloud::Cloud;
-use crate::class::plan::Plan;
-use crate::class::request::Pod;
 use crate::os::lock::lock;
-use crate::policy::{MAX_BYTES, Policy, PolicyError, Refusal};
+use crate::policy::{MAX_BYTES, Policy, PolicyError};
 
 /// A policy that follows its file.
 #[derive(Debug)]
@@ -69,16 +66,11 @@ impl PolicyFile {
         })
     }
 
-    /// Whether the policy, as the file has it now, lets this pod mount this.
-    pub fn check(&self, pod: &Pod, plan: &Plan, default_cloud: &Cloud) -> Result<(), Box<Refusal>> {
-        self.current().check(pod, plan, default_cloud)
-    }
-
     /// The policy in the file, or the last one where there is none. Each change is logged once.
     ///
     /// Mounts read one after another: of two that read side by side, the one that has seen the older file
     /// might come back last and bring it back.
-    fn current(&self) -> Arc<Policy> {
+    pub fn current(&self) -> Arc<Policy> {
         let mut held = lock(&self.held);
         let found = read(&self.path);
         if found != held.seen {

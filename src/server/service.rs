@@ -16,7 +16,7 @@ use tonic::{Response, Status};
 
 use crate::class::cloud::CloudChoice;
 use crate::class::identity::Audiences;
-use crate::class::parameters::Parameters;
+use crate::class::parameters::Draft;
 use crate::class::plan::{Conventions, Plan};
 use crate::class::request::{Request, RequestError};
 use crate::explain::{CallError, Explanation};
@@ -30,6 +30,7 @@ use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
 use crate::server::socket::{Call, Seat};
+use crate::shares::{Payer, Stop};
 use crate::text::excerpt::one_line;
 
 /// The version of the contract between driver and provider.
@@ -72,17 +73,78 @@ impl Service {
         notes: Arc<Notes>,
     ) -> Result<Vec<MountedFile>, CallError> {
         request.audiences = self.audiences(&request);
-        let parameters = Parameters::parse(&request)?;
+        let pod = &request.pod;
+        let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
+        let plan = self.planned(request, &payer, deadline, &notes).await?;
+        let mount = self.provider.mount(&plan, &payer, deadline, &notes.phases);
+        Ok(mount.await?)
+    }
+
+    /// The plan, by a worker where that may take long.
+    async fn planned(
+        &self,
+        request: Request,
+        payer: &Payer,
+        deadline: Instant,
+        notes: &Arc<Notes>,
+    ) -> Result<Plan, CallError> {
+        let draft = Draft::without_objects(&request);
+        if Draft::is_small(&request) {
+            return self.plan(&request, draft, notes, &Stop::default());
+        }
+        let start = Instant::now();
+        let _class = notes.phases.class.run();
+        let draft = self.refuse_early(&request, draft)?;
+        let (service, notes) = (self.clone(), Arc::clone(notes));
+        let planning =
+            self.provider
+                .workers()
+                .run(payer, "reading the class's objects", move |stop| {
+                    service.plan(&request, draft, &notes, stop)
+                });
+        tokio::time::timeout_at(deadline, planning)
+            .await
+            .unwrap_or_else(|_| {
+                Err(CallError::Unread {
+                    after: start.elapsed(),
+                })
+            })
+    }
+
+    /// Refuses what the policy refuses whatever the objects are, which need not be read then.
+    fn refuse_early(&self, request: &Request, draft: Draft) -> Result<Draft, CallError> {
+        let Some(policy) = &self.policy else {
+            return Ok(draft);
+        };
+        let Some(question) = draft.question() else {
+            return Err(draft.finish().err().unwrap_or_default().into());
+        };
+        let cloud = self.environment_files.resolve(question.cloud.clone())?;
+        let default_cloud = &self.environment_files.default;
+        policy
+            .current()
+            .check_question(&request.pod, question, &cloud, default_cloud)?;
+        Ok(draft)
+    }
+
+    /// What the class asks for, if the policy allows it.
+    fn plan(
+        &self,
+        request: &Request,
+        draft: Draft,
+        notes: &Notes,
+        stop: &Stop,
+    ) -> Result<Plan, CallError> {
+        let parameters = draft.with_objects(request, stop).finish()?;
         notes.warn(parameters.warnings.iter().map(ToString::to_string));
         let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
         let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
         notes.plan(&plan);
         if let Some(policy) = &self.policy {
-            policy.check(&request.pod, &plan, &self.environment_files.default)?;
+            let default_cloud = &self.environment_files.default;
+            policy.current().check(&request.pod, &plan, default_cloud)?;
         }
-        // What the plan has no use for is not held while Azure is asked.
-        drop(request);
-        Ok(self.provider.mount(&plan, deadline, &notes.phases).await?)
+        Ok(plan)
     }
 
     /// The audiences of a workload identity in the cloud that the class names. What is wrong with that cloud shows when

@@ -27,6 +27,7 @@ mod objects;
 mod outage;
 mod policy;
 mod ports;
+mod processors;
 mod replay;
 mod secrecy;
 mod secrets;

@@ -18,6 +18,7 @@ use crate::commands::manifest::SecretObject;
 use crate::explain::Explanation;
 use crate::mount::{Failure, Full, MountedFile, ObjectFailure, ObjectProblem, check_paths};
 use crate::server::service::Service;
+use crate::shares::Payer;
 use crate::text::excerpt::one_line;
 use crate::transport::Greeting;
 
@@ -140,10 +141,11 @@ impl Objects<'_> {
         let step = Step::begin(Subject::Object, name(fetch));
         let time = self.service.mount_timeout;
         let deadline = Instant::now() + time;
+        let payer = Payer::default();
         let getting = self
             .service
             .provider
-            .files_of(self.vault, self.plan, fetch, deadline);
+            .files_of(self.vault, self.plan, fetch, &payer, deadline);
         let problem = match tokio::time::timeout_at(deadline, getting).await {
             Ok(Ok(files)) => {
                 let facts = file_facts(fetch, &files);

@@ -122,7 +122,7 @@ pub(super) fn decrypt(
     algorithm: Element<'_>,
     mut encrypted: Zeroizing<Vec<u8>>,
     password: Password,
-    work: &mut Work,
+    work: &mut Work<'_>,
     part: &'static str,
 ) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     let malformed = |_| PfxError::Malformed {
@@ -162,7 +162,7 @@ pub(super) fn decrypt(
 type Keyed = (Cipher, Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>);
 
 /// RFC 8018 appendix A.4: how the key is derived, and what it is for.
-fn pbes2(mut parameters: Reader<'_>, work: &mut Work) -> Result<Keyed, PfxError> {
+fn pbes2(mut parameters: Reader<'_>, work: &mut Work<'_>) -> Result<Keyed, PfxError> {
     let malformed = |_| PfxError::Malformed {
         part: "encryption parameters",
     };

@@ -1,8 +1,11 @@
 //! Keys from passwords: PKCS#12's own way (RFC 7292 appendix B) and PBKDF2 (RFC 8018 section 5.2),
-//! with a bound on the work that a file may ask for.
+//! with a bound on the work that a file, and a mount, may ask for.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use der::asn1::ObjectIdentifier;
-use pbkdf2::pbkdf2_hmac;
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use sha2::digest::Digest;
 use sha2::digest::common::BlockSizeUser;
@@ -10,7 +13,9 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use super::PfxError;
+use crate::rendering::Effort;
 use crate::rendering::asn1::Element;
+use crate::shares::Stop;
 
 /// The two forms of "no password". Programs disagree on which one an empty password is, and the keys
 /// derived from them differ (only in PKCS#12's own way, not in PBKDF2).
@@ -31,33 +36,78 @@ impl Password {
     }
 }
 
-/// What is left of the work that one file may cause, in blocks of SHA-1 or SHA-256 hashed; a block of
-/// SHA-512 counts [`Hash::cost`]. All derivations of a file, for either password, share it.
+/// The most blocks for one file: half a second where the processor has instructions for SHA, two seconds where it has
+/// none.
 ///
 /// OpenSSL and Windows write 2,000 or so iterations, Java 10,000; the most that is recommended for
 /// passwords, 600,000 with PBKDF2, costs 1.2 million for each of two derivations and half of that for
 /// the integrity check.
-#[derive(Debug)]
-pub(super) struct Work(u64);
+const MAX_OF_FILE: u64 = 8_000_000;
+/// The most blocks for all files of one mount. Key Vault's own certificates, of 2,000 iterations, cost 28,000 each: a
+/// thousand of them fit, or sixty of 100,000 iterations.
+const MAX_OF_MOUNT: u64 = 32_000_000;
+/// How many iterations pass before somebody looks whether there is still a caller.
+const STEP: u32 = 4096;
 
-impl Default for Work {
-    /// Half a second where the processor has instructions for SHA, two seconds where it has none.
+/// What is left of the work that the files of one mount may cause together.
+#[derive(Debug)]
+pub struct Derivations(AtomicU64);
+
+impl Default for Derivations {
     fn default() -> Self {
-        Self(8_000_000)
+        Self(AtomicU64::new(MAX_OF_MOUNT))
     }
 }
 
-impl Work {
+impl Derivations {
+    fn spend(&self, blocks: u64) -> Result<(), PfxError> {
+        let left = |left: u64| left.checked_sub(blocks);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+            .map(drop)
+            .map_err(|_| PfxError::TooMuchWorkTogether)
+    }
+}
+
+/// What is left of the work that one file may cause, in blocks of SHA-1 or SHA-256 hashed; a block of
+/// SHA-512 counts [`Hash::cost`]. All derivations of a file, for either password, share it.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    left: u64,
+    of_mount: &'a Derivations,
+    stop: &'a Stop,
+}
+
+impl<'a> Work<'a> {
+    /// What one file of a mount may cost.
+    pub(super) fn new(effort: &'a Effort) -> Self {
+        Self::limited_to(MAX_OF_FILE, effort)
+    }
+
     /// A smaller bound, for tests that run thousands of damaged files.
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) const fn limited_to(blocks: u64) -> Self {
-        Self(blocks)
+    pub(super) fn limited_to(blocks: u64, effort: &'a Effort) -> Self {
+        Self {
+            left: blocks,
+            of_mount: &effort.derivations,
+            stop: &effort.stop,
+        }
     }
 
     fn spend(&mut self, blocks: u64) -> Result<(), PfxError> {
-        self.0 = self.0.checked_sub(blocks).ok_or(PfxError::TooMuchWork)?;
-        Ok(())
+        self.left = self.left.checked_sub(blocks).ok_or(PfxError::TooMuchWork)?;
+        self.of_mount.spend(blocks)
     }
+}
+
+/// Runs `next` for each iteration but the first, while somebody waits for what comes of them.
+fn iterate(iterations: u32, stop: &Stop, mut next: impl FnMut()) -> Result<(), PfxError> {
+    for done in 1..iterations {
+        if done % STEP == 0 && stop.is_set() {
+            return Err(PfxError::Stopped);
+        }
+        next();
+    }
+    Ok(())
 }
 
 /// The hash functions that derive keys and check integrity.
@@ -139,7 +189,7 @@ pub(super) fn pkcs12(
     iterations: u32,
     purpose: Purpose,
     length: usize,
-    work: &mut Work,
+    work: &mut Work<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     let rounds = length.div_ceil(hash.size()) as u64;
     work.spend(u64::from(iterations) * rounds * hash.cost())?;
@@ -150,7 +200,8 @@ pub(super) fn pkcs12(
         Hash::Sha384 => derive::<Sha384>,
         Hash::Sha512 => derive::<Sha512>,
     };
-    Ok(derive(password.bytes(), salt, iterations, purpose, length))
+    let password = password.bytes();
+    derive(password, salt, iterations, purpose, length, work.stop)
 }
 
 /// RFC 7292 appendix B.2, whose names are D, S, P, I, A and B.
@@ -160,7 +211,8 @@ fn derive<H: Digest + BlockSizeUser>(
     iterations: u32,
     purpose: Purpose,
     length: usize,
-) -> Zeroizing<Vec<u8>> {
+    stop: &Stop,
+) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     let block = H::block_size();
     let diversifier = vec![purpose as u8; block];
     // Salt and password, each repeated to whole blocks.
@@ -176,13 +228,11 @@ fn derive<H: Digest + BlockSizeUser>(
             .chain_update(&diversifier)
             .chain_update(&*input)
             .finalize();
-        for _ in 1..iterations {
-            hashed = H::digest(&hashed);
-        }
+        iterate(iterations, stop, || hashed = H::digest(&hashed))?;
         let wanted = hashed.len().min(length - derived.len());
         derived.extend_from_slice(&hashed[..wanted]);
         if derived.len() == length {
-            return derived;
+            return Ok(derived);
         }
         // Every block of the input becomes itself + B + 1, B being the hash repeated to a block.
         let addend: Vec<u8> = hashed.iter().copied().cycle().take(block).collect();
@@ -204,21 +254,48 @@ pub(super) fn pbkdf2(
     salt: &[u8],
     iterations: u32,
     length: usize,
-    work: &mut Work,
+    work: &mut Work<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, PfxError> {
     let rounds = length.div_ceil(hash.size()) as u64;
     // HMAC hashes two blocks.
     work.spend(u64::from(iterations) * rounds * 2 * hash.cost())?;
     let derive = match hash {
-        Hash::Sha1 => pbkdf2_hmac::<Sha1>,
-        Hash::Sha224 => pbkdf2_hmac::<Sha224>,
-        Hash::Sha256 => pbkdf2_hmac::<Sha256>,
-        Hash::Sha384 => pbkdf2_hmac::<Sha384>,
-        Hash::Sha512 => pbkdf2_hmac::<Sha512>,
+        Hash::Sha1 => derive_by_hmac::<Hmac<Sha1>>,
+        Hash::Sha224 => derive_by_hmac::<Hmac<Sha224>>,
+        Hash::Sha256 => derive_by_hmac::<Hmac<Sha256>>,
+        Hash::Sha384 => derive_by_hmac::<Hmac<Sha384>>,
+        Hash::Sha512 => derive_by_hmac::<Hmac<Sha512>>,
     };
     let mut derived = Zeroizing::new(vec![0; length]);
-    derive(&[], salt, iterations, &mut derived);
+    derive(salt, iterations, &mut derived, work.stop)?;
     Ok(derived)
+}
+
+/// RFC 8018 section 5.2, whose names are U and T. The library for it cannot be stopped.
+fn derive_by_hmac<M: Mac + KeyInit + Clone>(
+    salt: &[u8],
+    iterations: u32,
+    derived: &mut [u8],
+    stop: &Stop,
+) -> Result<(), PfxError> {
+    let Ok(keyed) = <M as KeyInit>::new_from_slice(&[]) else {
+        // HMAC takes a key of any length.
+        return Err(PfxError::Integrity);
+    };
+    for (number, block) in (1_u32..).zip(derived.chunks_mut(M::output_size())) {
+        let first = keyed.clone().chain_update(salt);
+        let mut hashed = first.chain_update(number.to_be_bytes()).finalize();
+        let mut sum = hashed.as_bytes().clone();
+        iterate(iterations, stop, || {
+            hashed = keyed.clone().chain_update(hashed.as_bytes()).finalize();
+            for (byte, other) in sum.iter_mut().zip(hashed.as_bytes()) {
+                *byte ^= other;
+            }
+        })?;
+        let wanted = block.len();
+        block.copy_from_slice(&sum[..wanted]);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -228,10 +305,11 @@ mod tests {
     /// The vectors of Bouncy Castle's and Botan's tests, whose passwords are not empty.
     #[test]
     fn known_answers_of_pkcs12() {
+        let stop = Stop::default();
         let smeg = [0, b's', 0, b'm', 0, b'e', 0, b'g', 0, 0];
         let queeg = [0, b'q', 0, b'u', 0, b'e', 0, b'e', 0, b'g', 0, 0];
         let salt = [0x0a, 0x58, 0xcf, 0x64, 0x53, 0x0d, 0x82, 0x3f];
-        let key = derive::<Sha1>(&smeg, &salt, 1, Purpose::Encryption, 24);
+        let key = derive::<Sha1>(&smeg, &salt, 1, Purpose::Encryption, 24, &stop).unwrap();
         assert_eq!(
             *key,
             [
@@ -239,11 +317,11 @@ mod tests {
                 0x28, 0x4e, 0xb7, 0x12, 0x8f, 0x1a, 0x2a, 0x7f, 0xbc, 0xa3
             ]
         );
-        let iv = derive::<Sha1>(&smeg, &salt, 1, Purpose::InitialVector, 8);
+        let iv = derive::<Sha1>(&smeg, &salt, 1, Purpose::InitialVector, 8, &stop).unwrap();
         assert_eq!(*iv, [0x79, 0x99, 0x3d, 0xfe, 0x04, 0x8d, 0x3b, 0x76]);
 
         let salt = [0x05, 0xde, 0xc9, 0x59, 0xac, 0xff, 0x72, 0xf7];
-        let key = derive::<Sha1>(&queeg, &salt, 1000, Purpose::Encryption, 24);
+        let key = derive::<Sha1>(&queeg, &salt, 1000, Purpose::Encryption, 24, &stop).unwrap();
         assert_eq!(
             *key,
             [
@@ -256,7 +334,8 @@ mod tests {
     #[test]
     fn hostile_iteration_counts_cost_nothing() {
         for hash in Hash::ALL {
-            let mut work = Work::default();
+            let effort = Effort::default();
+            let mut work = Work::new(&effort);
             let many = u32::MAX;
             let derived = pkcs12(
                 hash,
@@ -277,7 +356,8 @@ mod tests {
 
     #[test]
     fn all_derivations_of_a_file_share_one_bound() {
-        let mut work = Work::limited_to(450);
+        let effort = Effort::default();
+        let mut work = Work::limited_to(450, &effort);
         let mut derive = || pbkdf2(Hash::Sha256, b"", 100, 32, &mut work);
         assert!(derive().is_ok() && derive().is_ok());
         assert_eq!(derive(), Err(PfxError::TooMuchWork));
@@ -286,9 +366,64 @@ mod tests {
     /// What OWASP recommends for passwords, for both the key and the certificates.
     #[test]
     fn recommended_iteration_counts_are_within_the_bound() {
-        let mut work = Work::default();
+        let effort = Effort::default();
+        let mut work = Work::new(&effort);
         for blocks in [2 * 600_000, 2 * 600_000, 600_000] {
             assert_eq!(work.spend(blocks), Ok(()));
+        }
+    }
+
+    #[test]
+    fn the_files_of_a_mount_share_one_bound_too() {
+        let effort = Effort::default();
+        let file = || Work::new(&effort).spend(MAX_OF_FILE);
+        for _ in 0..MAX_OF_MOUNT / MAX_OF_FILE {
+            assert_eq!(file(), Ok(()));
+        }
+        assert_eq!(file(), Err(PfxError::TooMuchWorkTogether));
+        // A thousand certificates as Key Vault makes them.
+        let effort = Effort::default();
+        for _ in 0..1000 {
+            assert_eq!(Work::new(&effort).spend(2 * 14_000), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_derivation_ends_with_its_caller() {
+        let effort = Effort::default();
+        effort.stop.set();
+        let mut work = Work::new(&effort);
+        let derived = pbkdf2(Hash::Sha256, b"", STEP + 1, 32, &mut work);
+        assert_eq!(derived, Err(PfxError::Stopped));
+        let (password, purpose) = (Password::Null, Purpose::Integrity);
+        let derived = pkcs12(Hash::Sha1, password, b"", STEP + 1, purpose, 20, &mut work);
+        assert_eq!(derived, Err(PfxError::Stopped));
+    }
+
+    #[test]
+    fn known_answers_of_pbkdf2() {
+        let effort = Effort::default();
+        for (hash, library) in [
+            (
+                Hash::Sha1,
+                pbkdf2::pbkdf2_hmac::<Sha1> as fn(&[u8], &[u8], u32, &mut [u8]),
+            ),
+            (Hash::Sha224, pbkdf2::pbkdf2_hmac::<Sha224>),
+            (Hash::Sha256, pbkdf2::pbkdf2_hmac::<Sha256>),
+            (Hash::Sha384, pbkdf2::pbkdf2_hmac::<Sha384>),
+            (Hash::Sha512, pbkdf2::pbkdf2_hmac::<Sha512>),
+        ] {
+            for (iterations, length) in [(1, 16), (2, 24), (17, 32), (5, 100)] {
+                let mut expected = vec![0; length];
+                library(b"", b"salt", iterations, &mut expected);
+                let mut work = Work::new(&effort);
+                let derived = super::pbkdf2(hash, b"salt", iterations, length, &mut work);
+                assert_eq!(
+                    *derived.unwrap(),
+                    expected,
+                    "{hash:?} {iterations} {length}"
+                );
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn verify(
     mac_data: Element<'_>,
     message: &[u8],
     passwords: &[Password],
-    work: &mut Work,
+    work: &mut Work<'_>,
 ) -> Result<Password, PfxError> {
     let malformed = |_: Malformed| PfxError::Malformed {
         part: "integrity check",

@@ -70,7 +70,7 @@ fn with_indefinite_lengths(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn error(bytes: &[u8]) -> PfxError {
-    Pfx::read(bytes).err().unwrap()
+    Pfx::read(bytes, &Effort::default()).err().unwrap()
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn every_file_reads_the_same_with_indefinite_lengths() {
     for name in names(".pfx") {
         let stored = file(&format!("{name}.pfx"));
         let summary = |bytes: &[u8]| {
-            Pfx::read(bytes).map(|pfx| {
+            Pfx::read(bytes, &Effort::default()).map(|pfx| {
                 let keys: Vec<_> = pfx.keys.into_iter().map(|key| key.pkcs8).collect();
                 (keys, pfx.certificates)
             })
@@ -99,7 +99,7 @@ fn bags_in_bags_and_keys_in_older_forms() {
         6,
         &element(SEQUENCE, &[&p256, &certificate_bag(b"any bytes")]),
     );
-    let pfx = Pfx::read(&clear(&[&rsa, &nested])).unwrap();
+    let pfx = Pfx::read(&clear(&[&rsa, &nested]), &Effort::default()).unwrap();
     let keys: Vec<_> = pfx.keys.iter().map(|key| key.pkcs8.to_vec()).collect();
     assert_eq!(keys, [der("rsa.key"), der("p256.key")]);
     assert_eq!(*pfx.certificates[0], b"any bytes");
@@ -116,7 +116,11 @@ fn bags_of_other_kinds_are_ignored() {
         &content_info("1.2.840.113549.1.9.22.2", &data(b"an SDSI certificate")),
     );
     let unknown = content_info("1.2.3.4", &data(b"anything"));
-    let pfx = Pfx::read(&clear(&[&list, &sdsi, &unknown, &certificate_bag(b"x")])).unwrap();
+    let pfx = Pfx::read(
+        &clear(&[&list, &sdsi, &unknown, &certificate_bag(b"x")]),
+        &Effort::default(),
+    )
+    .unwrap();
     assert_eq!((pfx.keys.len(), pfx.certificates.len()), (0, 1));
     assert_eq!(error(&clear(&[&list, &sdsi, &unknown])), PfxError::Empty);
     assert_eq!(error(&clear(&[])), PfxError::Empty);
@@ -292,7 +296,7 @@ fn damage_is_found_by_the_integrity_check() {
 #[test]
 fn too_much_work_is_refused() {
     let stored = file("p256-aes256.pfx");
-    let refused = Pfx::read_within(&stored, &mut Work::limited_to(10_000));
+    let refused = Pfx::read_in_blocks(&stored, 10_000);
     assert_eq!(refused.err(), Some(PfxError::TooMuchWork));
 }
 
@@ -301,7 +305,10 @@ fn truncated_files_are_refused_at_every_length() {
     for name in ["p256-clear-nomac", "p256-noiter"] {
         let stored = file(&format!("{name}.pfx"));
         for length in 0..stored.len() {
-            assert!(Pfx::read(&stored[..length]).is_err(), "{name} {length}");
+            assert!(
+                Pfx::read(&stored[..length], &Effort::default()).is_err(),
+                "{name} {length}"
+            );
         }
     }
 }
@@ -329,12 +336,12 @@ proptest! {
         }
         bytes.truncate(cut.map_or(bytes.len(), |cut| cut.index(bytes.len())));
         // Enough for the files that need little work; the others end at the bound, sooner.
-        let _ = Pfx::read_within(&bytes, &mut Work::limited_to(2_500));
+        let _ = Pfx::read_in_blocks(&bytes, 2_500);
     }
 
     #[test]
     fn arbitrary_bytes_end_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Pfx::read_within(&bytes, &mut Work::limited_to(2_500));
-        let _ = Pfx::read_within(&clear(&[&bytes]), &mut Work::limited_to(2_500));
+        let _ = Pfx::read_in_blocks(&bytes, 2_500);
+        let _ = Pfx::read_in_blocks(&clear(&[&bytes]), 2_500);
     }
 }
