@@ -20,7 +20,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
-use crate::azure::limiter::Turn;
+use crate::azure::limiter::{self, Turn};
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Memory, Principal};
@@ -278,7 +278,8 @@ impl Provider {
             let sign_in = Trace::sign_in().around(vault.sign_in(phases));
             sign_in.await.map_err(Failure::Whole)?;
             self.vaults.keep(plan, &vault);
-            let turn = Arc::new(Turn::new(Arc::clone(&phases.held_back)));
+            let asker = limiter::Payer::new(plan.namespace.as_str(), &plan.identity.name());
+            let turn = Arc::new(Turn::new(asker, Arc::clone(&phases.held_back)));
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
             let objects = fetch_all(&source, plan, workshop, self.max_answer_size);
             Trace::objects().around(objects).await
@@ -305,7 +306,8 @@ impl Provider {
         FromVault {
             namespace: plan.namespace.clone(),
             vault,
-            values: self.values.as_ref(),
+            // Who has been rejected by the vault has not proved who it is there.
+            values: self.values.as_ref().filter(|_| vault.is_signed_in()),
             memory: self.memory.as_ref().map(|memory| {
                 let principal = Principal::of(&vault.owner().1);
                 (memory, Arc::new(principal))

@@ -257,3 +257,68 @@ async fn a_vault_that_throttles_again_and_again_holds_up_nothing_else() {
     let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, recovered).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_vault_that_throttles_one_namespace_serves_the_others() {
+    let node = Node::start().await;
+    let victim = class_of(&node, 1);
+    let other = ("evil-client", "evil-object");
+    node.azure
+        .imds()
+        .assign(ManagedIdentity::user_assigned(other.0, other.1));
+    // As another identity, which may read nothing, and as the victim's own.
+    let namespace = "csi.storage.k8s.io/pod.namespace";
+    let evil = Class::of_secret("bad").with(namespace, "evil");
+    let attackers = [
+        evil.clone().with("userAssignedIdentityID", other.0),
+        evil.clone(),
+    ];
+    for retry_after in [None, Some(60)] {
+        let effect = Effect::Throttle { retry_after };
+        let target = || Target::vault(VAULT);
+        let faults = node.azure.faults();
+        faults.always(target().client(other.0), effect.clone());
+        faults.always(target().object("secrets/bad"), effect);
+        node.mount(&victim).await.unwrap();
+        let attack = async {
+            loop {
+                let all = attackers.iter().cycle().take(20);
+                join_all(all.map(|class| node.mount(class))).await;
+            }
+        };
+        let mounts = async {
+            let mut longest = Duration::ZERO;
+            for _ in 0..40 {
+                let start = Instant::now();
+                node.mount(&victim).await.unwrap();
+                longest = longest.max(start.elapsed());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            longest
+        };
+        let longest = tokio::select! {
+            () = attack => unreachable!(),
+            longest = mounts => longest,
+        };
+        assert!(longest < Duration::from_secs(1), "{longest:?}");
+        println!("the longest mount of the victim: {longest:?}");
+        assert!(node.azure.counters().vault(VAULT).throttled > 0);
+        faults.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_was_throttled_is_served_soon_after_the_end() {
+    let node = Node::start_with(&["--mount-timeout", "20s"]).await;
+    let class = class_of(&node, 20);
+    let fault = node
+        .azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::throttle());
+    node.mount(&class).await.unwrap_err();
+    node.azure.faults().remove(fault);
+    // One pause at most, and 20 requests at the least pace.
+    let start = Instant::now();
+    node.mount(&class).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
