@@ -5,6 +5,7 @@
 //! itself (its digest), not by what the parameters claim: a pod that names another pod's client ID
 //! gets a credential of its own, and Entra ID refuses it.
 
+mod at_vault;
 mod known;
 pub mod refusal;
 mod source;
@@ -15,9 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use azure_core::error::ErrorKind;
+use azure_core::credentials::AccessToken;
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -25,7 +24,7 @@ use crate::azure::credential::known::{Known, Place};
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::azure::credential::source::Source;
 use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
-use crate::azure::credential::tokens::Tokens;
+use crate::azure::credential::tokens::{Digest, Tokens};
 use crate::azure::limiter::{Limiter, Limits, Overload};
 use crate::azure::retry::{Again, Retriable};
 use crate::class::cloud::Cloud;
@@ -34,7 +33,9 @@ use crate::class::parameters::TenantId;
 use crate::observe::metrics::{AzureService, Metrics};
 use crate::os::clock::Clock;
 use crate::shares::Namespace;
-use crate::transport::{Phase, Route, TokenHolder, Transport, TransportError};
+use crate::transport::{Phase, Route, Transport, TransportError};
+
+pub use self::at_vault::AtVault;
 
 /// How long a token may take, with every wait and retry. Below the mount's own deadline, so that the
 /// message can say that it was the token, and long enough for most pauses that a service asks for.
@@ -292,18 +293,6 @@ impl Credential {
         self.0.weight()
     }
 
-    /// The service that a token for this scope is waited for from now, and what goes on while it is connected to.
-    pub fn pending(&self, scope: &str) -> Option<(TokenService, Option<Phase>)> {
-        let source = &self.0.source;
-        let pending = self.0.tokens.is_awaited(scope);
-        pending.then(|| (source.service(), source.connecting()))
-    }
-
-    /// Whether the identity has proved who it is: whether there is a token for it.
-    pub fn is_proved(&self) -> bool {
-        self.0.tokens.are_there()
-    }
-
     /// When what proves the identity expires, where it does.
     pub fn proof_end(&self) -> Option<OffsetDateTime> {
         self.0.source.proof_end()
@@ -321,20 +310,41 @@ impl Credential {
 
     /// A token for this scope: the known one, or one that is asked for once, however many wait for it.
     pub async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+        self.token_without(scope, &[]).await
+    }
+
+    /// The same for a vault that has rejected these; one of them only where there is no other.
+    async fn token_without(
+        &self,
+        scope: &str,
+        rejected: &[Digest],
+    ) -> Result<AccessToken, TokenError> {
         let service = self.0.source.service();
-        let asking = || {
-            let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
-            async move {
-                let result = this.source.token(&scope).await;
-                if let Some(place) = &this.place {
-                    place.ended(&this, result.as_ref().ok());
-                }
-                result
-            }
-        };
-        let token = self.0.tokens.get(scope, asking).await;
+        let token = self.0.tokens.get(scope, rejected, || self.asking(scope));
         // A panic in there is a bug, whose place is in the log.
+        let token = token.await;
         token.unwrap_or(Err(TokenError::Unreadable { service }))
+    }
+
+    /// Asks for another token for a vault that has rejected these, and says whether there is one.
+    async fn replace(&self, scope: &str, rejected: &[Digest]) -> bool {
+        let tokens = &self.0.tokens;
+        let replaced = tokens.replace(scope, rejected, || self.asking(scope));
+        replaced.await
+    }
+
+    fn asking(
+        &self,
+        scope: &str,
+    ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send + 'static {
+        let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
+        async move {
+            let result = this.source.token(&scope).await;
+            if let Some(place) = &this.place {
+                place.ended(&this, result.as_ref().ok());
+            }
+            result
+        }
     }
 }
 
@@ -343,25 +353,6 @@ impl fmt::Debug for Credential {
         f.debug_struct("Credential")
             .field("service", &self.0.source.service())
             .finish_non_exhaustive()
-    }
-}
-
-impl TokenHolder for Credential {
-    fn rejected(&self, token: &str) {
-        self.0.tokens.reject(token);
-    }
-}
-
-#[async_trait]
-impl TokenCredential for Credential {
-    async fn get_token(
-        &self,
-        scopes: &[&str],
-        _: Option<TokenRequestOptions<'_>>,
-    ) -> azure_core::Result<AccessToken> {
-        self.token(&scopes.join(" "))
-            .await
-            .map_err(|error| azure_core::Error::new(ErrorKind::Credential, error))
     }
 }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::azure::credential::token_proxy::TokenProxy;
-use crate::azure::credential::{Credentials, IdentityKey, TokenError, TokenService};
+use crate::azure::credential::{AtVault, Credentials, IdentityKey, TokenError, TokenService};
 use crate::azure::limiter::{Limiter, Limits, Overload};
 use crate::azure::retry::{Again, Retriable};
 use crate::azure::vault::attributes::Attributes;
@@ -307,6 +307,7 @@ impl Vaults {
                 &owner.1,
             )
             .map_err(|error| VaultError::Token(Box::new(error)))?;
+        let credential = AtVault::new(credential);
         let resource = plan.cloud.vault_resource();
         let tokens = Arc::new(credential.clone());
         let route = self

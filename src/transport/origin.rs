@@ -25,6 +25,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// times as many.
 const MAX_TRIED: usize = 8;
 
+/// The most bytes of a refusal that are looked at. Azure's own have some hundreds; a page of a proxy's is only said to
+/// be one.
+const MAX_REFUSAL: usize = 16 * 1024;
+
 /// One server, and the connections to it.
 #[derive(Debug)]
 pub(super) struct Origin {
@@ -51,7 +55,7 @@ impl Origin {
             host: self.shown().to_owned(),
             status: answer.status.as_u16(),
             retry_after: retry_after(&answer.headers),
-            body: answer.body,
+            body: bounded(answer.body),
         }
     }
 
@@ -273,6 +277,15 @@ fn left_alone(error: &h2::Error) -> Option<LeftAlone> {
         h2::Reason::NO_ERROR if error.is_go_away() => Some(LeftAlone::Connection),
         _ => None,
     }
+}
+
+/// As much of a refusal's body as is looked at.
+pub(super) fn bounded(body: Bytes) -> Bytes {
+    if body.len() <= MAX_REFUSAL {
+        return body;
+    }
+    // A copy, since a part of it would keep the whole.
+    Bytes::copy_from_slice(&body[..MAX_REFUSAL])
 }
 
 /// The wait that a server asks for, where it says so in seconds.

@@ -24,7 +24,7 @@ use url::Url;
 use crate::observe::metrics::Traffic;
 use crate::transport::api_version::MAX_CHANGES;
 use crate::transport::challenge::Challenge;
-use crate::transport::origin::{Answer, Origin};
+use crate::transport::origin::{Answer, Origin, bounded};
 use crate::transport::{Phase, TransportError};
 
 /// The way to one server, for clients that think that they talk to the server they are made for.
@@ -42,10 +42,18 @@ pub struct Route {
     pub(super) tokens: Option<Arc<dyn TokenHolder>>,
 }
 
-/// Who has the tokens of an identity.
+/// Who has the tokens of an identity for one vault.
+#[async_trait]
 pub trait TokenHolder: fmt::Debug + Send + Sync {
-    /// A vault does not take this one, so that another one should be asked for.
-    fn rejected(&self, token: &str);
+    /// The vault does not take this token for the scope. Asks for another one, where it may, and says whether there is
+    /// one.
+    async fn rejected(&self, scope: &str, token: &str) -> bool;
+
+    /// The vault takes this token.
+    fn accepted(&self, token: &str);
+
+    /// Whether the vault has rejected this token, and there is another one.
+    fn is_replaced(&self, scope: &str, token: &str) -> bool;
 }
 
 impl Route {
@@ -105,26 +113,45 @@ impl Route {
                 found: url.host_str().unwrap_or("nowhere").to_owned(),
             });
         }
-        if let Some(challenge) = &self.challenge
-            && request.headers().get_optional_str(&AUTHORIZATION).is_none()
-        {
+        let bearer = request.headers().get_optional_str(&AUTHORIZATION);
+        let token = bearer.and_then(|header| header.strip_prefix("Bearer "));
+        let Some(challenge) = &self.challenge else {
+            let answer = self.exchange(request).await?;
+            return self.success(answer);
+        };
+        let is_replaced = |scope: &str, token: &str| {
+            let tokens = self.tokens.as_ref();
+            tokens.is_some_and(|tokens| tokens.is_replaced(scope, token))
+        };
+        let known = challenge.known();
+        let is_stale = |token: &str| known.is_some_and(|known| is_replaced(&known.scope, token));
+        // Nor is a token sent again that the vault has rejected, which the SDK's client may still have.
+        if token.is_none_or(is_stale) {
             let known = challenge.learn(&self.origin).await?;
             return Ok(challenged(known.header.clone()));
         }
-        let answer = self.exchange(request).await?;
-        if let Some(challenge) = &self.challenge
-            && answer.status == hyper::StatusCode::UNAUTHORIZED
-        {
-            challenge.check(&answer)?;
-            // Before the SDK asks for a token again.
-            let bearer = request.headers().get_optional_str(&AUTHORIZATION);
-            if let Some(tokens) = &self.tokens
-                && let Some(token) = bearer.and_then(|header| header.strip_prefix("Bearer "))
-            {
-                tokens.rejected(token);
+        let mut answer = self.exchange(request).await?;
+        let (Some(tokens), Some(token)) = (&self.tokens, token) else {
+            return self.success(answer);
+        };
+        if answer.status != hyper::StatusCode::UNAUTHORIZED {
+            if answer.status.is_success() {
+                tokens.accepted(token);
             }
-            return Ok(incoming(answer));
+            return self.success(answer);
         }
+        challenge.check(&answer)?;
+        // Before the SDK asks for a token again. Where there is no other, the same would be sent again.
+        let scope = challenge.known().map(|known| known.scope.as_str());
+        if !tokens.rejected(scope.unwrap_or_default(), token).await {
+            return self.success(answer);
+        }
+        answer.body = bounded(answer.body);
+        Ok(incoming(answer))
+    }
+
+    /// The answer, if it is a success.
+    fn success(&self, answer: Answer) -> Result<AsyncRawResponse, TransportError> {
         if answer.status.is_success() {
             return Ok(incoming(answer));
         }

@@ -28,6 +28,7 @@ mod outage;
 mod policy;
 mod ports;
 mod processors;
+mod rejections;
 mod replay;
 mod secrecy;
 mod secrets;

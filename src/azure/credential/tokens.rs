@@ -4,6 +4,9 @@
 //! A request for a token belongs to nobody who waits for it: it goes on when a mount ends. Its failure is
 //! everyone's who waits, and the next one is asked for a step later, so that a service that fails sees one
 //! request per identity and step, whether one pod starts or a hundred.
+//!
+//! A vault that does not take a token says nothing about the token at other vaults: any vault may answer so, an
+//! attacker's too. So the token stays, and another one is asked for beside it, for those who are rejected.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -16,7 +19,7 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::time::Instant;
 
-use crate::azure::credential::TokenError;
+use crate::azure::credential::{TokenError, sha256};
 use crate::azure::retry::{Again, Retriable as _, wait_before};
 use crate::observe::traces;
 use crate::os::clock::Clock;
@@ -30,11 +33,15 @@ const MARGIN: Duration = Duration::from_secs(30);
 const REFUSED_STEP: Duration = Duration::from_millis(100);
 /// The most doublings of the time between two requests to a service that fails: 3 to 5 seconds.
 const MAX_DOUBLINGS: u32 = 6;
-/// The least time between two tokens that are dropped because vaults do not take them.
-const REJECTION_STEP: Duration = Duration::from_secs(60);
+/// The least time between two requests for a token beside the one that serves, however many vaults reject it.
+const BESIDE_STEP: Duration = Duration::from_secs(300);
+/// The same after a request that failed.
+const FAILED_BESIDE_STEP: Duration = Duration::from_secs(30);
 /// The most scopes of one identity. There is one per cloud.
 const MAX_SCOPES: usize = 8;
 
+/// The SHA-256 digest of a token.
+pub(super) type Digest = [u8; 32];
 type Result = std::result::Result<AccessToken, TokenError>;
 /// A request for a token. None where it panicked.
 type Flight = Shared<BoxFuture<'static, Option<Result>>>;
@@ -54,13 +61,23 @@ struct Slot {
     failures: u32,
     /// When the next request may go.
     next: Option<Instant>,
-    /// When a token was last dropped because a vault did not take it.
-    rejected: Option<Instant>,
+    /// For vaults that have rejected the token.
+    beside: Beside,
+}
+
+/// A token beside the one that serves.
+#[derive(Default)]
+struct Beside {
+    token: Option<Kept>,
+    flight: Option<Flight>,
+    /// When the next request may go.
+    next: Option<Instant>,
 }
 
 /// A token, and until when it is used.
 struct Kept {
     token: AccessToken,
+    digest: Digest,
     renewal: OffsetDateTime,
     end: OffsetDateTime,
 }
@@ -80,41 +97,89 @@ impl Tokens {
     }
 
     /// The known token, or the one that is being asked for, or one that is asked for now. None where that
-    /// panicked.
-    pub(super) async fn get<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Option<Result>
+    /// panicked. One of those that are `rejected` only where there is no other.
+    pub(super) async fn get<F>(
+        &self,
+        scope: &str,
+        rejected: &[Digest],
+        ask: impl FnOnce() -> F,
+    ) -> Option<Result>
     where
         F: Future<Output = Result> + Send + 'static,
     {
-        let find = self.find(scope, ask);
+        let find = self.find(scope, rejected, ask);
         match find {
             Find::Token(token) => Some(Ok(token)),
             Find::Flight(flight) => flight.await,
         }
     }
 
-    /// Whether those who want a token for this scope wait for it. Nobody waits for the successor of one that
-    /// serves, nor for another scope's.
-    pub(super) fn is_awaited(&self, scope: &str) -> bool {
+    /// Whether those who want a token for this scope, other than those that are `rejected`, wait for it. Nobody waits
+    /// for the successor of one that serves, nor for another scope's.
+    pub(super) fn is_awaited(&self, scope: &str, rejected: &[Digest]) -> bool {
         let now = self.clock.now();
         let slots = lock(&self.slots);
-        let slot = slots.get(scope).filter(|slot| slot.flight.is_some());
-        slot.is_some_and(|slot| slot.serving(now).is_none())
+        let Some(slot) = slots.get(scope) else {
+            return false;
+        };
+        match slot.serving(now) {
+            None => slot.flight.is_some(),
+            Some(_) => slot.beside.flight.is_some() && slot.accepted(now, rejected).is_none(),
+        }
     }
 
-    /// Drops a token that a vault does not take: it was revoked, mostly. Where its successor is not taken
-    /// either, the token is not to blame, and stays for a while.
-    pub(super) fn reject(&self, token: &str) {
-        let now = Instant::now();
-        for slot in lock(&self.slots).values_mut() {
-            let is_it = |kept: &Kept| kept.token.token.secret() == token;
-            let lately = slot
-                .rejected
-                .is_some_and(|then| now - then < REJECTION_STEP);
-            if slot.token.as_ref().is_some_and(is_it) && !lately {
-                slot.token = None;
-                slot.rejected = Some(now);
-            }
+    /// Sees to it that there is a token other than those that are `rejected`, and says whether there is one. The one
+    /// that serves others is left alone.
+    pub(super) async fn replace<F>(
+        &self,
+        scope: &str,
+        rejected: &[Digest],
+        ask: impl FnOnce() -> F,
+    ) -> bool
+    where
+        F: Future<Output = Result> + Send + 'static,
+    {
+        if let Some(flight) = self.replacing(scope, rejected, ask) {
+            flight.await;
         }
+        self.has_other(scope, rejected)
+    }
+
+    /// Whether there is a token for this scope that serves, other than those that are `rejected`.
+    pub(super) fn has_other(&self, scope: &str, rejected: &[Digest]) -> bool {
+        let now = self.clock.now();
+        let slots = lock(&self.slots);
+        let slot = slots.get(scope);
+        slot.is_some_and(|slot| slot.accepted(now, rejected).is_some())
+    }
+
+    /// The request for another token, where one is needed and may go.
+    fn replacing<F>(
+        &self,
+        scope: &str,
+        rejected: &[Digest],
+        ask: impl FnOnce() -> F,
+    ) -> Option<Flight>
+    where
+        F: Future<Output = Result> + Send + 'static,
+    {
+        let mut slots = lock(&self.slots);
+        let slot = slots.get_mut(scope)?;
+        let now = self.clock.now();
+        // Where none serves, whoever comes next asks for one.
+        if slot.serving(now).is_none() || slot.accepted(now, rejected).is_some() {
+            return None;
+        }
+        if let Some(flight) = &slot.beside.flight {
+            return Some(flight.clone());
+        }
+        if slot.beside.next.is_some_and(|next| Instant::now() < next) {
+            return None;
+        }
+        let asking = traces::here(ask());
+        let flight = self.fly(scope, None, asking, Slot::land_beside);
+        slot.beside.flight = Some(flight.clone());
+        Some(flight)
     }
 
     /// Whether there is a token that serves.
@@ -136,11 +201,11 @@ impl Tokens {
     /// The bytes of the tokens.
     pub(super) fn weight(&self) -> usize {
         let slots = lock(&self.slots);
-        let tokens = slots.values().filter_map(|slot| slot.token.as_ref());
-        tokens.map(|kept| kept.token.token.secret().len()).sum()
+        let kept = slots.values().flat_map(|slot| [&slot.token, &slot.beside.token]);
+        kept.flatten().map(|kept| kept.token.token.secret().len()).sum()
     }
 
-    fn find<F>(&self, scope: &str, ask: impl FnOnce() -> F) -> Find
+    fn find<F>(&self, scope: &str, rejected: &[Digest], ask: impl FnOnce() -> F) -> Find
     where
         F: Future<Output = Result> + Send + 'static,
     {
@@ -150,9 +215,12 @@ impl Tokens {
         }
         let slot = slots.entry(scope.to_owned()).or_default();
         let now = self.clock.now();
-        let serving = slot
-            .serving(now)
-            .map(|kept| (kept.token.clone(), now < kept.renewal));
+        slot.promote(now);
+        // The one that serves is renewed in its time whoever comes, and serves whom it is good for.
+        let serving = slot.serving(now).map(|kept| {
+            let accepted = slot.accepted(now, rejected).unwrap_or(kept);
+            (accepted.token.clone(), now < kept.renewal)
+        });
         if let Some((token, true)) = serving {
             return Find::Token(token);
         }
@@ -162,12 +230,12 @@ impl Tokens {
             (Some((token, _)), Some(_)) => Find::Token(token),
             (Some((token, _)), None) if too_early => Find::Token(token),
             (Some((token, _)), None) => {
-                slot.flight = Some(self.fly(scope, slot.next, ask()));
+                slot.flight = Some(self.fly(scope, slot.next, ask(), Slot::land));
                 Find::Token(token)
             }
             (None, Some(flight)) => Find::Flight(flight.clone()),
             (None, None) => {
-                let flight = self.fly(scope, slot.next, traces::here(ask()));
+                let flight = self.fly(scope, slot.next, traces::here(ask()), Slot::land);
                 slot.flight = Some(flight.clone());
                 Find::Flight(flight)
             }
@@ -180,6 +248,7 @@ impl Tokens {
         scope: &str,
         next: Option<Instant>,
         asking: impl Future<Output = Result> + Send + 'static,
+        land: fn(&mut Slot, Option<&Result>, OffsetDateTime),
     ) -> Flight {
         let (slots, scope) = (Arc::clone(&self.slots), scope.to_owned());
         let clock = self.clock;
@@ -189,10 +258,8 @@ impl Tokens {
             }
             let result = AssertUnwindSafe(asking).catch_unwind().await.ok();
             let now = clock.now();
-            lock(&slots)
-                .entry(scope)
-                .or_default()
-                .land(result.as_ref(), now);
+            let mut slots = lock(&slots);
+            land(slots.entry(scope).or_default(), result.as_ref(), now);
             result
         });
         task.map(|result| result.ok().flatten()).boxed().shared()
@@ -203,6 +270,43 @@ impl Slot {
     /// The token, where it serves.
     fn serving(&self, now: OffsetDateTime) -> Option<&Kept> {
         self.token.as_ref().filter(|kept| now < kept.end)
+    }
+
+    /// The newest token that serves and is not among these.
+    fn accepted(&self, now: OffsetDateTime, rejected: &[Digest]) -> Option<&Kept> {
+        let beside = self.beside.token.as_ref().filter(|kept| now < kept.end);
+        let both = self.serving(now).into_iter().chain(beside);
+        let mut accepted = both.filter(|kept| !rejected.contains(&kept.digest));
+        accepted.next()
+    }
+
+    /// Puts the token beside in the place of the one that serves, where that would have to be renewed.
+    fn promote(&mut self, now: OffsetDateTime) {
+        let is_fresh = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| now < kept.renewal);
+        if !is_fresh(&self.token) && is_fresh(&self.beside.token) {
+            self.token = self.beside.token.take();
+        }
+    }
+
+    /// A request for a token beside the one that serves has ended. It changes nothing for who is served.
+    fn land_beside(&mut self, result: Option<&Result>, now: OffsetDateTime) {
+        self.beside.flight = None;
+        let step = match result {
+            Some(Ok(token)) => {
+                let kept = Kept::new(token.clone(), now);
+                // IMDS mostly has the same one still.
+                if self
+                    .token
+                    .as_ref()
+                    .is_none_or(|token| token.digest != kept.digest)
+                {
+                    self.beside.token = Some(kept);
+                }
+                BESIDE_STEP
+            }
+            _ => FAILED_BESIDE_STEP,
+        };
+        self.beside.next = Some(Instant::now() + step);
     }
 
     /// A request has ended.
@@ -233,6 +337,7 @@ impl Kept {
         Self {
             renewal: token.expires_on - RENEWAL.min(life / 2),
             end: token.expires_on - MARGIN.min(life / 4),
+            digest: sha256(token.token.secret().as_bytes()),
             token,
         }
     }
@@ -308,7 +413,7 @@ mod tests {
     }
 
     async fn token(tokens: &Tokens, service: &Service, says: Says) -> Option<String> {
-        let result = tokens.get("scope", || service.ask(says)).await;
+        let result = tokens.get("scope", &[], || service.ask(says)).await;
         Some(result?.ok()?.token.secret().to_owned())
     }
 
@@ -321,7 +426,7 @@ mod tests {
             all.iter().all(|token| token.as_deref() == Some("1")),
             "{all:?}"
         );
-        assert!(!tokens.is_awaited("scope"));
+        assert!(!tokens.is_awaited("scope", &[]));
         assert_eq!(ask(0).await.as_deref(), Some("1"));
         assert_eq!(service.requests(), 1);
     }
@@ -355,8 +460,8 @@ mod tests {
         let (tokens, service) = none();
         let says = Says::Token(3600 * SECOND);
         let gone = tokio::time::timeout(SECOND / 100, token(&tokens, &service, says)).await;
-        assert!(gone.is_err() && tokens.is_awaited("scope"));
-        assert!(!tokens.is_awaited("another scope"));
+        assert!(gone.is_err() && tokens.is_awaited("scope", &[]));
+        assert!(!tokens.is_awaited("another scope", &[]));
         assert_eq!(token(&tokens, &service, says).await.as_deref(), Some("1"));
     }
 
@@ -370,7 +475,7 @@ mod tests {
         let down = token(&tokens, &service, Says::Down).await;
         assert_eq!(down.as_deref(), Some("1"), "it serves on");
         assert!(
-            !tokens.is_awaited("scope"),
+            !tokens.is_awaited("scope", &[]),
             "nobody waits for its successor"
         );
         tokio::time::sleep(SECOND / 10).await;
@@ -380,21 +485,79 @@ mod tests {
         assert_eq!(new.as_deref(), Some("3"), "it has ended");
     }
 
+    fn digests(tokens: &[&str]) -> Vec<Digest> {
+        let tokens = tokens.iter();
+        tokens.map(|token| sha256(token.as_bytes())).collect()
+    }
+
+    /// The token for a vault that has rejected these.
+    async fn token_without(tokens: &Tokens, service: &Service, rejected: &[&str]) -> String {
+        let ask = || service.ask(Says::Token(3600 * SECOND));
+        let result = tokens.get("scope", &digests(rejected), ask).await;
+        result.unwrap().unwrap().token.secret().to_owned()
+    }
+
+    /// Whether there is another token for such a vault.
+    async fn replace(tokens: &Tokens, service: &Service, says: Says, rejected: &[&str]) -> bool {
+        let ask = || service.ask(says);
+        tokens.replace("scope", &digests(rejected), ask).await
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_rejected_token_is_replaced_once() {
+    async fn a_rejected_token_is_replaced_for_who_rejects_it() {
         let (tokens, service) = none();
-        let ask = || token(&tokens, &service, Says::Token(3600 * SECOND));
-        assert_eq!(ask().await.as_deref(), Some("1"));
-        tokens.reject("another one");
-        assert_eq!(ask().await.as_deref(), Some("1"));
-        tokens.reject("1");
-        tokens.reject("1");
-        assert_eq!(ask().await.as_deref(), Some("2"));
-        tokens.reject("2");
-        assert_eq!(ask().await.as_deref(), Some("2"));
-        tokio::time::advance(REJECTION_STEP).await;
-        tokens.reject("2");
-        assert_eq!(ask().await.as_deref(), Some("3"));
+        let says = Says::Token(3600 * SECOND);
+        assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+        assert!(tokens.are_there());
+        let all = (0..100).map(|_| replace(&tokens, &service, says, &["1"]));
+        assert!(join_all(all).await.iter().all(|has_other| *has_other));
+        assert_eq!(service.requests(), 2);
+        assert_eq!(token_without(&tokens, &service, &["1"]).await, "2");
+        assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+        // Whoever rejects all of them gets no third one, for minutes.
+        for _ in 0..100 {
+            assert!(!replace(&tokens, &service, says, &["1", "2"]).await);
+        }
+        assert_eq!(token_without(&tokens, &service, &["1", "2"]).await, "1");
+        assert_eq!(service.requests(), 2);
+        tokio::time::advance(BESIDE_STEP).await;
+        assert!(replace(&tokens, &service, says, &["1", "2"]).await);
+        assert_eq!(token_without(&tokens, &service, &["1", "2"]).await, "3");
+        assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+        // The newest of them takes over in time, without another request.
+        tokio::time::advance(3250 * SECOND).await;
+        assert_eq!(token_without(&tokens, &service, &[]).await, "3");
+        assert_eq!(service.requests(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_that_fails_changes_nothing() {
+        for says in [Says::Down, Says::Refused, Says::Panic] {
+            let (tokens, service) = none();
+            assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+            for _ in 0..100 {
+                assert!(!replace(&tokens, &service, says, &["1"]).await);
+            }
+            assert_eq!(service.requests(), 2);
+            assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+            assert!(tokens.are_there());
+            tokio::time::advance(FAILED_BESIDE_STEP).await;
+            let well = Says::Token(3600 * SECOND);
+            assert!(replace(&tokens, &service, well, &["1"]).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_replacement_that_is_the_same_token_is_none() {
+        let (tokens, service) = none();
+        assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+        // As IMDS does, which keeps its tokens itself.
+        service.requests.store(0, Ordering::Relaxed);
+        let says = Says::Token(3600 * SECOND);
+        assert!(!replace(&tokens, &service, says, &["1"]).await);
+        assert!(!replace(&tokens, &service, says, &["1"]).await);
+        assert_eq!(service.requests(), 1);
+        assert_eq!(token_without(&tokens, &service, &["1"]).await, "1");
     }
 
     #[tokio::test(start_paused = true)]
@@ -405,7 +568,7 @@ mod tests {
             let scope = format!("scope {number}");
             assert!(
                 tokens
-                    .get(&scope, ask)
+                    .get(&scope, &[], ask)
                     .await
                     .is_some_and(|token| token.is_ok())
             );

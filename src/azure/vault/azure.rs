@@ -19,7 +19,7 @@ use futures::future::try_join;
 use futures::{FutureExt as _, TryStreamExt as _};
 use time::OffsetDateTime;
 
-use crate::azure::credential::{Credential, TokenError};
+use crate::azure::credential::{AtVault, Credential, TokenError};
 use crate::azure::limiter::Limiter;
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::refusal::{Operation, VaultRefusal};
@@ -44,7 +44,7 @@ const MAX_PAGES_WITHOUT_NEWS: u32 = 10;
 pub struct Vault {
     owner: Arc<Owner>,
     url: String,
-    credential: Credential,
+    credential: AtVault,
     route: Arc<Route>,
     limiter: Arc<Limiter>,
     // Made when they are needed: most classes have secrets only.
@@ -57,7 +57,7 @@ impl Vault {
     /// The owner's vault. Sends nothing yet.
     pub fn new(
         owner: Arc<Owner>,
-        credential: Credential,
+        credential: AtVault,
         route: Arc<Route>,
         limiter: Arc<Limiter>,
     ) -> Self {
@@ -124,7 +124,7 @@ impl Vault {
 
     /// As whom it is asked.
     pub fn credential(&self) -> &Credential {
-        &self.credential
+        self.credential.credential()
     }
 
     /// What it says to who brings no token.
@@ -147,7 +147,7 @@ impl Vault {
         }
     }
 
-    /// Whether the identity has proved who it is, by a token that serves.
+    /// Whether the identity has proved who it is, by a token that serves and that the vault has not rejected.
     pub fn is_signed_in(&self) -> bool {
         self.credential.is_proved()
     }
@@ -459,7 +459,7 @@ fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
         None => {}
     }
     match error.kind() {
-        // A 401 reaches the SDK as it is; the second one in a row comes back this way.
+        // A 401 reaches the SDK as it is where there is another token; the second one in a row comes back this way.
         ErrorKind::HttpResponse {
             status,
             raw_response: Some(response),
