@@ -74,6 +74,8 @@ pub const MAX_CONNECTIONS: usize = 80;
 /// The most bytes of an answer. The largest that Key Vault gives (a certificate with its chain) has
 /// tens of kilobytes.
 const MAX_BODY: usize = 1024 * 1024;
+/// The most bytes of an answer's headers; Key Vault's have one or two thousand.
+const MAX_HEADERS: u32 = 64 * 1024;
 /// The most servers whose connections are kept.
 const MAX_SERVERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 /// The most HTTP/1.1 connections to a server that gives tokens: each identity needs one token in an hour.

@@ -76,6 +76,7 @@ pub(super) fn of_transport(asked: &Asked, error: &TransportError, server: Server
         }
         (TransportError::Timeout { .. }, _) => (Reason::Timeout, way),
         (TransportError::TooLarge { .. }
+            | TransportError::Headers { .. }
             | TransportError::ForeignHost { .. }
             | TransportError::Challenge { .. }, Server::Vault) => {
             (Reason::KvUnexpectedAnswer, format!("check what answers for {} from the nodes", asked.host))

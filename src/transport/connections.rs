@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::observe::metrics::Traffic;
@@ -30,6 +30,8 @@ use crate::transport::dial::Dialer;
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
+/// The most connections to one server that serve one request each, since another one ended under several.
+const MAX_ALONE: usize = 4;
 /// How long an unused connection is kept: longer than the minute or two between two mounts of a volume,
 /// and shorter than the four minutes after which Azure's load balancers forget it without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -57,6 +59,15 @@ pub(super) struct Connections {
     /// One for each HTTP/1.1 connection that is in use.
     slots: Arc<Semaphore>,
     opener: Opener,
+    /// One for each connection that is [leased alone](Connections::lease_alone).
+    alone: Semaphore,
+}
+
+/// A connection that nobody else uses, and its place among the few that there are at once.
+#[derive(Debug)]
+pub(super) struct Alone<'a> {
+    pub(super) lease: Lease,
+    pub(super) place: Option<SemaphorePermit<'a>>,
 }
 
 /// A connection for one request.
@@ -142,6 +153,7 @@ impl Connections {
         open_files::register(keeper);
         Self {
             door: tokio::sync::Mutex::default(),
+            alone: Semaphore::new(MAX_ALONE),
             slots: Arc::new(Semaphore::new(limits.max_http1)),
             opener: Opener {
                 dialer,
@@ -182,6 +194,17 @@ impl Connections {
         }
         let opened = self.open().await?;
         Ok(self.lease_of(opened, None))
+    }
+
+    /// A new connection that nobody else uses, and few of them at once.
+    pub(super) async fn lease_alone(&self) -> Result<Alone<'_>, TransportError> {
+        // The semaphore is never closed, so there is a place for everyone in the end.
+        let place = self.alone.acquire().await.ok();
+        let opened = self.opener.open().await?;
+        Ok(Alone {
+            lease: self.lease_of(opened, None),
+            place,
+        })
     }
 
     /// One more HTTP/2 connection, or, where another is being made or none can be, a place on a full one.

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::os::open_files;
 use crate::text::excerpt::one_line;
-use crate::transport::{MAX_BODY, dns, in_chain, trust};
+use crate::transport::{MAX_BODY, MAX_HEADERS, dns, in_chain, trust};
 
 /// What went wrong between a request and a successful answer to it.
 #[derive(Clone, Debug, Error)]
@@ -77,6 +77,14 @@ pub enum TransportError {
     /// An answer that no Azure service gives.
     #[error("{host} answered with more than {MAX_BODY} bytes")]
     TooLarge {
+        /// The host that was asked for.
+        host: String,
+    },
+    /// An answer with more headers than any Azure service gives.
+    #[error(
+        "{host} answered with more than {MAX_HEADERS} bytes of headers, or more than 100 of them"
+    )]
+    Headers {
         /// The host that was asked for.
         host: String,
     },

@@ -122,12 +122,21 @@ impl Origin {
 
     async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
         let mut request = Some(request);
+        let mut is_suspect = false;
         for _ in 0..MAX_TRIED {
-            let lease = self.connections.lease().await?;
+            // On a connection to itself, an answer that ends it ends no other request.
+            let (lease, _place) = if is_suspect {
+                let alone = self.connections.lease_alone().await?;
+                (alone.lease, alone.place)
+            } else {
+                (self.connections.lease().await?, None)
+            };
             let attempt = self.attempt(lease, &mut request);
             match tokio::time::timeout(REQUEST_TIMEOUT, attempt).await {
-                Ok(Ok(Some(answer))) => return Ok(answer),
-                Ok(Ok(None)) => {}
+                Ok(Ok(Outcome::Answer(answer))) => return Ok(answer),
+                Ok(Ok(Outcome::LeftAlone)) => {}
+                Ok(Ok(Outcome::Broken(error))) if is_suspect => return Err(error),
+                Ok(Ok(Outcome::Broken(_))) => is_suspect = true,
                 Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     self.connections.forget();
@@ -142,58 +151,70 @@ impl Origin {
         Err(self.interrupted(std::io::Error::other("it closes every connection")))
     }
 
-    /// Tries one connection. None, and the request where it was, if the server has not begun to work on it.
+    /// Tries one connection. The request is where it was unless there is an answer or a failure.
     async fn attempt(
         &self,
         lease: Lease,
         request: &mut Option<Request<Body>>,
-    ) -> Result<Option<Answer>, TransportError> {
+    ) -> Result<Outcome, TransportError> {
         let Some(mut outgoing) = request.take() else {
-            return Ok(None);
+            return Ok(Outcome::LeftAlone);
         };
-        let sent = match lease {
+        match lease {
             Lease::Http2(mut stream) => {
                 self.for_http2(&mut outgoing);
                 let copy = outgoing.clone();
                 let mut error = match stream.sender.try_send_request(outgoing).await {
-                    Ok(response) => return self.read(response).await.map(Some),
+                    Ok(response) => match self.read(response).await {
+                        Ok(answer) => return Ok(Outcome::Answer(answer)),
+                        Err(error) if broke_for_all(&error) => {
+                            stream.mark_over();
+                            *request = Some(copy);
+                            return Ok(Outcome::Broken(error));
+                        }
+                        Err(error) => return Err(error),
+                    },
                     Err(error) => error,
                 };
                 if let Some(untouched) = error.take_message() {
                     *request = Some(untouched);
-                    return Ok(None);
+                    return Ok(Outcome::LeftAlone);
                 }
                 let error = error.into_error();
+                if broke_for_all(&error) {
+                    stream.mark_over();
+                    *request = Some(copy);
+                    return Ok(Outcome::Broken(self.interrupted(error)));
+                }
                 match in_chain::<h2::Error>(&error).and_then(left_alone) {
                     Some(LeftAlone::Connection) => stream.mark_over(),
                     Some(LeftAlone::Stream) => {}
                     None => return Err(self.interrupted(error)),
                 }
                 *request = Some(copy);
-                return Ok(None);
+                Ok(Outcome::LeftAlone)
             }
             Lease::Http1(mut connection) => {
                 self.for_http1(&mut outgoing);
                 if connection.sender.ready().await.is_err() {
                     *request = Some(outgoing);
-                    return Ok(None);
+                    return Ok(Outcome::LeftAlone);
                 }
-                match connection.sender.try_send_request(outgoing).await {
+                let mut failure = match connection.sender.try_send_request(outgoing).await {
                     Ok(response) => {
                         let answer = self.read(response).await?;
                         self.connections.give_back(connection);
-                        return Ok(Some(answer));
+                        return Ok(Outcome::Answer(answer));
                     }
-                    Err(error) => error,
+                    Err(failure) => failure,
+                };
+                *request = failure.take_message();
+                if request.is_some() {
+                    return Ok(Outcome::LeftAlone);
                 }
+                Err(self.interrupted(failure.into_error()))
             }
-        };
-        let mut failure = sent;
-        *request = failure.take_message();
-        if request.is_some() {
-            return Ok(None);
         }
-        Err(self.interrupted(failure.into_error()))
     }
 
     /// HTTP/2 has the server's name in the URL.
@@ -255,8 +276,46 @@ impl Origin {
 
     /// Why the answer does not come to its end.
     fn interrupted(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
+        if has_too_many_headers(&error) {
+            let host = self.shown().to_owned();
+            return TransportError::Headers { host };
+        }
         TransportError::interrupted(self.shown(), error)
     }
+}
+
+/// What comes of a request on one connection.
+#[derive(Debug)]
+enum Outcome {
+    /// The answer.
+    Answer(Answer),
+    /// The server has not begun to work on it.
+    LeftAlone,
+    /// This end closed the connection under all of its requests, for what came as an answer to one of them.
+    Broken(TransportError),
+}
+
+/// Whether this end closed an HTTP/2 connection for what came on it.
+fn broke_for_all(error: &(dyn std::error::Error + 'static)) -> bool {
+    in_chain::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library())
+}
+
+/// Whether an answer had more headers than are taken. h2 refuses the stream where they are not far too many, and
+/// otherwise the connection, in the words of the reason for floods.
+fn has_too_many_headers(error: &(dyn std::error::Error + 'static)) -> bool {
+    let of_http1 = in_chain::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large);
+    let reason = in_chain::<h2::Error>(error)
+        .filter(|error| error.is_library())
+        .and_then(h2::Error::reason);
+    of_http1
+        || matches!(
+            reason,
+            Some(
+                h2::Reason::REFUSED_STREAM
+                    | h2::Reason::ENHANCE_YOUR_CALM
+                    | h2::Reason::COMPRESSION_ERROR
+            )
+        )
 }
 
 /// What takes no requests, and has not begun to work on one that was sent.
@@ -272,6 +331,9 @@ enum LeftAlone {
 ///
 /// Source: RFC 9113, sections 6.8 and 8.7.
 fn left_alone(error: &h2::Error) -> Option<LeftAlone> {
+    if !error.is_remote() {
+        return None;
+    }
     match error.reason()? {
         h2::Reason::REFUSED_STREAM => Some(LeftAlone::Stream),
         h2::Reason::NO_ERROR if error.is_go_away() => Some(LeftAlone::Connection),

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 use super::{Http2, IDLE_TIMEOUT, Idle, Known, Load, Opened, Shared};
 use crate::observe::metrics::Traffic;
 use crate::os::lock::lock;
-use crate::transport::TransportError;
 use crate::transport::dial::Dialer;
 use crate::transport::stream::Dialed;
+use crate::transport::{MAX_HEADERS, TransportError};
 
 /// How often a server is asked whether it is still there, also while it has nothing to answer: hyper sends
 /// no ping for a single request otherwise. A connection that is gone without a word would cost every mount
@@ -66,7 +66,9 @@ impl Opener {
         let beside = self.clone().look_after(Arc::clone(&is_over));
         let stream = TokioIo::new(dialed.stream);
         if !dialed.http2 {
-            let (sender, connection) = http1::handshake(stream).await?;
+            let mut builder = http1::Builder::new();
+            builder.max_header_size(MAX_HEADERS as usize);
+            let (sender, connection) = builder.handshake(stream).await?;
             tokio::spawn(until_it_ends(connection, beside));
             return Ok(Opened::Http1(sender, is_over));
         }
@@ -75,6 +77,7 @@ impl Opener {
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
+            .max_header_list_size(MAX_HEADERS)
             .handshake(stream)
             .await?;
         let mut known_limit = connection.current_max_send_streams();
