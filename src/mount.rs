@@ -20,7 +20,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
-use crate::azure::limiter::{self, Turn};
+use crate::azure::limiter::{Asker, Turn};
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Memory, Principal};
@@ -278,7 +278,7 @@ impl Provider {
             let sign_in = Trace::sign_in().around(vault.sign_in(phases));
             sign_in.await.map_err(Failure::Whole)?;
             self.vaults.keep(plan, &vault);
-            let asker = limiter::Payer::new(plan.namespace.as_str(), &plan.identity.name());
+            let asker = Asker::new(plan.namespace.as_str(), &plan.identity.name());
             let turn = Arc::new(Turn::new(asker, Arc::clone(&phases.held_back)));
             let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
             let objects = fetch_all(&source, plan, workshop, self.max_answer_size);

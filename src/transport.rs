@@ -20,6 +20,7 @@ mod challenge;
 mod connections;
 mod dial;
 mod dns;
+mod echo;
 mod failure;
 mod origin;
 mod peer;

@@ -31,7 +31,7 @@ use crate::observe::metrics::Traffic;
 use crate::observe::phases::Stopwatch;
 use crate::os::lock::lock;
 
-pub use self::schedules::Payer;
+pub use self::schedules::Asker;
 
 /// How often a request that waits for its pace looks whether there still is one.
 const LOOK: Duration = Duration::from_millis(250);
@@ -134,17 +134,17 @@ pub struct Limiter {
 #[derive(Debug, Default)]
 pub struct Turn {
     next: tokio::sync::Mutex<()>,
-    payer: Option<Payer>,
+    asker: Option<Asker>,
     held_back: Arc<Stopwatch>,
 }
 
 impl Turn {
-    /// A mount's place, whose refusals slow the payer, and which measures here how long its requests are held back, of
+    /// A mount's place, whose refusals slow the asker, and which measures here how long its requests are held back, of
     /// which one waits at a time.
-    pub fn new(payer: Payer, held_back: Arc<Stopwatch>) -> Self {
+    pub fn new(asker: Asker, held_back: Arc<Stopwatch>) -> Self {
         Self {
             next: tokio::sync::Mutex::default(),
-            payer: Some(payer),
+            asker: Some(asker),
             held_back,
         }
     }
@@ -155,7 +155,7 @@ impl Turn {
 #[must_use]
 pub struct Permit<'a> {
     limiter: &'a Limiter,
-    payer: Option<Payer>,
+    asker: Option<Asker>,
     since: Instant,
     _slot: Option<SemaphorePermit<'a>>,
 }
@@ -207,19 +207,19 @@ impl Limiter {
         let _held_back = turn.held_back.run();
         loop {
             // One's own first, so that who is slowed takes nobody's place meanwhile.
-            if turn.payer.is_some() {
-                self.wait(turn.payer, deadline).await?;
+            if turn.asker.is_some() {
+                self.wait(turn.asker, deadline).await?;
             }
             self.wait(None, deadline).await?;
             // The semaphore is never closed, so there is a slot for everyone in the end.
             let slot = self.at_once.acquire().await.ok();
             let since = Instant::now();
             // Meanwhile the server may have asked for a pause.
-            let is_paused = self.schedules().is_paused(turn.payer, since);
+            let is_paused = self.schedules().is_paused(turn.asker, since);
             if !is_paused {
                 return Ok(Permit {
                     limiter: self,
-                    payer: turn.payer,
+                    asker: turn.asker,
                     since,
                     _slot: slot,
                 });
@@ -228,7 +228,7 @@ impl Limiter {
     }
 
     /// Waits for the next place in the schedule of `whose`, or everyone's.
-    async fn wait(&self, whose: Option<Payer>, deadline: Instant) -> Result<(), Overload> {
+    async fn wait(&self, whose: Option<Asker>, deadline: Instant) -> Result<(), Overload> {
         let start = self.schedules().reserve(whose, &self.limits, deadline);
         let start = start.inspect_err(|_| self.traffic.refused())?;
         loop {
@@ -255,21 +255,21 @@ impl Limiter {
 impl Permit<'_> {
     /// The server answered, whatever it said.
     pub fn answered(self) {
-        self.limiter.schedules().raise(self.payer, self.since);
+        self.limiter.schedules().raise(self.asker, self.since);
     }
 
     /// The server asks for a pause, and may say how long.
     pub fn throttled(self, retry_after: Option<Duration>) {
         self.limiter.traffic.throttled();
         let mut schedules = self.limiter.schedules();
-        schedules.throttled(self.payer, self.since, retry_after);
+        schedules.throttled(self.asker, self.since, retry_after);
     }
 
     /// The server is out of order, and says for how long. That tells nothing about its pace.
     pub fn unavailable(self, retry_after: Duration) {
         self.limiter.traffic.throttled();
         let mut schedules = self.limiter.schedules();
-        schedules.unavailable(self.payer, retry_after);
+        schedules.unavailable(self.asker, retry_after);
     }
 }
 

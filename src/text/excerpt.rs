@@ -122,19 +122,47 @@ fn without_resources(text: &str) -> String {
     kept
 }
 
-/// Leaves out what looks like a token or a part of one, which what stands between may send back: base64url of `{"`.
+/// Leaves out what looks like a token or a part of one, which what stands between may send back: base64url of `{"`, and
+/// what is so long and so mixed that no word, name or ID is. Whoever knows the very token has left it out before.
 fn without_tokens(text: &str) -> String {
     const BEGIN: &str = "eyJ";
-    let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=');
+    // Of base64 and base64url, the dots between a token's parts, and the percent signs that may stand in their place.
+    let of_token = |c: char| {
+        c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | '+' | '/' | '%' | '~')
+    };
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find(BEGIN) {
-        kept.push_str(&rest[..at]);
-        kept.push('…');
-        rest = rest[at..].trim_start_matches(of_token);
+    while let Some(start) = rest.find(of_token) {
+        let (before, from) = rest.split_at(start);
+        let (word, after) = from.split_at(from.find(|c| !of_token(c)).unwrap_or(from.len()));
+        kept.push_str(before);
+        match word.find(BEGIN) {
+            _ if is_opaque(word) => kept.push('…'),
+            Some(at) => {
+                kept.push_str(&word[..at]);
+                kept.push('…');
+            }
+            None => kept.push_str(word),
+        }
+        rest = after;
     }
     kept.push_str(rest);
     kept
+}
+
+/// Whether a word has a part as long and mixed as an encoded secret's: capitals, small letters and digits, or more
+/// hexadecimal digits than a SHA-256 digest.
+fn is_opaque(word: &str) -> bool {
+    const MIN_MIXED: usize = 48;
+    const MAX_HEX: usize = 64;
+    let has = |part: &str, is: fn(&u8) -> bool| part.as_bytes().iter().any(is);
+    word.split(['/', '.', '-', '%']).any(|part| {
+        let is_hex = part.len() > MAX_HEX && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_mixed = has(part, u8::is_ascii_uppercase)
+            && has(part, u8::is_ascii_lowercase)
+            && has(part, u8::is_ascii_digit);
+        is_hex || part.len() >= MIN_MIXED && is_mixed
+    })
 }
 
 /// The bytes up to what ends a claim or a resource ID. Names of resource groups may have parentheses and commas, which
@@ -225,6 +253,22 @@ mod tests {
             (
                 "bad header 'Bearer eyJ0eXAi.eyJhdWQi.c2ln-_' sent",
                 "bad header 'Bearer …' sent",
+            ),
+            (
+                "at https://kv1.vault.azure.net/secrets/some-Name-1/0123456789abcdef0123456789abcdef?a=b",
+                "at https://kv1.vault.azure.net/secrets/some-Name-1/0123456789abcdef0123456789abcdef?a=b",
+            ),
+            (
+                // A token once more in base64, and in hexadecimal digits.
+                "sent 'Basic QmVhcmVyIGV5SjBlWEFpT2lKS1YxUWlMQ0poYkdjaU9pSlNVekkxTmlKOS5leUpoZFdRaU9pSm8=', \
+                 65794a30655841694f694a4b563151694c434a68624763694f694a53557a49314e694a39.",
+                "sent 'Basic …', …",
+            ),
+            // The payload of one by itself.
+            (
+                "rest of it: hdWQiOiJodHRwczovL3ZhdWx0LmF6dXJlLm5ldCIsImlzcyI6Imh0dHBzOi8vc3RzLndpbmRvd3MubmV0L \
+                 end",
+                "rest of it: … end",
             ),
         ] {
             assert_eq!(refusal_line(text, 400), expected);

@@ -80,9 +80,9 @@ pub enum TransportError {
         /// The host that was asked for.
         host: String,
     },
-    /// An answer with more headers than any Azure service gives.
+    /// An answer with headers that no Azure service gives.
     #[error(
-        "{host} answered with more than {MAX_HEADERS} bytes of headers, or more than 100 of them"
+        "{host} answered with more than {MAX_HEADERS} bytes of headers, or with malformed ones"
     )]
     Headers {
         /// The host that was asked for.

@@ -170,7 +170,7 @@ impl Origin {
                         Err(error) if broke_for_all(&error) => {
                             stream.mark_over();
                             *request = Some(copy);
-                            return Ok(Outcome::Broken(error));
+                            return Ok(Outcome::Broken(self.interrupted(error)));
                         }
                         Err(error) => return Err(error),
                     },
@@ -248,7 +248,14 @@ impl Origin {
         let mut whole = Bytes::new();
         let mut body = BytesMut::new();
         while let Some(frame) = incoming.frame().await {
-            let frame = frame.map_err(|error| self.interrupted(error))?;
+            // Not yet in other words, where it is every request's on the connection.
+            let frame = frame.map_err(|error| {
+                if broke_for_all(&error) {
+                    TransportError::interrupted(self.shown(), error)
+                } else {
+                    self.interrupted(error)
+                }
+            })?;
             let Ok(data) = frame.into_data() else {
                 continue;
             };
@@ -276,7 +283,7 @@ impl Origin {
 
     /// Why the answer does not come to its end.
     fn interrupted(&self, error: impl std::error::Error + Send + Sync + 'static) -> TransportError {
-        if has_too_many_headers(&error) {
+        if has_unusable_headers(&error) {
             let host = self.shown().to_owned();
             return TransportError::Headers { host };
         }
@@ -300,9 +307,9 @@ fn broke_for_all(error: &(dyn std::error::Error + 'static)) -> bool {
     in_chain::<h2::Error>(error).is_some_and(|error| error.is_go_away() && error.is_library())
 }
 
-/// Whether an answer had more headers than are taken. h2 refuses the stream where they are not far too many, and
-/// otherwise the connection, in the words of the reason for floods.
-fn has_too_many_headers(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether an answer had more headers than are taken. h2 resets the stream where they are not far too many, as where
+/// they are malformed, and otherwise ends the connection with the reason for floods.
+fn has_unusable_headers(error: &(dyn std::error::Error + 'static)) -> bool {
     let of_http1 = in_chain::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large);
     let reason = in_chain::<h2::Error>(error)
         .filter(|error| error.is_library())
@@ -311,7 +318,7 @@ fn has_too_many_headers(error: &(dyn std::error::Error + 'static)) -> bool {
         || matches!(
             reason,
             Some(
-                h2::Reason::REFUSED_STREAM
+                h2::Reason::PROTOCOL_ERROR
                     | h2::Reason::ENHANCE_YOUR_CALM
                     | h2::Reason::COMPRESSION_ERROR
             )

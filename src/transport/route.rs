@@ -24,6 +24,7 @@ use url::Url;
 use crate::observe::metrics::Traffic;
 use crate::transport::api_version::MAX_CHANGES;
 use crate::transport::challenge::Challenge;
+use crate::transport::echo::without_secrets;
 use crate::transport::origin::{Answer, Origin, bounded};
 use crate::transport::{Phase, TransportError};
 
@@ -117,7 +118,7 @@ impl Route {
         let token = bearer.and_then(|header| header.strip_prefix("Bearer "));
         let Some(challenge) = &self.challenge else {
             let answer = self.exchange(request).await?;
-            return self.success(answer);
+            return self.success(request, answer);
         };
         let is_replaced = |scope: &str, token: &str| {
             let tokens = self.tokens.as_ref();
@@ -132,30 +133,36 @@ impl Route {
         }
         let mut answer = self.exchange(request).await?;
         let (Some(tokens), Some(token)) = (&self.tokens, token) else {
-            return self.success(answer);
+            return self.success(request, answer);
         };
         if answer.status != hyper::StatusCode::UNAUTHORIZED {
             if answer.status.is_success() {
                 tokens.accepted(token);
             }
-            return self.success(answer);
+            return self.success(request, answer);
         }
         challenge.check(&answer)?;
         // Before the SDK asks for a token again. Where there is no other, the same would be sent again.
         let scope = challenge.known().map(|known| known.scope.as_str());
         if !tokens.rejected(scope.unwrap_or_default(), token).await {
-            return self.success(answer);
+            return self.success(request, answer);
         }
-        answer.body = bounded(answer.body);
+        answer.body = without_secrets(bounded(answer.body), request);
         Ok(incoming(answer))
     }
 
     /// The answer, if it is a success.
-    fn success(&self, answer: Answer) -> Result<AsyncRawResponse, TransportError> {
+    fn success(
+        &self,
+        request: &Request,
+        answer: Answer,
+    ) -> Result<AsyncRawResponse, TransportError> {
         if answer.status.is_success() {
             return Ok(incoming(answer));
         }
-        Err(TransportError::Refused(self.origin.refusal(answer)))
+        let mut refusal = self.origin.refusal(answer);
+        refusal.body = without_secrets(refusal.body, request);
+        Err(TransportError::Refused(refusal))
     }
 
     /// Sends the request, in the version of the API that the server speaks.

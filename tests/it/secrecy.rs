@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use azure_emulator::{Effect, Target};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tonic::Status;
 
 use crate::support::class::Class;
 use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
-use crate::support::workload::chat_app;
+use crate::support::workload::{self, chat_app};
 use crate::support::{Node, VAULT};
 
 const AUDIENCE: &str = "api://AzureADTokenExchange";
@@ -178,5 +179,50 @@ async fn memory_is_kept_out_of_swap_where_that_is_wanted() {
         // Not for everyone, and then it says what is missing.
         assert!(said.contains("IPC_LOCK"), "{said}");
         assert!(!provider.wait().await.unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn what_a_proxy_shows_of_a_request_is_not_said() {
+    const SECRET: &str = "aB1~+cD2/eF3=";
+    let node = Node::start_with(&["--log-level", "trace", "--mount-timeout", "5s"]).await;
+    node.vault.set_secret("S", "v");
+    let managed = Class::of_secret("S");
+    let workload = workload::class(&node);
+    let principal = managed
+        .clone()
+        .without("userAssignedIdentityID")
+        .secrets(&format!(
+            r#"{{"clientid":"a-client-id","clientsecret":"{SECRET}"}}"#
+        ));
+    let encoded = "aB1%7E%2BcD2%2FeF3%3D";
+    for status in [400, 401, 403, 404, 407, 409, 429, 500, 502, 503] {
+        let echo = || Effect::Echo { status };
+        for (class, target) in [
+            (&managed, Target::vault(VAULT)),
+            (&workload, Target::entra()),
+            (&workload, Target::vault(VAULT)),
+            (&principal, Target::entra()),
+        ] {
+            let fault = node.azure.faults().always(target, echo());
+            // A token that is known needs no Entra ID.
+            let message = node.mount(class).await.err();
+            node.azure.faults().remove(fault);
+            let message = message.as_ref().map_or("", Status::message);
+            for secret in ["eyJ", SECRET, encoded, "aB1~", "eF3"] {
+                assert!(!message.contains(secret), "{status}: {message}");
+            }
+        }
+    }
+    // The rest of it is quoted.
+    let effect = Effect::Echo { status: 400 };
+    node.azure.faults().always(Target::vault(VAULT), effect);
+    let message = node.mount(&managed).await.unwrap_err();
+    let words = "Bad request. Authorization: Bearer …; body:";
+    assert!(message.message().contains(words), "{message}");
+    let log = node.provider.log();
+    assert!(log.contains(words));
+    for secret in ["eyJ", SECRET, encoded] {
+        assert!(!log.contains(secret));
     }
 }

@@ -332,7 +332,7 @@ pub(crate) async fn answer(state: &State, ask: &Ask, service: Service) -> Respon
         });
     }
     let effects = state.with_latency(state.faults.take(&subject));
-    let mut response = interpose(service, effects, &ask.connection, async {
+    let mut response = interpose(service, effects, ask.asked(), async {
         match (ask.method.as_str(), &segments[..]) {
             ("POST", [tenant, "oauth2", "v2.0", "token"]) => {
                 token_endpoint::answer(state, ask, service, tenant, &form)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 mod effect;
 
+pub(crate) use effect::{Asked, Verbatim, interpose};
 pub use effect::{Effect, RecordedAnswer};
-pub(crate) use effect::{Verbatim, interpose};
 
 /// The services that can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

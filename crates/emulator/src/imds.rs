@@ -214,7 +214,7 @@ pub(crate) async fn answer(state: &State, ask: &Ask) -> Response<Body> {
         }
         token(state, ask).unwrap_or_else(|refusal| refusal.response())
     };
-    let mut answer = interpose(Service::Imds, effects, &ask.connection, usual).await;
+    let mut answer = interpose(Service::Imds, effects, ask.asked(), usual).await;
     if answer.extensions().get::<Verbatim>().is_none() {
         answer.headers_mut().insert(
             header::SERVER,

@@ -18,7 +18,7 @@ use crate::cloud::Cloud;
 use crate::counters::{Counters, RequestRecord};
 use crate::emulator::Urls;
 use crate::entra::Entra;
-use crate::faults::{Effect, Faults, Service};
+use crate::faults::{Asked, Effect, Faults, Service};
 use crate::imds::Imds;
 use crate::listener::Connection;
 use crate::settings::Settings;
@@ -134,6 +134,15 @@ impl Ask {
                     .into_owned()
             })
             .collect()
+    }
+
+    /// What faults look at.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked {
+            connection: &self.connection,
+            authorization: self.header("authorization").unwrap_or_default(),
+            body: &self.body,
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -201,8 +201,12 @@ impl Tokens {
     /// The bytes of the tokens.
     pub(super) fn weight(&self) -> usize {
         let slots = lock(&self.slots);
-        let kept = slots.values().flat_map(|slot| [&slot.token, &slot.beside.token]);
-        kept.flatten().map(|kept| kept.token.token.secret().len()).sum()
+        let kept = slots
+            .values()
+            .flat_map(|slot| [&slot.token, &slot.beside.token]);
+        kept.flatten()
+            .map(|kept| kept.token.token.secret().len())
+            .sum()
     }
 
     fn find<F>(&self, scope: &str, rejected: &[Digest], ask: impl FnOnce() -> F) -> Find

@@ -26,12 +26,12 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// Whose requests they are: an identity's in a namespace. Equal ones slow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payer {
+pub struct Asker {
     namespace: u64,
     whole: u64,
 }
 
-impl Payer {
+impl Asker {
     /// The identity's requests in the namespace. What proves the identity plays no part: the pods of an application
     /// have a token each.
     pub fn new(namespace: &str, identity: &IdentityName) -> Self {
@@ -50,14 +50,14 @@ pub(super) struct Schedules {
     /// Everyone's.
     common: Schedule,
     /// Of those who were refused lately.
-    own: Vec<(Payer, Schedule)>,
+    own: Vec<(Asker, Schedule)>,
 }
 
 impl Schedules {
     /// The moment at which the next request of `whose`, or of everyone, may go.
     pub(super) fn reserve(
         &mut self,
-        whose: Option<Payer>,
+        whose: Option<Asker>,
         limits: &Limits,
         deadline: Instant,
     ) -> Result<Instant, Overload> {
@@ -68,15 +68,15 @@ impl Schedules {
     }
 
     /// Whether `whose` requests are held back by nothing any more.
-    pub(super) fn is_free(&mut self, whose: Option<Payer>, now: Instant) -> bool {
+    pub(super) fn is_free(&mut self, whose: Option<Asker>, now: Instant) -> bool {
         self.of(whose).is_none_or(|schedule| schedule.is_idle(now))
     }
 
-    /// Whether a request of `payer` falls into a pause.
-    pub(super) fn is_paused(&mut self, payer: Option<Payer>, now: Instant) -> bool {
+    /// Whether a request of `asker` falls into a pause.
+    pub(super) fn is_paused(&mut self, asker: Option<Asker>, now: Instant) -> bool {
         let is_paused = |schedule: &Schedule| schedule.pause_end(now).is_some();
         is_paused(&self.common)
-            || payer.is_some() && self.of(payer).is_some_and(|own| is_paused(own))
+            || asker.is_some() && self.of(asker).is_some_and(|own| is_paused(own))
     }
 
     /// Whether anyone is in a pause.
@@ -87,10 +87,10 @@ impl Schedules {
     }
 
     /// A request that went at `sent` went well.
-    pub(super) fn raise(&mut self, payer: Option<Payer>, sent: Instant) {
+    pub(super) fn raise(&mut self, asker: Option<Asker>, sent: Instant) {
         self.common.raise(sent);
-        if payer.is_some()
-            && let Some(own) = self.of(payer)
+        if asker.is_some()
+            && let Some(own) = self.of(asker)
         {
             own.raise(sent);
         }
@@ -99,73 +99,73 @@ impl Schedules {
     /// A request that went at `sent` was throttled.
     pub(super) fn throttled(
         &mut self,
-        payer: Option<Payer>,
+        asker: Option<Asker>,
         sent: Instant,
         retry_after: Option<Duration>,
     ) {
-        let Some(payer) = payer else {
+        let Some(asker) = asker else {
             return self.common.pause(sent, retry_after, MIN_RATE);
         };
         let now = Instant::now();
         let is_witnessed = self
-            .of_others(payer)
+            .of_others(asker)
             .any(|other| other.was_throttled(now, WINDOW));
-        self.own_or_insert(payer).pause(sent, retry_after, MIN_RATE);
+        self.own_or_insert(asker).pause(sent, retry_after, MIN_RATE);
         if is_witnessed {
             self.common.slow(sent, MIN_COMMON_RATE);
         }
         if retry_after.is_some() {
-            self.keep_what_several_were_told(payer, false);
+            self.keep_what_several_were_told(asker, false);
         }
     }
 
     /// The server is out of order, and says for how long.
-    pub(super) fn unavailable(&mut self, payer: Option<Payer>, retry_after: Duration) {
-        let Some(payer) = payer else {
+    pub(super) fn unavailable(&mut self, asker: Option<Asker>, retry_after: Duration) {
+        let Some(asker) = asker else {
             return self.common.pause_as_asked(retry_after, true);
         };
-        self.own_or_insert(payer).pause_as_asked(retry_after, true);
-        self.keep_what_several_were_told(payer, true);
+        self.own_or_insert(asker).pause_as_asked(retry_after, true);
+        self.keep_what_several_were_told(asker, true);
     }
 
     /// Everyone waits for as long as two namespaces were told to.
-    fn keep_what_several_were_told(&mut self, payer: Payer, is_outage: bool) {
+    fn keep_what_several_were_told(&mut self, asker: Asker, is_outage: bool) {
         let now = Instant::now();
-        let others = self.of_others(payer).filter_map(|own| own.asked_end(now));
-        let own = self.own.iter().find(|(other, _)| *other == payer);
+        let others = self.of_others(asker).filter_map(|own| own.asked_end(now));
+        let own = self.own.iter().find(|(other, _)| *other == asker);
         let own = own.and_then(|(_, own)| own.asked_end(now));
         if let (Some(others), Some(own)) = (others.max(), own) {
             self.common.pause_with(others.min(own), is_outage);
         }
     }
 
-    fn of_others(&self, payer: Payer) -> impl Iterator<Item = &Schedule> {
+    fn of_others(&self, asker: Asker) -> impl Iterator<Item = &Schedule> {
         let others = self.own.iter();
-        let others = others.filter(move |(other, _)| other.namespace != payer.namespace);
+        let others = others.filter(move |(other, _)| other.namespace != asker.namespace);
         others.map(|(_, own)| own)
     }
 
     /// The schedule of one, where it has one, or everyone's.
-    fn of(&mut self, whose: Option<Payer>) -> Option<&mut Schedule> {
-        let Some(payer) = whose else {
+    fn of(&mut self, whose: Option<Asker>) -> Option<&mut Schedule> {
+        let Some(asker) = whose else {
             return Some(&mut self.common);
         };
         let now = Instant::now();
         self.own.retain_mut(|(_, own)| !own.is_idle(now));
-        let own = self.own.iter_mut().find(|(other, _)| *other == payer);
+        let own = self.own.iter_mut().find(|(other, _)| *other == asker);
         own.map(|(_, own)| own)
     }
 
-    fn own_or_insert(&mut self, payer: Payer) -> &mut Schedule {
+    fn own_or_insert(&mut self, asker: Asker) -> &mut Schedule {
         let now = Instant::now();
         self.own.retain_mut(|(_, own)| !own.is_idle(now));
-        if let Some(index) = self.own.iter().position(|(other, _)| *other == payer) {
+        if let Some(index) = self.own.iter().position(|(other, _)| *other == asker) {
             return &mut self.own[index].1;
         }
         if self.own.len() >= MAX_OWN {
             self.forget_one();
         }
-        self.own.push((payer, Schedule::default()));
+        self.own.push((asker, Schedule::default()));
         let last = self.own.len() - 1;
         &mut self.own[last].1
     }
@@ -177,10 +177,10 @@ impl Schedules {
             all.filter(|(other, _)| other.namespace == namespace)
                 .count()
         };
-        let counts = self.own.iter().map(|(payer, _)| count(payer.namespace));
+        let counts = self.own.iter().map(|(asker, _)| count(asker.namespace));
         let most = counts.max().unwrap_or_default();
         let places = self.own.iter().enumerate();
-        let of_largest = places.filter(|(_, (payer, _))| count(payer.namespace) == most);
+        let of_largest = places.filter(|(_, (asker, _))| count(asker.namespace) == most);
         let oldest = of_largest.min_by_key(|(_, (_, own))| own.last_lesson());
         if let Some(index) = oldest.map(|(index, _)| index) {
             self.own.swap_remove(index);

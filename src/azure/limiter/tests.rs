@@ -152,7 +152,7 @@ async fn who_waits_for_a_slow_pace_goes_on_once_the_vault_serves() {
 
 fn turn(namespace: &str, client: &str) -> Turn {
     let identity = Identity::Managed(IdentityId::ClientId(client.into()));
-    Turn::new(Payer::new(namespace, &identity.name()), Arc::default())
+    Turn::new(Asker::new(namespace, &identity.name()), Arc::default())
 }
 
 /// How long the next request has to wait.

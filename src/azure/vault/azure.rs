@@ -30,7 +30,7 @@ use crate::azure::vault::{
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::observe::phases::Phases;
 use crate::observe::traces::Trace;
-use crate::text::excerpt::one_line;
+use crate::text::excerpt::refusal_line;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
@@ -481,7 +481,7 @@ fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
         ErrorKind::Credential => VaultError::LostToken,
         // A challenge that names another domain, mostly.
         _ => VaultError::Client {
-            problem: one_line(&error.to_string(), 300),
+            problem: refusal_line(&error.to_string(), 300),
         },
     }
 }

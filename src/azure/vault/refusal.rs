@@ -12,6 +12,8 @@ use crate::transport::Refusal;
 
 /// The most characters of the vault's own sentence in a message.
 const MAX_CHARS: usize = 400;
+/// The most characters of a code or an ID; a GUID has 36.
+const MAX_ID: usize = 64;
 
 /// Key Vault's answer to a request that it refuses.
 ///
@@ -181,12 +183,14 @@ fn akv(text: &str) -> Option<u32> {
 
 /// A code is one word; what is none is dropped.
 fn word(code: Option<String>) -> String {
-    code.filter(|code| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        .unwrap_or_default()
+    code.filter(|code| {
+        code.len() <= MAX_ID && code.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+    .unwrap_or_default()
 }
 
 /// The ID behind `key` in a text such as `appid=…;oid=…;iss=…`. Only what can stand in a command line as
-/// it is.
+/// it is; what is too long for one is none.
 fn id_after(key: &str, text: &str) -> String {
     let Some(start) = text.find(key).map(|at| at + key.len()) else {
         return String::new();
@@ -195,7 +199,10 @@ fn id_after(key: &str, text: &str) -> String {
     let end = rest
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '-')
         .unwrap_or(rest.len());
-    rest[..end].to_owned()
+    Some(&rest[..end])
+        .filter(|id| id.len() <= MAX_ID)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -296,5 +303,34 @@ mod tests {
     fn an_id_can_stand_in_a_command_line() {
         assert_eq!(id_after("oid=", "oid=1-a'; rm -rf /"), "1-a");
         assert_eq!(id_after("oid=", "nothing"), "");
+    }
+
+    #[test]
+    fn what_is_kept_has_a_length() {
+        let long = "1".repeat(1_000_000);
+        for (id, kept) in [(&long[..64], &long[..64]), (&long[..65], ""), (&long, "")] {
+            let text = format!(
+                "appid={id};oid={id}; Expected one of https://sts.windows.net/{id}/, found https://sts.windows.net/{id}/"
+            );
+            let body = serde_json::json!({ "error": { "code": id, "message": text, "innererror": { "code": id } } });
+            let refusal = read(401, &body.to_string());
+            for found in [
+                &refusal.code,
+                &refusal.inner_code,
+                &refusal.caller.client_id,
+                &refusal.caller.object_id,
+                &refusal.tenants.expected,
+                &refusal.tenants.found,
+            ] {
+                assert_eq!(found, kept);
+                assert!(found.capacity() <= 64);
+            }
+            assert!(
+                refusal.message.capacity() <= 1000,
+                "{}",
+                refusal.message.capacity()
+            );
+            assert!(refusal.message.chars().count() <= 401);
+        }
     }
 }

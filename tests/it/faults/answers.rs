@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use azure_emulator::{Effect, Target};
+use azure_emulator::{Effect, Emulator, Settings, Target};
+use futures::future::join_all;
+use serde_json::json;
 use tonic::Code;
 
 use super::{AT_ONCE, expect_within};
@@ -278,4 +280,78 @@ async fn a_redirect_is_not_followed_and_gets_no_token() {
     let mount = node.mount(&class);
     expect_within(AT_ONCE, mount, Code::FailedPrecondition, &words).await;
     assert_eq!(node.azure.counters().vault("other").requests, 0);
+}
+
+/// An answer with so many headers of so many bytes.
+fn with_headers(count: usize, bytes: usize) -> Effect {
+    let headers = (0..count).map(|n| (format!("x-header-{n}"), "x".repeat(bytes)));
+    Effect::Answer {
+        status: 200,
+        body: "{}".to_owned(),
+        content_type: "application/json".to_owned(),
+        headers: headers.collect(),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_too_many_headers_fails_only_who_asked_for_it() {
+    for http2 in [true, false] {
+        let settings = Settings {
+            http2,
+            latency: Duration::from_millis(5),
+            ..Settings::default()
+        };
+        let node = Node::start_beside(Emulator::start(settings).await.unwrap(), &[]).await;
+        let class = (0..100).fold(Class::new(), |class, n| {
+            node.vault.set_secret(&format!("S{n}"), "v");
+            class.object(&format!("objectName: S{n}\nobjectType: secret"))
+        });
+        let big = Class::of_secret("big").with("csi.storage.k8s.io/pod.namespace", "evil");
+        let asked = || {
+            let counts = node.azure.counters().vault(VAULT);
+            counts.gets.get("secrets/big").copied().unwrap_or_default()
+        };
+        for (count, bytes) in [(1, 1_000_000), (1, 100_000), (80, 10_000), (80, 900)] {
+            let target = Target::vault(VAULT).object("secrets/big");
+            let effect = with_headers(count, bytes);
+            let fault = node.azure.faults().always(target, effect);
+            let before = asked();
+            let words = [
+                "[KV_UNEXPECTED_ANSWER] ",
+                "more than 65536 bytes of headers",
+            ];
+            let bad = node.mount(&big);
+            let good = join_all((0..3).map(|_| node.mount(&class)));
+            let (bad, good) = tokio::join!(bad, good);
+            for response in good {
+                assert_eq!(response.unwrap().files.len(), 100);
+            }
+            expect_status(bad, Code::FailedPrecondition, &words);
+            // Once more, alone.
+            let asked = asked() - before;
+            assert!(asked <= 2, "{asked}");
+            node.azure.faults().remove(fault);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_without_an_end_costs_no_memory() {
+    let node = Node::start().await;
+    let class = (0..200).fold(Class::new(), |class, n| {
+        class.object(&format!("objectName: S{n}\nobjectType: secret"))
+    });
+    node.mount(&class).await.unwrap_err();
+    let before = node.provider.peak_memory();
+    let endless = "1".repeat(490_000);
+    let text = format!("Caller: appid={endless};oid={endless}");
+    let body = json!({ "error": { "code": "Forbidden", "message": text,
+                                  "innererror": { "code": "ForbiddenByRbac" } } });
+    let target = Target::vault(VAULT);
+    node.azure.faults().always(target, Effect::json(403, &body));
+    let message = node.mount(&class).await.unwrap_err();
+    assert!(message.message().len() < 4096);
+    let grown = node.provider.peak_memory() - before;
+    println!("grown by {grown} kB");
+    assert!(grown < 200_000, "{grown} kB");
 }

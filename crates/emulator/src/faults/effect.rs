@@ -68,6 +68,11 @@ pub enum Effect {
         /// How long.
         milliseconds: u64,
     },
+    /// An error that shows the request's `Authorization` header and body, as a proxy in front of the service may.
+    Echo {
+        /// The HTTP status.
+        status: u16,
+    },
     /// 200 with no body.
     Empty,
     /// 200 with JSON that has none of the members that a client looks for.
@@ -197,11 +202,19 @@ impl Effect {
     }
 }
 
+/// A request, as far as effects care.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) authorization: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
 /// Answers a request through the effects that it meets.
 pub(crate) async fn interpose(
     service: Service,
     effects: Vec<Effect>,
-    connection: &Connection,
+    asked: Asked<'_>,
     usual: impl Future<Output = Response<Body>>,
 ) -> Response<Body> {
     let mut usual = Some(usual);
@@ -211,11 +224,11 @@ pub(crate) async fn interpose(
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             continue;
         }
-        if let Some(instead) = instead(service, &effect, connection).await {
+        if let Some(instead) = instead(service, &effect, asked).await {
             answer = Some(instead);
             usual = None;
         } else if let Some(usual) = usual.take() {
-            answer = Some(changed(&effect, usual.await, connection).await);
+            answer = Some(changed(&effect, usual.await, asked.connection).await);
         }
     }
     match (answer, usual) {
@@ -226,11 +239,7 @@ pub(crate) async fn interpose(
 }
 
 /// The answer that replaces the service's own, for the effects that do not need it.
-async fn instead(
-    service: Service,
-    effect: &Effect,
-    connection: &Connection,
-) -> Option<Response<Body>> {
+async fn instead(service: Service, effect: &Effect, asked: Asked<'_>) -> Option<Response<Body>> {
     let answer = match effect {
         Effect::Answer {
             status,
@@ -271,8 +280,25 @@ async fn instead(
         ),
         Effect::Hang => std::future::pending().await,
         Effect::Drop => {
-            connection.close();
+            asked.connection.close();
             std::future::pending().await
+        }
+        Effect::Echo { status } => {
+            let shown = format!(
+                "Bad request. Authorization: {}; body: {}",
+                asked.authorization,
+                String::from_utf8_lossy(asked.body)
+            );
+            // In the form of each of the services.
+            body::json(
+                status_code(*status),
+                &match service {
+                    Service::Vault => {
+                        json!({ "error": { "code": "BadRequest", "message": shown } })
+                    }
+                    _ => json!({ "error": "invalid_request", "error_description": shown }),
+                },
+            )
         }
         Effect::Empty => body::typed(StatusCode::OK, "application/json", Bytes::new()),
         Effect::WrongJson => body::json(StatusCode::OK, &json!({ "hello": ["world", 1, null] })),

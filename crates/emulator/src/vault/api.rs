@@ -49,7 +49,7 @@ pub(crate) async fn answer(state: &State, vault: &Vault, ask: &Ask) -> Response<
             })
             .unwrap_or_else(|refusal| refusal.response())
     };
-    let mut response = interpose(Service::Vault, effects, &ask.connection, usual).await;
+    let mut response = interpose(Service::Vault, effects, ask.asked(), usual).await;
     if response.extensions().get::<Verbatim>().is_none() {
         label(vault, ask, principal.as_deref(), &mut response);
     }
