@@ -4,11 +4,11 @@
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
 mod entry;
+mod history;
 mod room;
 mod source;
 mod workshop;
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::pin::pin;
@@ -18,6 +18,7 @@ use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use thiserror::Error;
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use crate::azure::limiter::{Asker, Turn};
@@ -25,12 +26,13 @@ use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Memory, Principal};
 use crate::azure::vault::values::Values;
-use crate::azure::vault::{Contents, ListedVersion, PublicJwk, VaultError, Vaults, WaitingFor};
+use crate::azure::vault::{Contents, PublicJwk, VaultError, Vaults, WaitingFor};
 use crate::class::asked::Asked;
 use crate::class::cloud::VaultName;
 use crate::class::file_mode::FileMode;
-use crate::class::object::{ObjectName, ObjectVersion};
+use crate::class::object::ObjectVersion;
 use crate::class::plan::{Fetch, Plan};
+use crate::mount::history::{is_undecided, newest_from};
 use crate::mount::room::Room;
 use crate::mount::source::{FromVault, Source};
 use crate::mount::workshop::{Finished, Workshop};
@@ -43,6 +45,10 @@ use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
 
 pub use self::room::Full;
+
+/// The most lists of versions that one mount reads at once: each may have thousands of entries, and only its files count
+/// for the answer's size.
+const MAX_LISTS: usize = 4;
 
 /// What serves every mount of this process.
 #[derive(Debug)]
@@ -366,12 +372,7 @@ async fn fetch_all(
     max_answer_size: usize,
 ) -> Result<Vec<MountedFile>, Failure> {
     let _objects = workshop.phases().objects.run();
-    let objects = Objects {
-        source,
-        workshop,
-        finished: Finished::default(),
-        room: Room::new(max_answer_size),
-    };
+    let objects = Objects::new(source, workshop, max_answer_size);
     let fetches = plan.fetches.iter().enumerate();
     let mut fetches: FuturesUnordered<_> = fetches
         .map(|(index, fetch)| objects.files_of(fetch).map(move |result| (index, result)))
@@ -408,9 +409,21 @@ struct Objects<'a> {
     workshop: &'a Workshop<'a>,
     finished: Finished,
     room: Room,
+    /// Places for lists of versions.
+    lists: Semaphore,
 }
 
-impl Objects<'_> {
+impl<'a> Objects<'a> {
+    fn new(source: &'a Source<'a>, workshop: &'a Workshop<'a>, max_answer_size: usize) -> Self {
+        Self {
+            source,
+            workshop,
+            finished: Finished::default(),
+            room: Room::new(max_answer_size),
+            lists: Semaphore::new(MAX_LISTS),
+        }
+    }
+
     /// The files that one entry of the class becomes.
     async fn files_of(&self, fetch: &Fetch) -> Result<Vec<MountedFile>, ObjectProblem> {
         match fetch.history {
@@ -425,8 +438,17 @@ impl Objects<'_> {
         fetch: &Fetch,
         count: NonZeroU32,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
+        // The semaphore is never closed, so there is a place for every list in the end.
+        let place = self.lists.acquire().await;
         let listed = self.source.versions(fetch).await?;
-        let versions = newest_from(listed, &fetch.version, count.get())?;
+        drop(place);
+        let current = if is_undecided(&listed, &fetch.version) {
+            self.current(fetch).await?
+        } else {
+            None
+        };
+        let versions = newest_from(&listed, current.as_deref(), &fetch.version, count.get())?;
+        drop(listed);
         self.room.take_versions(versions.len())?;
         let files = versions
             .iter()
@@ -434,6 +456,16 @@ impl Objects<'_> {
             .map(|(age, version)| self.files_of_version(fetch, version, Some(age)));
         let files = futures::future::try_join_all(files).await?;
         Ok(files.into_iter().flatten().collect())
+    }
+
+    /// The version that the vault gives to a request for none, unless it is disabled.
+    async fn current(&self, fetch: &Fetch) -> Result<Option<String>, VaultError> {
+        match self.source.object(fetch, &ObjectVersion::Latest).await {
+            Ok(object) => Ok(object.attributes.enabled.then(|| object.version.clone())),
+            // Of a disabled secret the vault says no more than that.
+            Err(error) if error.concerns_one_object() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The files that one version of an object becomes; `age` counts from the newest.
@@ -497,39 +529,6 @@ fn public_key(jwk: &PublicJwk) -> Result<Sensitive, PublicKeyError> {
     })
 }
 
-/// The enabled versions from `first` on, newest first, at most `count`.
-fn newest_from(
-    mut listed: Vec<ListedVersion>,
-    first: &ObjectVersion,
-    count: u32,
-) -> Result<Vec<ObjectVersion>, ObjectProblem> {
-    listed.retain(|version| version.enabled);
-    listed.sort_by_key(|version| Reverse(version.created));
-    let start = match first {
-        ObjectVersion::Latest => 0,
-        ObjectVersion::Exact(wanted) => listed
-            .iter()
-            .position(|version| version.id == wanted.as_str())
-            .unwrap_or(listed.len()),
-    };
-    let versions: Vec<_> = listed
-        .iter()
-        .skip(start)
-        .take(count as usize)
-        .filter_map(|version| ObjectName::new(&version.id))
-        .map(ObjectVersion::Exact)
-        .collect();
-    if versions.is_empty() {
-        let there_are = listed
-            .into_iter()
-            .take(5)
-            .map(|version| version.id)
-            .collect();
-        return Err(ObjectProblem::NoVersion { there_are });
-    }
-    Ok(versions)
-}
-
 /// A certificate's `.crt` and `.key` may meet the file of another object, which only shows now.
 pub fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
     let mut known: BTreeMap<&str, &MountedFile> = BTreeMap::new();
@@ -554,42 +553,6 @@ pub fn check_paths(files: &[(usize, Vec<MountedFile>)]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listed(id: &str, created: i64, enabled: bool) -> ListedVersion {
-        let created = time::OffsetDateTime::from_unix_timestamp(created).ok();
-        ListedVersion {
-            id: id.into(),
-            created,
-            enabled,
-        }
-    }
-
-    #[test]
-    fn a_history_starts_at_its_version_and_goes_back() {
-        let versions = [
-            listed("b", 2, true),
-            listed("d", 4, true),
-            listed("a", 1, true),
-            listed("c", 3, false),
-        ];
-        let exact = |id: &str| ObjectVersion::Exact(ObjectName::new(id).unwrap());
-        for (first, count, expected) in [
-            (ObjectVersion::Latest, 10, vec!["d", "b", "a"]),
-            (ObjectVersion::Latest, 2, vec!["d", "b"]),
-            (exact("b"), 10, vec!["b", "a"]),
-            (exact("a"), 10, vec!["a"]),
-        ] {
-            let found = newest_from(versions.to_vec(), &first, count).unwrap();
-            assert_eq!(found, expected.into_iter().map(exact).collect::<Vec<_>>());
-        }
-        for unknown in ["c", "x"] {
-            let problem = newest_from(versions.to_vec(), &exact(unknown), 2).unwrap_err();
-            let ObjectProblem::NoVersion { there_are } = problem else {
-                panic!("{problem}")
-            };
-            assert_eq!(there_are, ["d", "b", "a"]);
-        }
-    }
 
     #[test]
     fn files_that_only_show_after_rendering_have_paths_of_their_own() {

@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod azure;
+mod listing;
 pub mod memory;
 pub mod refusal;
 pub mod values;

@@ -208,6 +208,12 @@ fn history_conflicts(fetches: &[(usize, &Fetch)], problems: &mut Problems<PlanEr
 }
 
 impl Fetch {
+    /// How many versions a history needs to know of, the newest: all where it does not begin with the newest.
+    pub fn most_listed(&self) -> Option<NonZeroU32> {
+        self.history
+            .filter(|_| self.version == ObjectVersion::Latest)
+    }
+
     /// What becomes of one object. Without a mode of its own, its file gets `default_mode`.
     pub fn new(object: Object, conventions: Conventions, default_mode: FileMode) -> Self {
         Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Finished, MountedFile, ObjectProblem, Objects, Provider, Room, Source, Workshop};
+use super::{MountedFile, ObjectProblem, Objects, Provider, Source, Workshop};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::azure::Vault;
 use crate::class::plan::{Fetch, Plan};
@@ -28,12 +28,8 @@ impl Provider {
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let source = Source::Vault(self.source_of(vault, plan, deadline, Arc::default()));
         let phases = Phases::default();
-        let objects = Objects {
-            source: &source,
-            workshop: &Workshop::new(&self.workers, payer, &phases),
-            finished: Finished::default(),
-            room: Room::new(self.max_answer_size),
-        };
+        let workshop = Workshop::new(&self.workers, payer, &phases);
+        let objects = Objects::new(&source, &workshop, self.max_answer_size);
         objects.files_of(fetch).await
     }
 }

@@ -68,12 +68,15 @@ impl Source<'_> {
         }
     }
 
-    /// All versions of an object, in no order.
+    /// The enabled versions of an object, the newest first: as many as a history needs.
     pub(super) async fn versions(&self, fetch: &Fetch) -> Result<Vec<ListedVersion>, VaultError> {
         match self {
             Self::Memory(memory) => memory.versions(fetch),
             Self::Vault(from) => {
-                let list = || Box::pin(from.vault.versions(fetch.kind, &fetch.name));
+                let list = || {
+                    let most = fetch.most_listed();
+                    Box::pin(from.vault.versions(fetch.kind, &fetch.name, most))
+                };
                 let limiter = from.vault.limiter();
                 let listed = retry(limiter, &from.turn, from.deadline, list);
                 let listed = from

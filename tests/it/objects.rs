@@ -353,6 +353,73 @@ async fn a_history_has_a_file_for_each_version() {
 }
 
 #[tokio::test]
+async fn versions_of_one_second_begin_with_the_one_that_the_vault_gives() {
+    const SECOND: i64 = 1_700_000_000;
+    let node = Node::start().await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    for name in ["A", "B", "C", "D"] {
+        let made: Vec<_> = (0..4)
+            .map(|n| node.vault.set_secret(name, format!("value {n}")))
+            .collect();
+        for (version, created) in made.iter().zip([1_600_000_000, SECOND, SECOND, SECOND]) {
+            node.vault
+                .set_created(ObjectKind::Secret, name, version, created)
+                .unwrap();
+        }
+        let history = |entry: &str| {
+            Class::new().object(&format!("objectName: {name}\nobjectType: secret\n{entry}"))
+        };
+        // Both are of the newest second, and their order stays.
+        let mut others = [made[1].as_str(), &made[2]];
+        others.sort_unstable();
+        let all = [&made[3], others[0], others[1], &made[0]];
+        for count in 2..=5 {
+            let class = history(&format!("objectVersionHistory: {count}"));
+            let response = node.mount(&class).await.unwrap();
+            let found: Vec<_> = versions(&response).into_iter().map(|(_, id)| id).collect();
+            assert_eq!(found, all[..count.min(4)]);
+            assert_eq!(response.files[0].contents, b"value 3");
+        }
+        let class = history(&format!(
+            "objectVersionHistory: 4\nobjectVersion: {}",
+            others[1]
+        ));
+        let response = node.mount(&class).await.unwrap();
+        let found: Vec<_> = versions(&response).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(found, all[2..]);
+        // The vault refuses the newest, and says no more about the others.
+        node.vault
+            .set_enabled(ObjectKind::Secret, name, Some(&made[3]), false)
+            .unwrap();
+        let response = node
+            .mount(&history("objectVersionHistory: 4"))
+            .await
+            .unwrap();
+        let found: Vec<_> = versions(&response).into_iter().map(|(_, id)| id).collect();
+        assert_eq!(found, all[1..]);
+    }
+}
+
+#[tokio::test]
+async fn a_history_costs_a_request_more_only_where_seconds_are_equal() {
+    let node = Node::start().await;
+    let made: Vec<_> = (0..3).map(|_| node.vault.set_secret("S", "v")).collect();
+    let class = Class::new().object("objectName: S\nobjectType: secret\nobjectVersionHistory: 2");
+    node.mount(&class).await.unwrap();
+    for (created, requests) in [([1, 2, 3], 3), ([1, 1, 2], 3), ([1, 2, 2], 4)] {
+        for (version, created) in made.iter().zip(created) {
+            node.vault
+                .set_created(ObjectKind::Secret, "S", version, created)
+                .unwrap();
+        }
+        let before = node.azure.counters().vault(VAULT);
+        node.mount(&class).await.unwrap();
+        let after = node.azure.counters().vault(VAULT);
+        assert_eq!(after.requests - before.requests, requests, "{created:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_history_may_have_one_file_more_as_with_the_go_provider() {
     let node = Node::start_with(&["--object-version-history", "go"]).await;
     for n in 0..5 {

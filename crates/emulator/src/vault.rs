@@ -345,6 +345,27 @@ impl Vault {
         Ok(())
     }
 
+    /// Says when a version was made: a vault that is written to twice in a second has two of that second.
+    pub fn set_created(
+        &self,
+        kind: ObjectKind,
+        name: &str,
+        version: &str,
+        created: i64,
+    ) -> Result<(), VaultError> {
+        let contents = &mut *self.contents();
+        let version = Some(version);
+        let attributes = match kind {
+            ObjectKind::Secret => &mut contents.secrets.get_mut(name, version)?.attributes,
+            ObjectKind::Key => &mut contents.keys.get_mut(name, version)?.attributes,
+            ObjectKind::Certificate => {
+                &mut contents.certificates.get_mut(name, version)?.attributes
+            }
+        };
+        attributes.created = created;
+        Ok(())
+    }
+
     /// Deletes an object so that it can be recovered; of a certificate, its key and secret too.
     pub fn delete(&self, kind: ObjectKind, name: &str) -> Result<(), VaultError> {
         deleted::delete(&mut self.contents(), kind, name, self.now())

@@ -1,8 +1,8 @@
 //! [`Vault`], one Key Vault asked as one identity, by way of Azure's SDK. The only user of the Key Vault
 //! crates.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 
 use azure_core::credentials::TokenCredential;
@@ -22,6 +22,7 @@ use time::OffsetDateTime;
 use crate::azure::credential::{AtVault, Credential, TokenError};
 use crate::azure::limiter::Limiter;
 use crate::azure::vault::attributes::Attributes;
+use crate::azure::vault::listing::{MAX_VERSIONS, Newest};
 use crate::azure::vault::refusal::{Operation, VaultRefusal};
 use crate::azure::vault::values::Owner;
 use crate::azure::vault::{
@@ -32,9 +33,6 @@ use crate::observe::phases::Phases;
 use crate::observe::traces::Trace;
 use crate::text::excerpt::refusal_line;
 use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
-
-/// The most versions of one object that are looked at. Each page of the vault's list has 25.
-const MAX_VERSIONS: usize = 5_000;
 
 /// The most pages of such a list, one after the other, that have nothing which the ones before had not. A
 /// list that leads back to itself has no end otherwise.
@@ -301,13 +299,16 @@ impl Vault {
         })
     }
 
-    /// Lists the versions of an object across all pages, in no order; at least one.
+    /// Lists the enabled versions of an object across all pages, the newest first: at most so many, or all.
     pub async fn versions(
         &self,
         kind: ObjectKind,
         name: &ObjectName,
+        most: Option<NonZeroU32>,
     ) -> Result<Vec<ListedVersion>, VaultError> {
         let name = name.as_str();
+        let most = most.map_or(MAX_VERSIONS, |most| most.get() as usize);
+        let newest = Newest::new(most);
         let listed = match kind {
             ObjectKind::Secret => {
                 let pages = self.secrets()?.list_secret_properties_versions(name, None);
@@ -315,7 +316,7 @@ impl Vault {
                     let attributes = item.attributes?;
                     listed(item.id, attributes.created, attributes.enabled)
                 };
-                collect(pages.map_err(|error| listing(&error))?, listed).await
+                collect(pages.map_err(|error| listing(&error))?, listed, newest).await
             }
             ObjectKind::Key => {
                 let pages = self.keys()?.list_key_properties_versions(name, None);
@@ -323,7 +324,7 @@ impl Vault {
                     let attributes = item.attributes?;
                     listed(item.kid, attributes.created, attributes.enabled)
                 };
-                collect(pages.map_err(|error| listing(&error))?, listed).await
+                collect(pages.map_err(|error| listing(&error))?, listed, newest).await
             }
             ObjectKind::Certificate => {
                 let pages = self
@@ -334,14 +335,15 @@ impl Vault {
                         let attributes = item.attributes?;
                         listed(item.id, attributes.created, attributes.enabled)
                     };
-                collect(pages.map_err(|error| listing(&error))?, listed).await
+                collect(pages.map_err(|error| listing(&error))?, listed, newest).await
             }
         };
-        match listed {
-            // An object that is there has a version. Of one that is not, the vault lists none, with status 200.
-            Ok(listed) if listed.is_empty() => Err(VaultError::Absent),
-            listed => listed,
+        let newest = listed?;
+        // An object that is there has a version. Of one that is not, the vault lists none, with status 200.
+        if newest.is_empty() {
+            return Err(VaultError::Absent);
         }
+        Ok(newest.into_versions())
     }
 }
 
@@ -384,18 +386,15 @@ fn listed(
 async fn collect<P: Page + Send>(
     items: ItemIterator<P>,
     listed: impl Fn(P::Item) -> Option<ListedVersion>,
-) -> Result<Vec<ListedVersion>, VaultError> {
+    mut newest: Newest,
+) -> Result<Newest, VaultError> {
     let mut pages = items.into_pages();
-    let mut versions = HashMap::new();
     let mut pages_without_news = 0;
-    while let Some(page) = pages.try_next().await.map_err(|error| listing(&error))? {
-        let known = versions.len();
+    while !newest.is_full()
+        && let Some(page) = pages.try_next().await.map_err(|error| listing(&error))?
+    {
         let page = page.into_items().await.map_err(|error| listing(&error))?;
-        versions.extend(page.filter_map(&listed).map(|one| (one.id.clone(), one)));
-        if versions.len() >= MAX_VERSIONS {
-            break;
-        }
-        pages_without_news = if versions.len() > known {
+        pages_without_news = if newest.add(page.filter_map(&listed)) {
             0
         } else {
             pages_without_news + 1
@@ -404,7 +403,7 @@ async fn collect<P: Page + Send>(
             return Err(unreadable("an end to a list of versions"));
         }
     }
-    Ok(versions.into_values().collect())
+    Ok(newest)
 }
 
 /// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages

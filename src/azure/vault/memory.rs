@@ -5,6 +5,7 @@
 //! the same pod with a renewed token, finds what another pod of the principal has left.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ struct Key {
     name: ObjectName,
     /// The version as it was asked for; none for the list of versions.
     version: Option<ObjectVersion>,
+    /// How many versions a list has at most, if not all.
+    most: Option<NonZeroU32>,
 }
 
 enum Kept {
@@ -222,5 +225,6 @@ fn key(
         kind: fetch.kind,
         name: fetch.name.clone(),
         version: version.cloned(),
+        most: fetch.most_listed().filter(|_| version.is_none()),
     }
 }
