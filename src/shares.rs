@@ -12,6 +12,8 @@ mod workers;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::task::futures::TaskLocalFuture;
+
 use crate::text::excerpt::cut;
 
 pub use self::kept::{Kept, Weight};
@@ -23,6 +25,10 @@ pub use self::workers::{Payer, Stop, Workers};
 /// Source: "Object Names and IDs", section "RFC 1123 Label Names".
 const MAX_NAME: usize = 63;
 
+tokio::task_local! {
+    static CURRENT: Namespace;
+}
+
 /// The namespace that pays. The empty one is for what no pod asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace(Arc<str>);
@@ -31,6 +37,17 @@ impl Namespace {
     /// The namespace of this name. One that Kubernetes could not have is cut: those who write such names pay together.
     pub fn new(name: &str) -> Self {
         Self(cut(name, MAX_NAME).into())
+    }
+
+    /// The namespace that what goes on here is done for. It cannot be handed down: Azure's SDK stands between a mount and
+    /// its requests.
+    pub fn current() -> Self {
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// What is done for this namespace.
+    pub fn around<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
+        CURRENT.scope(self, future)
     }
 
     /// Its name.

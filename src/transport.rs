@@ -22,6 +22,7 @@ mod dial;
 mod dns;
 mod echo;
 mod failure;
+mod names;
 mod origin;
 mod peer;
 mod presented;
@@ -61,6 +62,7 @@ pub use canned::Canned;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use challenge::scope_in;
 pub use failure::{Phase, Refusal, TransportError};
+pub use names::Names;
 pub use peer::Peer;
 pub use probe::{Greeting, Handshake, Probe};
 pub use route::{Route, TokenHolder, client_options};
@@ -112,6 +114,7 @@ pub struct Transport(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     trust: Trust,
+    names: Names,
     max_connection_age: Duration,
     proxies: Proxies,
     imds: Arc<Route>,
@@ -147,7 +150,8 @@ impl Transport {
         // Never by a proxy: IMDS answers for the machine that asks.
         let usual_imds = Url::parse(IMDS).map_err(|_| TransportSetupError::Name(IMDS.into()))?;
         let imds = settings.imds_endpoint.as_ref().unwrap_or(&usual_imds);
-        let dialer = dialer(imds, &trust, None)?;
+        let names = Names::new(metrics);
+        let dialer = dialer(imds, &trust, &names, None)?;
         let limits = PoolLimits {
             max_http1: FOR_TOKENS,
             max_age: settings.max_connection_age,
@@ -160,6 +164,7 @@ impl Transport {
         Ok(Self(Arc::new(Shared {
             proxies: Proxies::of_environment()?,
             trust,
+            names,
             max_connection_age: settings.max_connection_age,
             imds: Arc::new(imds),
             servers: Mutex::new(LruCache::new(MAX_SERVERS)),
@@ -172,6 +177,11 @@ impl Transport {
     /// Who vouches for every server that is not a [`Peer`] with a CA of its own.
     pub fn trust(&self) -> &Trust {
         &self.0.trust
+    }
+
+    /// Who knows the addresses of names.
+    pub fn names(&self) -> &Names {
+        &self.0.names
     }
 
     /// How old a connection gets before another one takes its place.
@@ -215,7 +225,7 @@ impl Transport {
             return Ok(Arc::clone(origin));
         }
         let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
-        let dialer = dialer(&parsed, &self.0.trust, Some(&self.0.proxies))?;
+        let dialer = dialer(&parsed, &self.0.trust, &self.0.names, Some(&self.0.proxies))?;
         let traffic = self.0.metrics.traffic(service);
         let max_http1 = match service {
             AzureService::Vault => MAX_CONNECTIONS,
@@ -247,7 +257,7 @@ impl Transport {
             let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
             let dialer = Dialer {
                 canned: Some(canned.clone()),
-                ..dialer(&parsed, &shared.trust, None)?
+                ..dialer(&parsed, &shared.trust, &shared.names, None)?
             };
             let traffic = shared.metrics.traffic(service);
             let limits = PoolLimits {
@@ -264,6 +274,7 @@ impl Transport {
         }
         Ok(Self(Arc::new(Shared {
             trust: shared.trust.clone(),
+            names: shared.names.clone(),
             max_connection_age: shared.max_connection_age,
             proxies: Proxies::new("", "", "", ""),
             imds: Arc::new(Route::new(origin(IMDS, AzureService::Imds, tokens.1)?)),
@@ -278,6 +289,7 @@ impl Transport {
 fn dialer(
     url: &Url,
     trust: &Trust,
+    names: &Names,
     proxies: Option<&Proxies>,
 ) -> Result<Dialer, TransportSetupError> {
     let authority = &url[Position::BeforeHost..Position::AfterPort];
@@ -294,6 +306,7 @@ fn dialer(
     Ok(Dialer {
         shown: host.to_string(),
         place: Place::of(&host),
+        names: names.clone(),
         authority: Authority::try_from(authority).map_err(|_| unusable())?,
         port: url.port_or_known_default().ok_or_else(unusable)?,
         tls,

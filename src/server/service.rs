@@ -77,7 +77,7 @@ impl Service {
         let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
         let plan = self.planned(request, &payer, deadline, &notes).await?;
         let mount = self.provider.mount(&plan, &payer, deadline, &notes.phases);
-        Ok(mount.await?)
+        Ok(plan.namespace.clone().around(mount).await?)
     }
 
     /// The plan, by a worker where that may take long.

@@ -179,6 +179,8 @@ impl Connections {
             None => {}
         }
         let arrival = Instant::now();
+        // Before the door: who stands in front there may be of a namespace whose lookups wait for each other.
+        self.opener.dialer.look_up().await?;
         let door = self.door.lock().await;
         if let Some((then, failure)) = &self.known().last_failure
             && *then > arrival
@@ -387,10 +389,11 @@ impl Drop for Http2 {
 mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
-    use url::Host;
 
     use super::*;
+    use crate::observe::metrics::Metrics;
     use crate::transport::dns::Place;
+    use crate::transport::names::Names;
     use crate::transport::stream::Progress;
 
     #[tokio::test(start_paused = true)]
@@ -399,7 +402,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let dialer = Dialer {
             shown: "h".to_owned(),
-            place: Place::of(&Host::Domain("127.0.0.1")),
+            place: Place::At(address.ip()),
+            names: Names::new(&Metrics::default()),
             authority: "h".parse().unwrap(),
             port: address.port(),
             tls: None,

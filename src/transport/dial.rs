@@ -13,12 +13,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::os::open_files;
 use crate::transport::dns::Place;
+use crate::transport::names::Names;
 use crate::transport::proxy::{Proxy, WayError};
 use crate::transport::stream::{ConnectError, Counted, Dialed, Progress, Stream, Tls, Unreachable};
 use crate::transport::trust::Trust;
 use crate::transport::{Phase, TransportError};
 
-/// How long the resolver may take. The C library's waits 5 s for a nameserver that is gone before it asks the
+/// How long a lookup is waited for, with the wait for its turn. The C library's waits 5 s for a nameserver that is gone before it asks the
 /// next one, and does so for every name.
 ///
 /// Source: resolv.conf(5), option `timeout`.
@@ -39,6 +40,8 @@ pub(super) struct Dialer {
     pub(super) shown: String,
     /// Where it is.
     pub(super) place: Place,
+    /// Who knows the addresses of names.
+    pub(super) names: Names,
     /// What HTTP calls it: `HOST`, or `HOST:PORT` where the port is not the usual one.
     pub(super) authority: Authority,
     /// Its port.
@@ -60,6 +63,7 @@ impl Dialer {
         Self {
             shown: self.shown.clone(),
             place: self.place.clone(),
+            names: self.names.clone(),
             authority: self.authority.clone(),
             port: self.port,
             tls: self.tls.clone(),
@@ -157,7 +161,7 @@ impl Dialer {
         };
         self.within(LOOKUP_TIMEOUT, async {
             self.progress.reach(Phase::Dns);
-            let lookup = || place.addresses(port);
+            let lookup = || place.addresses(&self.names, port);
             // The resolver does not say why it could not open its own.
             let lacks_files = |_: &_| open_files::are_used_up();
             let addresses = match open_files::with_room(lookup, lacks_files).await {
@@ -171,6 +175,16 @@ impl Dialer {
             addresses.map_err(|error| self.unconnected(error))
         })
         .await
+    }
+
+    /// Waits until there are addresses, in the line of who waits for them. Who makes the connection finds them.
+    pub(super) async fn look_up(&self) -> Result<(), TransportError> {
+        #[cfg(any(test, feature = "fuzzing"))]
+        if self.canned.is_some() {
+            return Ok(());
+        }
+        let _waiting = self.progress.wait(Phase::Dns);
+        self.aside().addresses().await.map(drop)
     }
 
     /// TCP: to the first of these addresses that takes a connection.

@@ -1,10 +1,10 @@
-//! Where a host is: its addresses by the system's resolver, with a failure that can be told from others.
+//! [`Place`], where a host is.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use thiserror::Error;
 use url::Host;
+
+use crate::transport::names::{DnsError, Names};
 
 /// Where a host is.
 #[derive(Clone, Debug)]
@@ -13,20 +13,6 @@ pub(super) enum Place {
     At(IpAddr),
     /// Wherever the system's resolver finds a name: `/etc/hosts`, then DNS.
     Of(String),
-}
-
-/// The resolver gave no address.
-#[derive(Debug, Error)]
-#[error(transparent)]
-pub(super) struct DnsError(io::Error);
-
-impl DnsError {
-    /// Whether the resolver could not say (`EAI_AGAIN`), rather than that there is no address. The standard
-    /// library has no code for it, only the C library's words.
-    pub(super) fn is_temporary(&self) -> bool {
-        let words = self.0.to_string();
-        words.contains("Temporary failure") || words.contains("Try again")
-    }
 }
 
 impl Place {
@@ -39,42 +25,48 @@ impl Place {
         }
     }
 
-    /// The addresses, with a port.
-    pub(super) async fn addresses(&self, port: u16) -> Result<Vec<SocketAddr>, DnsError> {
+    /// The addresses, with a port; at least one.
+    pub(super) async fn addresses(
+        &self,
+        names: &Names,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, DnsError> {
         match self {
             Self::At(address) => Ok(vec![(*address, port).into()]),
-            Self::Of(name) => Ok(tokio::net::lookup_host((name.as_str(), port))
-                .await
-                .map_err(DnsError)?
-                .collect()),
+            Self::Of(name) => names.addresses(name, port).await,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use dns_lookup::LookupError;
+
     use super::*;
     use crate::transport::TransportError;
     use crate::transport::proxy::WayError;
     use crate::transport::stream::ConnectError;
 
-    fn failure(words: &str) -> ConnectError {
-        DnsError(io::Error::other(words.to_owned())).into()
+    fn failure(number: i32) -> ConnectError {
+        DnsError::from(LookupError::new(number)).into()
     }
 
     #[test]
     fn a_name_that_leads_nowhere_is_told_from_other_failures() {
-        for (words, is_temporary) in [
+        // As Linux numbers them: EAI_NONAME, EAI_AGAIN.
+        for (number, is_temporary, words) in [
             (
-                "failed to lookup address information: Name or service not known",
+                -2,
                 false,
+                "failed to lookup address information: Name or service not known",
             ),
             (
-                "failed to lookup address information: Temporary failure in name resolution",
+                -3,
                 true,
+                "failed to lookup address information: Temporary failure in name resolution",
             ),
         ] {
-            let error = TransportError::unconnected("h", failure(words));
+            let error = TransportError::unconnected("h", failure(number));
             let TransportError::Dns {
                 temporary, problem, ..
             } = error
@@ -84,12 +76,12 @@ mod tests {
             assert_eq!((temporary, problem.as_str()), (is_temporary, words));
         }
         // The proxy's name says nothing about the server's.
-        let error = TransportError::unconnected("h", WayError::Connect(failure("unknown")));
+        let error = TransportError::unconnected("h", WayError::Connect(failure(-2)));
         assert!(matches!(error, TransportError::Connect { .. }), "{error}");
         assert!(
             error
                 .to_string()
-                .contains("the proxy cannot be reached: unknown"),
+                .contains("the proxy cannot be reached: failed to lookup"),
             "{error}"
         );
     }

@@ -10,7 +10,8 @@ use thiserror::Error;
 
 use crate::os::open_files;
 use crate::text::excerpt::one_line;
-use crate::transport::{MAX_BODY, MAX_HEADERS, dns, in_chain, trust};
+use crate::transport::names::DnsError;
+use crate::transport::{MAX_BODY, MAX_HEADERS, in_chain, trust};
 
 /// What went wrong between a request and a successful answer to it.
 #[derive(Clone, Debug, Error)]
@@ -65,7 +66,7 @@ pub enum TransportError {
         source: Arc<dyn StdError + Send + Sync>,
     },
     /// No answer in time.
-    #[error("{host} took longer than {} s to {phase}", after.as_secs())]
+    #[error("{}", too_long(host, *phase, after.as_secs()))]
     Timeout {
         /// The host that was asked for.
         host: String,
@@ -220,16 +221,24 @@ impl TransportError {
 /// What went wrong, where it is the resolver's or the certificate's doing.
 fn known_failure(host: &str, error: &(dyn StdError + 'static)) -> Option<TransportError> {
     let host = host.to_owned();
-    if let Some(source) = in_chain::<dns::DnsError>(error) {
+    if let Some(source) = in_chain::<DnsError>(error) {
         let problem = one_line(&source.to_string(), 160);
         return Some(TransportError::Dns {
             host,
-            temporary: source.is_temporary(),
+            temporary: source.temporary,
             problem,
         });
     }
     let problem = trust::failure_in(error)?;
     Some(TransportError::Certificate { host, problem })
+}
+
+/// What took too long. DNS is not the host's doing.
+fn too_long(host: &str, phase: Phase, seconds: u64) -> String {
+    match phase {
+        Phase::Dns => format!("DNS did not answer within {seconds} s where {host} is"),
+        phase => format!("{host} took longer than {seconds} s to {phase}"),
+    }
 }
 
 /// Some libraries add where to read on, for programmers.

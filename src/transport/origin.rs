@@ -372,8 +372,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::*;
+    use crate::observe::metrics::Metrics;
     use crate::transport::canned::Canned;
     use crate::transport::dns::Place;
+    use crate::transport::names::Names;
     use crate::transport::stream::Progress;
 
     /// Kinds of frames.
@@ -427,6 +429,7 @@ mod tests {
         let dialer = Dialer {
             shown: "h".to_owned(),
             place: Place::Of("h".to_owned()),
+            names: Names::new(&Metrics::default()),
             authority,
             port: 443,
             tls: None,

@@ -14,6 +14,7 @@ use crate::transport::FOR_TOKENS;
 use crate::transport::connections::PoolLimits;
 use crate::transport::dial::Dialer;
 use crate::transport::dns::Place;
+use crate::transport::names::Names;
 use crate::transport::origin::Origin;
 use crate::transport::route::Route;
 use crate::transport::stream::{Progress, Tls};
@@ -35,6 +36,7 @@ impl Peer {
     pub fn route(
         &self,
         trust: &Trust,
+        names: &Names,
         traffic: Arc<Traffic>,
         max_age: Duration,
     ) -> Result<Arc<Route>, TransportSetupError> {
@@ -42,7 +44,7 @@ impl Peer {
             max_http1: FOR_TOKENS,
             max_age,
         };
-        let origin = Origin::new(self.dialer(trust)?, traffic, limits);
+        let origin = Origin::new(self.dialer(trust, names)?, traffic, limits);
         Ok(Arc::new(Route {
             below: self.url.path().to_owned(),
             ..Route::new(Arc::new(origin))
@@ -54,15 +56,16 @@ impl Peer {
     pub async fn certificate(
         &self,
         trust: &Trust,
+        names: &Names,
     ) -> Result<CertificateDer<'static>, TransportError> {
-        let dialer = self.dialer(trust).map_err(|error| {
+        let dialer = self.dialer(trust, names).map_err(|error| {
             // A name that is none leads to no connection.
             TransportError::unconnected(&self.shown(), error)
         })?;
         dialer.certificate().await
     }
 
-    fn dialer(&self, trust: &Trust) -> Result<Dialer, TransportSetupError> {
+    fn dialer(&self, trust: &Trust, names: &Names) -> Result<Dialer, TransportSetupError> {
         let unusable = || TransportSetupError::Name(self.shown());
         let place = match (self.address, self.url.host()) {
             (Some(address), _) => Place::At(address),
@@ -78,6 +81,7 @@ impl Peer {
         Ok(Dialer {
             shown: self.shown(),
             place,
+            names: names.clone(),
             authority: Authority::try_from(host).map_err(|_| unusable())?,
             port: self.url.port_or_known_default().unwrap_or(443),
             tls: Some(tls),

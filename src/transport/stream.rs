@@ -18,7 +18,7 @@ use crate::os::lock::lock;
 use crate::os::open_files;
 use crate::transport::Phase;
 use crate::transport::address_kind::AddressKind;
-use crate::transport::dns::DnsError;
+use crate::transport::names::DnsError;
 use crate::transport::trust::Trust;
 
 /// How a server proves who it is.
@@ -166,6 +166,12 @@ impl Progress {
         *self.lock() = Some(phase);
     }
 
+    /// Something is waited for until the guard is dropped, while nothing else goes on.
+    pub(super) fn wait(&self, phase: Phase) -> Waiting<'_> {
+        self.lock().get_or_insert(phase);
+        Waiting(self, phase)
+    }
+
     /// Nothing goes on any more.
     pub(super) fn end(&self) {
         *self.lock() = None;
@@ -178,5 +184,16 @@ impl Progress {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
         lock(&self.0)
+    }
+}
+
+/// Something that is waited for.
+pub(super) struct Waiting<'a>(&'a Progress, Phase);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Self(progress, phase) = self;
+        // What has begun meanwhile goes on.
+        _ = progress.lock().take_if(|current| current == phase);
     }
 }

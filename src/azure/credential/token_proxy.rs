@@ -36,7 +36,9 @@ use url::Url;
 use crate::observe::metrics::Traffic;
 use crate::os::lock::lock;
 use crate::text::excerpt::{causes, one_line};
-use crate::transport::{Peer, Phase, Route, Transport, TransportError, Trust, client_options};
+use crate::transport::{
+    Names, Peer, Phase, Route, Transport, TransportError, Trust, client_options,
+};
 
 /// The API server's name in every cluster. It is the token proxy's host too, unless the operator says
 /// otherwise.
@@ -93,6 +95,7 @@ pub struct TokenProxy {
     settings: TokenProxySettings,
     /// Who is trusted where the cluster has no CA.
     usual: Trust,
+    names: Names,
     max_connection_age: Duration,
     /// Locked for as long as the API server is asked, so that one caller asks for all.
     server_name: Mutex<Discovery>,
@@ -125,6 +128,7 @@ impl TokenProxy {
         };
         Self {
             usual: transport.trust().clone(),
+            names: transport.names().clone(),
             max_connection_age: transport.max_connection_age(),
             server_name: Mutex::new(server_name),
             client: StdMutex::new(None),
@@ -171,7 +175,12 @@ impl TokenProxy {
             tls_name: self.server_name(&trust).await?,
         };
         let route = peer
-            .route(&trust, Arc::clone(&self.traffic), self.max_connection_age)
+            .route(
+                &trust,
+                &self.names,
+                Arc::clone(&self.traffic),
+                self.max_connection_age,
+            )
             .map_err(|error| TokenProxyError::Client {
                 problem: causes(&error),
             })?;
@@ -253,7 +262,7 @@ impl TokenProxy {
             tls_name: API_SERVER.to_owned(),
         };
         let certificate = api_server
-            .certificate(trust)
+            .certificate(trust, &self.names)
             .await
             .map_err(TokenProxyError::ApiServer)?;
         server_name::of_certificate(&certificate).ok_or(TokenProxyError::NoClusterId)

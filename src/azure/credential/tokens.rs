@@ -24,6 +24,7 @@ use crate::azure::retry::{Again, Retriable as _, wait_before};
 use crate::observe::traces;
 use crate::os::clock::Clock;
 use crate::os::lock::lock;
+use crate::shares::Namespace;
 
 /// How long before its end a token is replaced, while it still serves.
 const RENEWAL: Duration = Duration::from_secs(300);
@@ -256,7 +257,8 @@ impl Tokens {
     ) -> Flight {
         let (slots, scope) = (Arc::clone(&self.slots), scope.to_owned());
         let clock = self.clock;
-        let task = tokio::spawn(async move {
+        // Whoever asked first pays.
+        let task = tokio::spawn(Namespace::current().around(async move {
             if let Some(next) = next {
                 tokio::time::sleep_until(next).await;
             }
@@ -265,7 +267,7 @@ impl Tokens {
             let mut slots = lock(&slots);
             land(slots.entry(scope).or_default(), result.as_ref(), now);
             result
-        });
+        }));
         task.map(|result| result.ok().flatten()).boxed().shared()
     }
 }

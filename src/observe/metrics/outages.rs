@@ -1,4 +1,5 @@
-//! [`OutageMetrics`], how often something else than a class's vault answered. [`crate::mount`] has the handle.
+//! [`OutageMetrics`], how often something else answered than a class's vault, or DNS. [`crate::mount`] and
+//! [`crate::transport`] have the handle.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +14,8 @@ pub struct OutageMetrics {
     pub failover: Counter,
     /// By what was there before.
     pub memory: Counter,
+    /// Lookups of names that DNS did not answer, and earlier addresses did.
+    pub addresses: Counter,
 }
 
 impl OutageMetrics {
@@ -23,7 +26,14 @@ impl OutageMetrics {
             "Mounts answered although their vault was out of order",
             answers.clone(),
         );
+        let addresses = Counter::default();
+        registry.register(
+            "outage_lookups",
+            "Lookups that DNS did not answer, where the last known addresses served",
+            addresses.clone(),
+        );
         Self {
+            addresses,
             failover: answers.get_or_create_owned(&[("source", "failover")]),
             memory: answers.get_or_create_owned(&[("source", "memory")]),
         }

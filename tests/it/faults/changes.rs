@@ -139,7 +139,9 @@ async fn connections_follow_a_server_that_moves_and_outlast_a_way_that_is_gone()
 fn with_hosts(command: &mut Command, hosts: &Path) {
     let std = command.as_std();
     let mut wrapped = Command::new("unshare");
-    let script = "mount --bind \"$HOSTS\" /etc/hosts && exec \"$0\" \"$@\"";
+    // There is no resolver at this address, so nobody can say where a name is that the file has not.
+    let script = "echo nameserver 127.77.0.53 > \"$HOSTS.dns\" && mount --bind \"$HOSTS.dns\" /etc/resolv.conf \
+                  && rm \"$HOSTS.dns\" && mount --bind \"$HOSTS\" /etc/hosts && exec \"$0\" \"$@\"";
     wrapped.args(["--mount", "--", "sh", "-c", script]);
     wrapped.arg(std.get_program()).args(std.get_args());
     wrapped.env_clear();
@@ -205,10 +207,18 @@ async fn a_vault_whose_address_changes_is_followed_and_outlasts_dns() {
         // The old one is gone.
         drop(old);
         is_at(None);
-        let tried = || provider.log().contains("cannot renew a connection");
+        let tried = || {
+            provider
+                .log()
+                .contains("the last known addresses of this name")
+        };
         mount_until(&provider, "DNS is asked", tried).await;
-        let since = Instant::now();
-        mount_until(&provider, "it serves on", || since.elapsed().as_secs() > 2).await;
+        // A connection can be made all the same, where the server was last.
+        let accepted = new.accepted();
+        mount_until(&provider, "renewed without DNS", || {
+            new.accepted() > accepted
+        })
+        .await;
         is_at(Some(new.at));
         let accepted = new.accepted();
         mount_until(&provider, "renewed", || new.accepted() > accepted).await;
