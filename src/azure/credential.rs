@@ -6,6 +6,7 @@
 //! gets a credential of its own, and Entra ID refuses it.
 
 mod at_vault;
+mod imds;
 mod known;
 pub mod refusal;
 mod source;
@@ -20,6 +21,7 @@ use azure_core::credentials::AccessToken;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::azure::credential::imds::ImdsQueue;
 use crate::azure::credential::known::{Known, Place};
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::azure::credential::source::Source;
@@ -47,7 +49,7 @@ pub struct Credentials {
     transport: Transport,
     token_proxy: Arc<TokenProxy>,
     clock: Clock,
-    imds_limiter: Arc<Limiter>,
+    imds_queue: Arc<ImdsQueue>,
     known: Arc<Known>,
 }
 
@@ -215,10 +217,10 @@ impl Credentials {
             transport,
             token_proxy: Arc::new(token_proxy),
             clock,
-            imds_limiter: Arc::new(Limiter::new(
+            imds_queue: Arc::new(ImdsQueue::new(Limiter::new(
                 Limits::of_imds(),
                 metrics.traffic(AzureService::Imds),
-            )),
+            ))),
             known: Arc::new(Known::new(clock, metrics)),
         }
     }
@@ -262,7 +264,7 @@ impl Credentials {
                 cloud,
                 &self.transport,
                 &self.token_proxy,
-                &self.imds_limiter,
+                &self.imds_queue,
             )?,
             tokens: Tokens::new(self.clock),
         })))

@@ -243,7 +243,7 @@ impl Names {
     fn find(&self, name: &str) -> Find {
         let mut state = lock(&self.0.state);
         let now = Instant::now();
-        let known = state.found.get(&name.to_owned());
+        let known = state.found.get(&Namespace::current(), &name.to_owned());
         let known = known.filter(|found| now - found.at < MAX_AGE);
         let known = known.map(|found| (found.addresses.clone(), now < found.fresh_until));
         let known = match known {
@@ -306,7 +306,7 @@ impl Names {
                     fresh_until: now + FRESH,
                 };
                 // Whose it is it stays: who else asks for it does not take it along.
-                match state.found.get_mut(&name) {
+                match state.found.get_mut(namespace, &name) {
                     Some(known) => *known = found,
                     None => _ = state.found.put(namespace, name, found),
                 }
@@ -324,7 +324,7 @@ impl Names {
         self.0.metrics.outages().addresses.inc();
         let mut state = lock(&self.0.state);
         let now = Instant::now();
-        if let Some(known) = state.found.get_mut(&name.to_owned()) {
+        if let Some(known) = state.found.get_mut(&Namespace::current(), &name.to_owned()) {
             known.fresh_until = now + OUTAGE_PAUSE;
         }
         if state.warned.is_some_and(|then| now - then < WARNING_PAUSE) {

@@ -3,6 +3,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
@@ -17,6 +18,7 @@ use futures::TryFutureExt as _;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::azure::credential::imds::ImdsQueue;
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
 use crate::azure::credential::{TOKEN_TIMEOUT, TokenError, TokenService};
@@ -35,9 +37,19 @@ pub(super) struct Source {
     tenant: TenantId,
     authority: String,
     service: Service,
-    limiter: Arc<Limiter>,
+    line: Line,
+    /// Whether there was a token for it.
+    has_worked: AtomicBool,
     /// When what proves the identity expires, where it does.
     proof_end: Option<OffsetDateTime>,
+}
+
+/// What a request waits in.
+enum Line {
+    /// What one identity is refused for is no reason for others to wait.
+    Own(Limiter),
+    /// The machine's, whichever identity asks.
+    Imds(Arc<ImdsQueue>, IdentityId),
 }
 
 /// The service that gives the tokens.
@@ -64,7 +76,7 @@ impl Source {
         cloud: &Cloud,
         transport: &Transport,
         token_proxy: &Arc<TokenProxy>,
-        imds_limiter: &Arc<Limiter>,
+        imds_queue: &Arc<ImdsQueue>,
     ) -> Result<Self, TokenError> {
         let service = match identity {
             Identity::Workload { .. } | Identity::ServicePrincipal { .. } => {
@@ -76,18 +88,17 @@ impl Source {
             Identity::Binding { .. } => Service::TokenProxy(Arc::clone(token_proxy)),
             Identity::Managed(_) => Service::Imds(transport.to_imds()),
         };
-        let limiter = match identity {
-            // The machine's, whichever identity asks.
-            Identity::Managed(_) => Arc::clone(imds_limiter),
-            // What one identity is refused for is no reason for others to wait.
-            _ => Arc::new(Limiter::new(Limits::of_identity(), service.traffic())),
+        let line = match identity {
+            Identity::Managed(id) => Line::Imds(Arc::clone(imds_queue), id.clone()),
+            _ => Line::Own(Limiter::new(Limits::of_identity(), service.traffic())),
         };
         let source = Self {
             identity: identity.clone(),
             tenant: tenant.clone(),
             authority: cloud.authority().to_owned(),
             service,
-            limiter,
+            line,
+            has_worked: AtomicBool::new(false),
             proof_end: identity.proof_end(),
         };
         // What the SDK does not take is better known now.
@@ -115,7 +126,10 @@ impl Source {
 
     /// Whether the service has asked for a pause that is not over.
     pub(super) fn is_paused(&self) -> bool {
-        self.limiter.is_paused()
+        match &self.line {
+            Line::Own(limiter) => limiter.is_paused(),
+            Line::Imds(queue, _) => queue.is_paused(),
+        }
     }
 
     pub(super) fn service(&self) -> TokenService {
@@ -147,14 +161,26 @@ impl Source {
         // A fresh one, since the SDK's own cache would give the last token again.
         let credential = self.credential().map_err(|error| self.understand(&error))?;
         let scopes = [scope];
-        let turn = Turn::default();
-        let attempts = retry(&self.limiter, &turn, Instant::now() + TOKEN_TIMEOUT, || {
+        let deadline = Instant::now() + TOKEN_TIMEOUT;
+        let attempt = || {
             credential
                 .get_token(&scopes, None)
                 .map_err(|error| self.understand(&error))
                 .and_then(|token| ready(self.check(token)))
-        });
-        let result = tokio::time::timeout(TOKEN_TIMEOUT, attempts).await;
+        };
+        let attempts = async {
+            match &self.line {
+                Line::Own(limiter) => retry(limiter, &Turn::default(), deadline, attempt).await,
+                Line::Imds(queue, id) => {
+                    let is_proved = self.has_worked.load(Ordering::Relaxed);
+                    queue.ask(id, is_proved, deadline, attempt).await
+                }
+            }
+        };
+        let result = tokio::time::timeout_at(deadline, attempts).await;
+        if matches!(result, Ok(Ok(_))) {
+            self.has_worked.store(true, Ordering::Relaxed);
+        }
         result.unwrap_or(Err(TokenError::Timeout {
             service: self.service(),
             after: TOKEN_TIMEOUT,

@@ -98,7 +98,7 @@ async fn a_flood_of_hanging_names_delays_no_other_kind_of_name() {
     // All places for unheard-of names are taken. What is known by now would be asked for again.
     lock(&resolver.names.0.state)
         .found
-        .get_mut(&"known".to_owned())
+        .get_mut(&Namespace::default(), &"known".to_owned())
         .unwrap()
         .fresh_until = Instant::now();
     for name in ["known", "in-hosts"] {
@@ -198,14 +198,19 @@ async fn an_answer_is_an_answer() {
             assert_eq!(found.is_ok(), answer.is_ok() || serves);
             if let Some(known) = lock(&resolver.names.0.state)
                 .found
-                .get_mut(&HANGING.to_owned())
+                .get_mut(&Namespace::default(), &HANGING.to_owned())
             {
                 known.fresh_until = Instant::now();
             }
         }
         // What is said not to be there is known no longer.
         let found = &mut lock(&resolver.names.0.state).found;
-        assert_eq!(found.get(&HANGING.to_owned()).is_some(), serves);
+        assert_eq!(
+            found
+                .get(&Namespace::default(), &HANGING.to_owned())
+                .is_some(),
+            serves
+        );
     }
 }
 

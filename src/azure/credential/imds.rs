@@ -1,0 +1,279 @@
+//! [`ImdsQueue`], who may ask IMDS next: its limits are the machine's, and any class may name any identity.
+//!
+//! A request that reserves its place in the pace stands before all that come later. So only one at a time may wait for
+//! the pace, and the others wait in lines of their namespaces.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::azure::limiter::{Limiter, Turn};
+use crate::azure::retry::{Again, Retriable, retry};
+use crate::class::identity::IdentityId;
+use crate::os::lock::lock;
+use crate::shares::{Kept, Namespace, Places, Weight};
+
+/// The most requests at once for identities that IMDS has given no token yet: less than IMDS takes, so that those which it
+/// has given one find a place; and as many as leave the pace to others where a refusal takes 200 ms.
+const UNPROVED: usize = 3;
+/// The most of them for one namespace.
+const UNPROVED_OF_ONE: usize = 2;
+/// How long an identity waits that was refused, the first time; it doubles with each refusal.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest such wait.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The bytes of what is known of refused identities.
+const MAX_BYTES: usize = 128 * 1024;
+
+/// Who may ask IMDS next.
+#[derive(Debug)]
+pub(super) struct ImdsQueue {
+    limiter: Limiter,
+    /// Held as long as a request for an identity that has no token yet.
+    unproved: Arc<Places>,
+    /// Held while one request waits for the pace.
+    door: Arc<Places>,
+    refused: Mutex<Kept<Asker, Refused>>,
+}
+
+/// An identity, and the namespace that it is asked for.
+type Asker = (IdentityId, Namespace);
+
+/// How often IMDS has refused an identity in a row.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    times: u32,
+    until: Instant,
+}
+
+impl Weight for Refused {
+    fn weight(&self) -> usize {
+        // A resource's id, twice.
+        2 * 256 + size_of::<Self>()
+    }
+}
+
+impl ImdsQueue {
+    /// A queue before IMDS' own limits.
+    pub(super) fn new(limiter: Limiter) -> Self {
+        Self {
+            limiter,
+            unproved: Places::new(UNPROVED, UNPROVED_OF_ONE),
+            door: Places::new(1, 1),
+            refused: Mutex::new(Kept::new(MAX_BYTES)),
+        }
+    }
+
+    /// Asks for a token of this identity when it is its turn. One that `is_proved`, since it had a token before, goes
+    /// first.
+    pub(super) async fn ask<T, E: Retriable, F: Future<Output = Result<T, E>>>(
+        &self,
+        identity: &IdentityId,
+        is_proved: bool,
+        deadline: Instant,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, E> {
+        let namespace = Namespace::current();
+        let asker = (identity.clone(), namespace.clone());
+        let _unproved = if is_proved {
+            None
+        } else {
+            let refused = lock(&self.refused).get(&namespace, &asker).copied();
+            if let Some(refused) = refused {
+                tokio::time::sleep_until(refused.until).await;
+            }
+            Some(self.unproved.take(&namespace, 0).await)
+        };
+        let order = u64::from(!is_proved);
+        let mut door = Some(self.door.take(&namespace, order).await);
+        let turn = Turn::default();
+        let answer = retry(&self.limiter, &turn, deadline, || {
+            // What is sent waits for the pace no longer.
+            drop(door.take());
+            attempt()
+        })
+        .await;
+        match &answer {
+            Err(error) if error.again() == Again::No => self.refuse(asker),
+            Err(_) => {}
+            Ok(_) => _ = lock(&self.refused).remove(&asker),
+        }
+        answer
+    }
+
+    /// Whether IMDS has asked for a pause that is not over.
+    pub(super) fn is_paused(&self) -> bool {
+        self.limiter.is_paused()
+    }
+
+    fn refuse(&self, asker: Asker) {
+        let mut refused = lock(&self.refused);
+        let times = refused
+            .get(&asker.1, &asker)
+            .map_or(0, |refused| refused.times);
+        let pause = (FIRST_PAUSE * 2u32.saturating_pow(times)).min(MAX_PAUSE);
+        let refusal = Refused {
+            times: (times + 1).min(8),
+            until: Instant::now() + pause,
+        };
+        let namespace = asker.1.clone();
+        refused.put(&namespace, asker, refusal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::future::join_all;
+
+    use super::*;
+    use crate::azure::limiter::{Limits, Overload};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    /// How long IMDS takes.
+    const TAKES: Duration = Duration::from_millis(200);
+
+    #[derive(Debug)]
+    struct No;
+
+    impl Retriable for No {
+        fn again(&self) -> Again {
+            Again::No
+        }
+
+        fn overloaded(_: Overload, _: Option<Self>) -> Self {
+            Self
+        }
+    }
+
+    /// IMDS, and when it was asked.
+    struct Imds {
+        queue: ImdsQueue,
+        asked: Mutex<Vec<(Instant, Instant)>>,
+    }
+
+    impl Imds {
+        fn new() -> Arc<Self> {
+            let limiter = Limiter::new(Limits::of_imds(), Arc::default());
+            Arc::new(Self {
+                queue: ImdsQueue::new(limiter),
+                asked: Mutex::default(),
+            })
+        }
+
+        /// Asks for a token. How long it took.
+        async fn ask(
+            self: Arc<Self>,
+            namespace: String,
+            identity: String,
+            is_proved: bool,
+            says: Result<(), ()>,
+        ) -> Duration {
+            let start = Instant::now();
+            let deadline = start + 100 * SECOND;
+            let identity = IdentityId::ClientId(identity);
+            let attempt = || async {
+                let sent = Instant::now();
+                tokio::time::sleep(TAKES).await;
+                lock(&self.asked).push((sent, Instant::now()));
+                says.map_err(|()| No)
+            };
+            let asking = self.queue.ask(&identity, is_proved, deadline, attempt);
+            let answer = Namespace::new(&namespace).around(asking).await;
+            assert_eq!(answer.is_ok(), says.is_ok());
+            start.elapsed()
+        }
+
+        /// So many identities that are refused, in namespaces that take turns.
+        fn flood(
+            self: &Arc<Self>,
+            identities: usize,
+            namespaces: usize,
+        ) -> Vec<tokio::task::JoinHandle<Duration>> {
+            let refused = (0..identities).map(|n| {
+                let namespace = format!("attacker-{}", n % namespaces);
+                let asking = Arc::clone(self).ask(namespace, format!("none-{n}"), false, Err(()));
+                tokio::spawn(asking)
+            });
+            refused.collect()
+        }
+
+        /// At most 5 requests at once, and 20 in a second.
+        fn has_kept_the_limits(&self) {
+            let asked = lock(&self.asked);
+            for (sent, _) in asked.iter() {
+                let at_once = asked.iter().filter(|(from, to)| from <= sent && sent < to);
+                assert!(at_once.count() <= 5);
+                let in_a_second = asked.iter().filter(|(other, _)| {
+                    other
+                        .checked_duration_since(*sent)
+                        .is_some_and(|later| later < SECOND)
+                });
+                assert!(in_a_second.count() <= 20);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn identities_that_are_refused_hold_up_no_other_namespace() {
+        for namespaces in [1, 2, 10] {
+            let imds = Imds::new();
+            let flood = imds.flood(300, namespaces);
+            tokio::time::sleep(SECOND).await;
+            for is_proved in [false, true] {
+                let good = Arc::clone(&imds).ask("victim".into(), "good".into(), is_proved, Ok(()));
+                let took = good.await;
+                assert!(took <= 2 * TAKES, "{namespaces} {is_proved} {took:?}");
+            }
+            join_all(flood).await;
+            assert_eq!(lock(&imds.asked).len(), 302);
+            imds.has_kept_the_limits();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn identities_that_have_worked_go_first_in_their_own_namespace_too() {
+        let imds = Imds::new();
+        let _flood = imds.flood(300, 1);
+        tokio::time::sleep(SECOND).await;
+        let proved = Arc::clone(&imds).ask("attacker-0".into(), "good".into(), true, Ok(()));
+        let took = proved.await;
+        assert!(took <= 2 * TAKES, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_alone_has_all_that_imds_gives() {
+        let imds = Imds::new();
+        let start = Instant::now();
+        let good = (0..20).map(|n| Arc::clone(&imds).ask("a".into(), n.to_string(), true, Ok(())));
+        join_all(good).await;
+        assert!(
+            start.elapsed() <= SECOND + 2 * TAKES,
+            "{:?}",
+            start.elapsed()
+        );
+        imds.has_kept_the_limits();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_refusal_makes_the_next_one_wait_longer() {
+        let imds = Imds::new();
+        let ask = |namespace: &str, says| {
+            Arc::clone(&imds).ask(namespace.to_owned(), "x".to_owned(), false, says)
+        };
+        let mut waited = FIRST_PAUSE;
+        assert_eq!(ask("a", Err(())).await, TAKES);
+        for _ in 0..8 {
+            assert_eq!(ask("a", Err(())).await, waited + TAKES);
+            waited = (2 * waited).min(MAX_PAUSE);
+        }
+        // Another namespace has not been refused, and what works is forgiven.
+        assert_eq!(ask("b", Err(())).await, TAKES);
+        assert_eq!(ask("a", Ok(())).await, MAX_PAUSE);
+        assert_eq!(ask("a", Ok(())).await, TAKES);
+        // Who gives up while it waits has taken nothing.
+        assert!(ask("a", Ok(())).now_or_never().is_none());
+        assert_eq!(ask("a", Ok(())).await, TAKES);
+    }
+}
