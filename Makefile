@@ -4,7 +4,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test traces lint fuzz witness clients docs docs-check monitoring chart manifests image image-check
-.PHONY: e2e figures bench release-check pictures generate
+.PHONY: e2e figures bench attack release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,13 @@ bench: ## Measure mounts of a release build; PEER=BINARY beside another provider
 	$(CARGO) build --profile measuring --package bench
 	@target="$${CARGO_TARGET_DIR:-target}"; \
 		"$$target/measuring/bench" load "$$target/release/provider-azure-rs" $(if $(PEER),--peer "$(PEER)") $(BENCH)
+
+# ATTACK has flags of `bench attack`, such as --list or --only YAML; PROVIDER=BINARY is attacked instead.
+attack: ## Attack a release build as pods of one namespace may, and measure what a pod of another suffers
+	$(if $(PROVIDER),,$(CARGO) build --release --package provider-azure-rs)
+	$(CARGO) build --profile measuring --package bench
+	@target="$${CARGO_TARGET_DIR:-target}"; \
+		"$$target/measuring/bench" attack $(if $(PROVIDER),"$(PROVIDER)","$$target/release/provider-azure-rs") $(ATTACK)
 
 release-check: ## Say whether this commit can be released as VERSION=1.2.3
 	.ci/release-check $(VERSION)

@@ -119,7 +119,7 @@ impl Driver {
     pub async fn mount(&mut self, pod: &Pod) -> Result<(), Failure> {
         let request = MountRequest {
             attributes: pod.attributes.clone(),
-            secrets: "{}".to_owned(),
+            secrets: pod.secrets.clone(),
             target_path: "/bench".to_owned(),
             permission: "420".to_owned(),
         };

@@ -11,11 +11,12 @@ pub enum Failure {
     /// Figures are there, and these goals are missed.
     #[error("missed:\n  {}", .0.join("\n  "))]
     Missed(Vec<String>),
-    /// There are none.
-    #[error(
-        "no row and no curve is called so; without --only there is a list of them on standard error"
-    )]
-    Nothing,
+    /// These attacks have succeeded.
+    #[error("succeeded:\n  {}", .0.join("\n  "))]
+    Attacked(Vec<&'static str>),
+    /// There are none: what is not there, and where a list is.
+    #[error("no {0}")]
+    Nothing(&'static str),
     /// The provider does not listen.
     #[error("the provider {what}; it logs:\n{log}")]
     Provider {

@@ -149,7 +149,9 @@ impl Bench<'_> {
     fn conclude(self, network: Network) -> Result<(), Failure> {
         let arguments = self.arguments;
         if self.results.lines.is_empty() && self.results.growth.is_empty() {
-            return Err(Failure::Nothing);
+            return Err(Failure::Nothing(
+                "row and no curve is called so; without --only there is a list of them on standard error",
+            ));
         }
         let document = Document {
             results: &self.results,

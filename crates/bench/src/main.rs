@@ -1,6 +1,7 @@
 //! Measures a provider from outside: its binary, its socket and its process, on this machine, with an
 //! Azure emulated in this process. Nothing here is particular to one provider.
 
+mod attack;
 mod azure;
 mod driver;
 mod failure;
@@ -42,6 +43,10 @@ enum Command {
     ///
     /// Exits with 1 when a goal is missed.
     Load(Box<load::Arguments>),
+    /// What one namespace can cost another: attacks, and a victim that mounts meanwhile
+    ///
+    /// Exits with 1 when an attack succeeds.
+    Attack(attack::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +57,7 @@ fn main() -> ExitCode {
 fn start(command: Command) -> Result<ExitCode, Failure> {
     let network = match &command {
         Command::Load(arguments) => arguments.enter_network()?,
+        Command::Attack(arguments) => arguments.enter_network()?,
         Command::Startup(_) => Network::Proxy,
     };
     let runtime = Runtime::new().map_err(cannot("start threads"))?;
@@ -62,6 +68,7 @@ fn start(command: Command) -> Result<ExitCode, Failure> {
             match command {
                 Command::Startup(arguments) => startup::run(&arguments).await,
                 Command::Load(arguments) => load::run(&arguments, network).await,
+                Command::Attack(arguments) => attack::run(&arguments, network).await,
             }
         };
         // What is dropped with the measurement ends its provider and removes its folder.

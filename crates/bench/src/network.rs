@@ -12,7 +12,6 @@ use azure_emulator::{Emulator, Settings};
 use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, cannot};
-use crate::pod::VAULT;
 
 /// Says to a bench that it is in its own network: it was started by [`Network::enter`] of another one, which it
 /// has replaced.
@@ -21,8 +20,10 @@ const MARK: &str = "BENCH_IN_ITS_OWN_NETWORK";
 /// Where programs look for IMDS.
 const IMDS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-/// Makes a namespace a place where Azure's hosts are this machine, by a hosts file of its own.
-const FURNISH: &str = "ip link set lo up && ip address add 169.254.169.254/32 dev lo && mount --bind \"$1\" /etc/hosts";
+/// Makes a namespace a place where Azure's hosts are this machine, by a hosts file of its own, and so is the nameserver for
+/// all other names, which nobody answers unless the bench does. (Where there is no resolv.conf, that is so anyway.)
+const FURNISH: &str = "ip link set lo up && ip address add 169.254.169.254/32 dev lo && mount --bind \"$1\" /etc/hosts \
+    && { [ ! -e /etc/resolv.conf ] || mount --bind \"$2\" /etc/resolv.conf; }";
 
 /// How a provider's requests come to the emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +36,15 @@ pub enum Network {
 
 impl Network {
     /// A network of the bench's own where the system lets it have one: as root, or with user namespaces for
-    /// everyone. This process is then replaced by itself in there, so call it before anything else.
-    pub fn enter() -> Result<Self, Failure> {
+    /// everyone. This process is then replaced by itself in there, so call it before anything else. Vaults of these names
+    /// are there.
+    pub fn enter(vaults: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
         if std::env::var_os(MARK).is_some() {
-            furnish()?;
+            furnish(vaults)?;
             return Ok(Self::Own);
         }
         let mut probe = unshare();
-        probe.args(["sh", "-c", FURNISH, "sh", "/etc/hosts"]);
+        probe.args(["sh", "-c", FURNISH, "sh", "/etc/hosts", "/etc/hosts"]);
         if !probe
             .stderr(Stdio::null())
             .status()
@@ -108,17 +110,16 @@ fn unshare() -> Command {
 }
 
 /// Does to this namespace what was tried in another one.
-fn furnish() -> Result<(), Failure> {
-    let mut hosts = NamedTempFile::new().map_err(cannot("make a hosts file"))?;
-    writeln!(
-        hosts,
-        "127.0.0.1 localhost {VAULT}.vault.azure.net login.microsoftonline.com"
-    )
-    .map_err(cannot("write a hosts file"))?;
+fn furnish(vaults: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    let mut hosts = "127.0.0.1 localhost login.microsoftonline.com\n".to_owned();
+    for vault in vaults {
+        hosts += &["127.0.0.1 ", &vault, ".vault.azure.net\n"].concat();
+    }
+    let (hosts, resolver) = (file(&hosts)?, file("nameserver 127.0.0.1\n")?);
     // What is mounted stays when its own name has gone.
     let status = Command::new("sh")
         .args(["-c", FURNISH, "sh"])
-        .arg(hosts.path())
+        .args([hosts.path(), resolver.path()])
         .status();
     match status.map_err(cannot("run sh"))? {
         status if status.success() => Ok(()),
@@ -126,4 +127,12 @@ fn furnish() -> Result<(), Failure> {
             status.to_string(),
         ))),
     }
+}
+
+/// A file for as long as this is kept.
+fn file(text: &str) -> Result<NamedTempFile, Failure> {
+    let mut file = NamedTempFile::new().map_err(cannot("make a temporary file"))?;
+    file.write_all(text.as_bytes())
+        .map_err(cannot("write a temporary file"))?;
+    Ok(file)
 }

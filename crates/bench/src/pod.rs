@@ -81,6 +81,8 @@ pub fn client_id(number: usize) -> String {
 pub struct Pod {
     /// The attributes in JSON.
     pub attributes: String,
+    /// The Secret of `nodePublishSecretRef` in JSON; `{}` where there is none.
+    pub secrets: String,
     /// How many files it is to get.
     pub files: usize,
 }
@@ -119,6 +121,7 @@ impl Pod {
         }
         Self {
             attributes: attributes.to_string(),
+            secrets: "{}".to_owned(),
             files: objects.files(),
         }
     }

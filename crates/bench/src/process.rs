@@ -14,12 +14,17 @@ use crate::machine::field;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(pub u32);
 
+impl From<Process> for Pid {
+    fn from(process: Process) -> Self {
+        Self::from_raw(process.0.cast_signed())
+    }
+}
+
 impl Process {
     /// The time that its threads have used a processor so far, those that have ended included: its clock of
     /// `clock_getcpuclockid(3)`, which is exact where `/proc/PID/stat` counts in hundredths of a second.
     pub fn cpu(self) -> Result<Duration, Failure> {
-        let pid = Pid::from_raw(self.0.cast_signed());
-        let time = ClockId::pid_cpu_clock_id(pid)
+        let time = ClockId::pid_cpu_clock_id(self.into())
             .and_then(ClockId::now)
             .map_err(io::Error::from)
             .map_err(cannot(format!("read the CPU clock of process {}", self.0)))?;
@@ -35,6 +40,12 @@ impl Process {
     /// The most that was in RAM at any time, in bytes: `VmHWM` of proc(5).
     pub fn peak_memory(self) -> Result<u64, Failure> {
         self.memory("VmHWM")
+    }
+
+    /// Whether it runs no more, even if nobody has asked for its status yet.
+    pub fn has_ended(self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap_or_default();
+        field(&status, "State").is_none_or(|state| state.starts_with(['Z', 'X']))
     }
 
     fn memory(self, name: &str) -> Result<u64, Failure> {

@@ -1,12 +1,14 @@
 //! [`Provider`], a provider's binary as a process of its own, for which the emulator is Azure.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use azure_emulator::Emulator;
+use nix::sys::signal::{Signal, kill};
 use tempfile::TempDir;
 
 use crate::driver::{Driver, VersionResponse};
@@ -63,9 +65,8 @@ impl Provider {
         let mut command = Command::new(binary);
         command
             .arg(format!("--endpoint=unix://{}", socket.display()))
-            // The Go provider has these flags too; fixed ports may be taken.
-            .args(["--healthz-port=0", "--prometheus-port=0"])
             .args(flags)
+            .args(ports(flags))
             .env_clear()
             .envs(network.variables(azure))
             .env("SSL_CERT_FILE", certificates)
@@ -91,6 +92,33 @@ impl Provider {
         })
     }
 
+    /// The socket, as the flag `--endpoint` names it.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// One more connection to it.
+    pub async fn connect(&self) -> Result<Driver, Failure> {
+        let stream = UnixStream::connect(self.socket()).map_err(cannot("connect to the socket"))?;
+        Driver::on(stream).await
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Asks it to end, as the kubelet does.
+    pub fn terminate(&self) -> Result<(), Failure> {
+        kill(self.process().into(), Signal::SIGTERM)
+            .map_err(io::Error::from)
+            .map_err(cannot("send SIGTERM to the provider"))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("provider.sock")
+    }
+
     /// The process, to look at.
     pub fn process(&self) -> Process {
         Process(self.process.id())
@@ -111,7 +139,7 @@ impl Provider {
                     continue;
                 }
             };
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let log = self.log();
             return Err(Failure::Provider { what, log });
         }
     }
@@ -123,6 +151,17 @@ impl Drop for Provider {
         _ = self.process.kill();
         _ = self.process.wait();
     }
+}
+
+/// No ports, unless flags say which: fixed ones may be taken. The Go provider has these flags too.
+fn ports(flags: &[String]) -> impl Iterator<Item = &'static str> {
+    let given = |flag: &str| {
+        let name = flag.trim_end_matches('0');
+        flags.iter().any(|given| given.starts_with(name))
+    };
+    ["--healthz-port=0", "--prometheus-port=0"]
+        .into_iter()
+        .filter(move |flag| !given(flag))
 }
 
 /// The system's certificates, since reading them is part of starting, and the emulator's.

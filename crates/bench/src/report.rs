@@ -82,7 +82,7 @@ pub fn milliseconds(time: Duration) -> String {
 
 /// Such as `7.35 MB`, of a million bytes each. Digits that are left out are not rounded, so that a figure
 /// never looks like another side of its goal.
-fn megabytes(bytes: u64) -> String {
+pub fn megabytes(bytes: u64) -> String {
     format!("{}.{:02} MB", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
 }
 

@@ -7,6 +7,7 @@ use super::contestant::Contestant;
 use super::protocol::Protocol;
 use crate::failure::{Failure, cannot};
 use crate::network::Network;
+use crate::pod::VAULT;
 
 /// Repeats of each row, usually and in a short run.
 const REPEATS: usize = 7;
@@ -83,7 +84,7 @@ impl Arguments {
         if self.socket.is_some() {
             Ok(Network::Proxy)
         } else {
-            Network::enter()
+            Network::enter([VAULT.to_owned()])
         }
     }
 
