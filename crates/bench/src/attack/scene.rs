@@ -1,7 +1,7 @@
 //! [`Scene`], an emulated Azure and a provider for one attack.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ impl Scene {
         attack.prepare(&azure);
 
         let folder = tempfile::tempdir().map_err(cannot("make a temporary folder"))?;
-        let (health, metrics) = (free_port()?, free_port()?);
+        let [health, metrics] = free_ports()?;
         let mut flags = attack.flags(folder.path())?;
         flags.extend([
             format!("--healthz-port={health}"),
@@ -103,12 +103,19 @@ impl Scene {
     }
 }
 
-/// A port that is free now.
-fn free_port() -> Result<u16, Failure> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(cannot("find a free port"))
+/// Two ports that are free now: at all addresses, where the provider listens. One that is free at one address may be taken
+/// at another, by a connection of an earlier attack that has ended a moment ago.
+fn free_ports() -> Result<[u16; 2], Failure> {
+    let find = || {
+        let listen = || {
+            TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0))
+                .or_else(|_| TcpListener::bind(("0.0.0.0", 0)))
+        };
+        // Both at once, so that they are not the same.
+        let (one, other) = (listen()?, listen()?);
+        Ok([one.local_addr()?.port(), other.local_addr()?.port()])
+    };
+    find().map_err(cannot("find a free port"))
 }
 
 /// The program with a limit on open files. (A limit is a process's own, and this one needs more.)
