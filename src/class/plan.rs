@@ -147,30 +147,33 @@ impl Plan {
 
 /// What keeps the files of these entries, each with its place in `objects`, from being in one volume.
 ///
-/// One path, one file. The same entry twice is harmless and stays.
+/// One path, one file. The same entry twice is harmless and stays. It takes about as long as to sort the paths, however
+/// deep they are: whoever may create a pod writes them.
 pub fn conflicts(fetches: &[(usize, &Fetch)]) -> Problems<PlanError> {
     let mut problems = Problems::default();
     let mut files = BTreeMap::new();
     for &(second, fetch) in fetches {
-        let (first, known) = *files.entry(fetch.first_path()).or_insert((second, fetch));
+        let path = fetch.first_path();
+        let (first, known) = *files.entry(sortable(&path)).or_insert((second, fetch));
         if !known.gives_what(fetch) {
             problems.push(PlanError::SamePath {
                 first,
                 second,
-                path: fetch.first_path(),
+                path,
             });
         }
     }
+    let mut folders: Vec<(&str, usize)> = Vec::new();
     for (path, &(folder, _)) in &files {
-        for (end, _) in path.match_indices('/') {
-            if let Some(&(file, _)) = files.get(&path[..end]) {
-                problems.push(PlanError::FileAndFolder {
-                    file,
-                    folder,
-                    path: path[..end].to_owned(),
-                });
-            }
+        around(&mut folders, path);
+        for (file_path, file) in &folders {
+            problems.push_with(|| PlanError::FileAndFolder {
+                file: *file,
+                folder,
+                path: shown(file_path),
+            });
         }
+        folders.push((path, folder));
     }
     history_conflicts(fetches, &mut problems);
     problems
@@ -178,32 +181,63 @@ pub fn conflicts(fetches: &[(usize, &Fetch)]) -> Problems<PlanError> {
 
 /// The later versions' files, `PATH/1` and so on, may meet somebody else's too.
 fn history_conflicts(fetches: &[(usize, &Fetch)], problems: &mut Problems<PlanError>) {
-    let histories: BTreeMap<_, _> = fetches
+    let mut paths: Vec<_> = fetches
         .iter()
-        .filter_map(|&(index, fetch)| {
-            Some((fetch.path.as_str(), (index, fetch, fetch.history?.get())))
-        })
+        .map(|&(index, fetch)| (sortable(fetch.path.as_str()), fetch.history, index))
         .collect();
-    for &(second, fetch) in fetches {
-        // Every part of the path that could be the number of a version. `PATH/0` has been looked at.
-        for (end, _) in fetch.path.as_str().match_indices('/') {
-            let (folder, rest) = fetch.path.as_str().split_at(end);
-            let number = rest[1..]
-                .split('/')
+    if paths.iter().all(|(_, history, _)| history.is_none()) {
+        return;
+    }
+    paths.sort_unstable();
+    let mut histories: Vec<(&str, (usize, u32))> = Vec::new();
+    for (path, history, second) in &paths {
+        around(&mut histories, path);
+        for &(folder, (first, count)) in &histories {
+            // The part of the path that could be the number of a version. `PATH/0` has been looked at.
+            let number = path[folder.len() + 1..]
+                .split(SEPARATOR)
                 .next()
                 .filter(|number| !number.starts_with('0'))
                 .and_then(|number| number.parse::<u32>().ok());
-            if let (Some(&(first, history, count)), Some(number)) = (histories.get(folder), number)
+            if let Some(number) = number
                 && number < count
-                && !history.gives_what(fetch)
             {
-                problems.push(PlanError::SamePath {
+                problems.push_with(|| PlanError::SamePath {
                     first,
-                    second,
-                    path: format!("{folder}/{number}"),
+                    second: *second,
+                    path: format!("{}/{number}", shown(folder)),
                 });
             }
         }
+        if let Some(count) = history {
+            // The longest one of those with the same path.
+            if histories.last().is_some_and(|(last, _)| last == path) {
+                histories.pop();
+            }
+            histories.push((path, (*second, count.get())));
+        }
+    }
+}
+
+/// What stands between the parts of a path where paths are sorted: no path has it, and it comes before all else, so
+/// that what is in a folder follows the folder.
+const SEPARATOR: char = '\0';
+
+fn sortable(path: &str) -> String {
+    path.replace('/', "\0")
+}
+
+fn shown(sortable: &str) -> String {
+    sortable.replace(SEPARATOR, "/")
+}
+
+/// Leaves only the folders that this path is in, or that it is itself. Those that it is in must come before it.
+fn around<T>(folders: &mut Vec<(&str, T)>, path: &str) {
+    while let Some((folder, _)) = folders.last() {
+        match path.strip_prefix(*folder) {
+            Some(rest) if rest.starts_with(SEPARATOR) => return,
+            _ => folders.pop(),
+        };
     }
 }
 
@@ -238,12 +272,23 @@ impl Fetch {
 
     /// Whether both give the same bytes. The mode may differ: the driver takes the later one's.
     fn gives_what(&self, other: &Self) -> bool {
-        let Self { mode, .. } = self;
-        *self
-            == Self {
-                mode: *mode,
-                ..other.clone()
-            }
+        let Self {
+            kind,
+            name,
+            version,
+            history,
+            rendering,
+            path,
+            mode: _,
+            id,
+        } = self;
+        *kind == other.kind
+            && *name == other.name
+            && *version == other.version
+            && *history == other.history
+            && *rendering == other.rendering
+            && *path == other.path
+            && *id == other.id
     }
 
     /// The path of its first file.
@@ -401,5 +446,27 @@ mod tests {
             .map(|n| fetch("a", &format!("{}{n}", "d/".repeat(50))))
             .collect();
         assert_eq!(check_paths(&fetches), []);
+    }
+
+    #[test]
+    fn the_deepest_paths_are_checked_quickly() {
+        const DEPTH: usize = 2_040;
+        let deep = "1/".repeat(DEPTH);
+        let plain: Vec<_> = (0..5_000)
+            .map(|n| fetch("a", &format!("{deep}{n}")))
+            .collect();
+        assert_eq!(check_paths(&plain), []);
+        // Each is in the folder of all before it, and each of those is a file or a history.
+        for history in [None, NonZeroU32::new(2)] {
+            let fetches = (0..DEPTH).map(|n| Fetch {
+                history,
+                ..fetch("a", &deep[..=2 * n])
+            });
+            let fetches: Vec<_> = fetches.collect();
+            let indexed: Vec<_> = fetches.iter().enumerate().collect();
+            let problems = conflicts(&indexed);
+            let found = problems.iter().count() + problems.beyond();
+            assert_eq!(found, DEPTH * (DEPTH - 1) / 2);
+        }
     }
 }

@@ -34,8 +34,13 @@ impl<E> Default for Problems<E> {
 impl<E> Problems<E> {
     /// Notes one more.
     pub fn push(&mut self, problem: E) {
+        self.push_with(|| problem);
+    }
+
+    /// Notes one more, which is only made if it is kept.
+    pub fn push_with(&mut self, problem: impl FnOnce() -> E) {
         if self.kept.len() < MAX_KEPT {
-            self.kept.push(problem);
+            self.kept.push(problem());
         } else {
             self.beyond += 1;
         }
