@@ -35,19 +35,17 @@ mod stream;
 mod trust;
 
 use std::error::Error as StdError;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper::http::uri::Authority;
-use lru::LruCache;
 use thiserror::Error;
 use url::{Position, Url};
 
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
 use crate::os::lock::lock;
-use crate::shares::Namespace;
+use crate::shares::{Kept, Namespace, Weight};
 use crate::transport::challenge::Challenges;
 use crate::transport::connections::PoolLimits;
 use crate::transport::dial::Dialer;
@@ -80,7 +78,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// The most bytes of an answer's headers; Key Vault's have one or two thousand.
 const MAX_HEADERS: u32 = 64 * 1024;
 /// The most servers whose connections are kept.
-const MAX_SERVERS: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const MAX_SERVERS: usize = 1024;
 /// The most HTTP/1.1 connections to a server that gives tokens: each identity needs one token in an hour.
 const FOR_TOKENS: usize = 32;
 /// Where IMDS is.
@@ -119,7 +117,7 @@ struct Shared {
     proxies: Proxies,
     imds: Arc<Route>,
     /// By scheme, host and port.
-    servers: Mutex<LruCache<String, Arc<Origin>>>,
+    servers: Mutex<Kept<String, Arc<Origin>>>,
     servers_metrics: CacheMetrics,
     challenges: Challenges,
     metrics: Metrics,
@@ -167,8 +165,8 @@ impl Transport {
             names,
             max_connection_age: settings.max_connection_age,
             imds: Arc::new(imds),
-            servers: Mutex::new(LruCache::new(MAX_SERVERS)),
-            servers_metrics: metrics.cache(Cache::Servers, MAX_SERVERS.get()),
+            servers: Mutex::new(Kept::for_entries(MAX_SERVERS)),
+            servers_metrics: metrics.cache(Cache::Servers, MAX_SERVERS),
             challenges: Challenges::new(metrics),
             metrics: metrics.clone(),
         })))
@@ -190,7 +188,7 @@ impl Transport {
     }
 
     /// The way to the vault at this host. `resource` is what its tokens are for, where that is known.
-    /// The namespace pays for what the vault says to all.
+    /// The namespace pays for what the vault says to all, and for its connections.
     pub fn to_vault(
         &self,
         namespace: &Namespace,
@@ -198,7 +196,7 @@ impl Transport {
         resource: Option<&str>,
         tokens: Arc<dyn TokenHolder>,
     ) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = self.origin(&format!("https://{host}"), AzureService::Vault)?;
+        let origin = self.origin(namespace, &format!("https://{host}"), AzureService::Vault)?;
         Ok(Arc::new(Route {
             only_host: Some(host.to_owned()),
             challenge: Some(self.0.challenges.get_or_insert(namespace, host, resource)),
@@ -209,7 +207,7 @@ impl Transport {
 
     /// The way to Entra ID, at this URL.
     pub fn to_entra(&self, authority: &str) -> Result<Arc<Route>, TransportSetupError> {
-        let origin = self.origin(authority, AzureService::Entra)?;
+        let origin = self.origin(&Namespace::current(), authority, AzureService::Entra)?;
         Ok(Arc::new(Route::new(origin)))
     }
 
@@ -219,9 +217,15 @@ impl Transport {
     }
 
     /// The server at this URL, the same for as long as it is in use.
-    fn origin(&self, url: &str, service: AzureService) -> Result<Arc<Origin>, TransportSetupError> {
+    fn origin(
+        &self,
+        namespace: &Namespace,
+        url: &str,
+        service: AzureService,
+    ) -> Result<Arc<Origin>, TransportSetupError> {
+        let key = url.to_owned();
         let mut servers = lock(&self.0.servers);
-        if let Some(origin) = servers.get(url) {
+        if let Some(origin) = servers.get(namespace, &key) {
             return Ok(Arc::clone(origin));
         }
         let parsed = Url::parse(url).map_err(|_| TransportSetupError::Name(url.to_owned()))?;
@@ -236,8 +240,9 @@ impl Transport {
             max_age: self.0.max_connection_age,
         };
         let origin = Arc::new(Origin::new(dialer, traffic, limits));
-        servers.put(url.to_owned(), Arc::clone(&origin));
-        self.0.servers_metrics.added(servers.len());
+        let gone = servers.put(namespace, key, Arc::clone(&origin));
+        self.0.servers_metrics.evicted(gone.len());
+        self.0.servers_metrics.size(servers.len(), servers.bytes());
         Ok(origin)
     }
 }
@@ -266,11 +271,12 @@ impl Transport {
             };
             Ok::<_, TransportSetupError>(Arc::new(Origin::new(dialer, traffic, limits)))
         };
-        let mut servers = LruCache::new(MAX_SERVERS);
+        let mut servers = Kept::for_entries(MAX_SERVERS);
         for (service, (url, canned)) in
             [(AzureService::Entra, tokens), (AzureService::Vault, vault)]
         {
-            servers.put(url.to_owned(), origin(url, service, canned)?);
+            let origin = origin(url, service, canned)?;
+            servers.put(&Namespace::default(), url.to_owned(), origin);
         }
         Ok(Self(Arc::new(Shared {
             trust: shared.trust.clone(),
@@ -279,10 +285,17 @@ impl Transport {
             proxies: Proxies::new("", "", "", ""),
             imds: Arc::new(Route::new(origin(IMDS, AzureService::Imds, tokens.1)?)),
             servers: Mutex::new(servers),
-            servers_metrics: shared.metrics.cache(Cache::Servers, MAX_SERVERS.get()),
+            servers_metrics: shared.metrics.cache(Cache::Servers, MAX_SERVERS),
             challenges: Challenges::new(&shared.metrics),
             metrics: shared.metrics.clone(),
         })))
+    }
+}
+
+impl Weight for Arc<Origin> {
+    /// All count the same.
+    fn weight(&self) -> usize {
+        0
     }
 }
 
@@ -327,4 +340,28 @@ pub fn in_chain<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) 
         next = error.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_namespace_takes_another_ones_connections() {
+        let metrics = Metrics::default();
+        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
+        let origin = |namespace: &str, host: &str| {
+            let namespace = Namespace::new(namespace);
+            let url = format!("https://{host}.vault.azure.net");
+            transport
+                .origin(&namespace, &url, AzureService::Vault)
+                .unwrap()
+        };
+        let victims = origin("victim", "good");
+        for number in 0..2 * MAX_SERVERS {
+            origin("attacker", &format!("junk-{number}"));
+        }
+        assert!(Arc::ptr_eq(&victims, &origin("victim", "good")));
+        assert_eq!(lock(&transport.0.servers).len(), MAX_SERVERS);
+    }
 }

@@ -101,14 +101,6 @@ pub struct CacheMetrics {
 }
 
 impl CacheMetrics {
-    /// An entry was added, and now there are so many: no more than before, if another had to make room.
-    pub fn added(&self, entries: usize) {
-        let entries = gauge(entries);
-        if self.entries.set(entries) == entries {
-            self.evictions.inc();
-        }
-    }
-
     /// So many entries had to make room.
     pub fn evicted(&self, entries: usize) {
         self.evictions.inc_by(entries as u64);
@@ -134,11 +126,12 @@ mod tests {
     use crate::observe::metrics::Metrics;
 
     #[test]
-    fn an_entry_that_makes_the_cache_no_larger_has_replaced_one() {
+    fn a_cache_says_how_full_it_is_and_what_had_to_go() {
         let metrics = Metrics::default();
         let servers = metrics.cache(Cache::Servers, 2);
-        for entries in [1, 2, 2, 2] {
-            servers.added(entries);
+        for (entries, gone) in [(1, 0), (2, 0), (2, 1), (2, 1)] {
+            servers.evicted(gone);
+            servers.size(entries, 0);
         }
         let page = metrics.page().unwrap();
         for series in [
