@@ -43,6 +43,8 @@ struct State {
     refused: Kept<IdentityKey, Weighed>,
     /// Those that somebody uses for the first time.
     new: HashMap<IdentityKey, Weak<Inner>>,
+    /// Whether somebody looks after those that were refused.
+    is_swept: bool,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ impl Known {
             proved: Kept::new(MAX_BYTES),
             refused: Kept::new(MAX_REFUSED_BYTES),
             new: HashMap::new(),
+            is_swept: false,
         };
         Self {
             state: Mutex::new(state),
@@ -137,21 +140,39 @@ impl Known {
         if is_known {
             return;
         }
-        let inner = Arc::downgrade(&weighed.credential.0);
-        let (known, key) = (Arc::downgrade(self), place.key.clone());
-        state.refused.put(&place.namespace, key.clone(), weighed);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(STEP).await;
-                let (Some(known), Some(inner)) = (known.upgrade(), inner.upgrade()) else {
-                    return;
-                };
-                if !inner.must_wait() {
-                    known.lock().refused.remove(&key);
-                    return;
+        state
+            .refused
+            .put(&place.namespace, place.key.clone(), weighed);
+        if !std::mem::replace(&mut state.is_swept, true) {
+            tokio::spawn(Self::sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Lets go of refused credentials that may be asked for again, for as long as there are any: one timer for all.
+    async fn sweep(known: Weak<Self>) {
+        loop {
+            tokio::time::sleep(STEP).await;
+            let Some(known) = known.upgrade() else {
+                return;
+            };
+            let refused: Vec<_> = {
+                let state = known.lock();
+                let refused = state.refused.iter();
+                refused
+                    .map(|(key, weighed)| (key.clone(), weighed.credential.clone()))
+                    .collect()
+            };
+            let mut state = known.lock();
+            for (key, credential) in &refused {
+                if !credential.0.must_wait() {
+                    state.refused.remove(key);
                 }
             }
-        });
+            if state.refused.len() == 0 {
+                state.is_swept = false;
+                return;
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -107,6 +107,22 @@ async fn those_of_one_namespace_push_out_no_others() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn refusals_take_one_timer_however_many_they_are() {
+    let credentials = credentials();
+    for round in 0..2 {
+        for n in 0..1_000 {
+            let one = managed(&credentials, "attacker", &format!("r{round}-{n}"));
+            ended(&one, None);
+        }
+        let metrics = tokio::runtime::Handle::current().metrics();
+        assert_eq!(metrics.num_alive_tasks(), 1);
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        // Nothing is left to look after.
+        assert_eq!(metrics.num_alive_tasks(), 0);
+    }
+}
+
 #[test]
 fn identities_share_a_credential_only_with_themselves() {
     let credentials = credentials();
