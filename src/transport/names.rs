@@ -6,7 +6,7 @@
 //! many as they like. A name is looked up once, however many wait for it, and each namespace that waits does so in its
 //! own line.
 //!
-//! While the resolver cannot say, the last addresses serve that it gave (docs/decisions/0029).
+//! While the resolver cannot say, the last addresses serve that it gave (docs/decisions/0030).
 
 mod hosts;
 
