@@ -242,8 +242,10 @@ impl Origin {
         }
     }
 
+    /// Reads an answer; of a refusal, about as much as is looked at. What is left then is not waited for.
     async fn read(&self, response: Response<Incoming>) -> Result<Answer, TransportError> {
         let (parts, mut incoming) = response.into_parts();
+        let is_refusal = !parts.status.is_success();
         // Nearly every answer is one frame, which need not be copied.
         let mut whole = Bytes::new();
         let mut body = BytesMut::new();
@@ -259,7 +261,8 @@ impl Origin {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if whole.len() + body.len() + data.len() > MAX_BODY {
+            let read = whole.len() + body.len() + data.len();
+            if read > MAX_BODY {
                 let host = self.shown().to_owned();
                 return Err(TransportError::TooLarge { host });
             }
@@ -268,6 +271,9 @@ impl Origin {
             } else {
                 body.extend_from_slice(&std::mem::take(&mut whole));
                 body.extend_from_slice(&data);
+            }
+            if is_refusal && read > MAX_REFUSAL {
+                break;
             }
         }
         Ok(Answer {
@@ -384,6 +390,8 @@ mod tests {
     const SETTINGS: u8 = 4;
     const GOAWAY: u8 = 7;
 
+    const DATA: u8 = 0;
+
     static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
 
     /// A frame (RFC 9113, section 4.1).
@@ -423,8 +431,7 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_a_server_has_not_begun_goes_again_on_another_connection() {
+    fn origin(canned: Canned) -> Origin {
         let authority = Authority::from_static("h");
         let dialer = Dialer {
             shown: "h".to_owned(),
@@ -435,13 +442,18 @@ mod tests {
             tls: None,
             proxy: None,
             progress: Progress::default(),
-            canned: Some(Canned::http2(|stream| Box::pin(ends_after_ten(stream)))),
+            canned: Some(canned),
         };
         let limits = PoolLimits {
             max_http1: 1,
             max_age: Duration::from_secs(300),
         };
-        let origin = Origin::new(dialer, Arc::default(), limits);
+        Origin::new(dialer, Arc::default(), limits)
+    }
+
+    #[tokio::test]
+    async fn what_a_server_has_not_begun_goes_again_on_another_connection() {
+        let origin = origin(Canned::http2(|stream| Box::pin(ends_after_ten(stream))));
         let ask = || async {
             let request = Request::get("/").body(Body::default()).unwrap();
             origin.exchange(request).await
@@ -451,5 +463,36 @@ mod tests {
             assert_eq!(answer.unwrap().status, StatusCode::OK);
         }
         assert!(CONNECTIONS.load(Ordering::Relaxed) >= 6);
+    }
+    /// Refuses the first request with a body that has no end.
+    async fn refuses_endlessly(mut stream: DuplexStream) {
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        let mut head = [0; 9];
+        while head[3] != HEADERS {
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+        }
+        // `:status: 404` of the static table.
+        let head = frame(HEADERS, 4, 1, &[0x8d]);
+        stream.write_all(&head).await.unwrap();
+        let data = frame(DATA, 0, 1, &[b'x'; 4096]);
+        for _ in 0..5 {
+            stream.write_all(&data).await.unwrap();
+        }
+        // Nor does it end the connection.
+        while stream.read_u8().await.is_ok() {}
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_read_no_further_than_it_is_looked_at() {
+        let origin = origin(Canned::http2(|stream| Box::pin(refuses_endlessly(stream))));
+        let request = Request::get("/").body(Body::default()).unwrap();
+        let answer = origin.exchange(request).await.unwrap();
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.body.len(), 5 * 4096);
+        assert_eq!(bounded(answer.body).len(), MAX_REFUSAL);
     }
 }
