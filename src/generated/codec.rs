@@ -1,10 +1,11 @@
-//! The codec of the generated service: prost's, with an error of ours for bytes that are no message.
+//! The codec of the generated service: prost's, with an error of ours for bytes that are no message, and room for the
+//! whole of an answer before it is written.
 //!
-//! tonic answers those with `INTERNAL`, which says that the provider is broken. It is the call that is.
+//! tonic answers bytes that are no message with `INTERNAL`, which says that the provider is broken. It is the call that is.
 
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 /// See the module's documentation.
@@ -14,6 +15,10 @@ pub struct StrictCodec<T, U>(ProstCodec<T, U>);
 /// Reads one message.
 #[derive(Debug)]
 pub struct StrictDecoder<U>(ProstDecoder<U>);
+
+/// Writes one message.
+#[derive(Debug)]
+pub struct SizedEncoder<T>(ProstEncoder<T>);
 
 impl<T, U> Default for StrictCodec<T, U> {
     fn default() -> Self {
@@ -28,15 +33,26 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = SizedEncoder<T>;
     type Decoder = StrictDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        self.0.encoder()
+        SizedEncoder(self.0.encoder())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         StrictDecoder(self.0.decoder())
+    }
+}
+
+impl<T: Message> Encoder for SizedEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, bytes: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // A buffer that grows as it is written ends twice as large, with its half beside it on the way.
+        bytes.reserve(message.encoded_len());
+        self.0.encode(message, bytes)
     }
 }
 
