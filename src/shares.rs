@@ -17,7 +17,7 @@ use tokio::task::futures::TaskLocalFuture;
 use crate::text::excerpt::cut;
 
 pub use self::kept::{Kept, Weight};
-pub use self::places::{Place, Places};
+pub use self::places::{Place, Places, Rank};
 pub use self::workers::{Payer, Stop, Workers};
 
 /// The most bytes of a namespace's name.

@@ -8,19 +8,33 @@ use tokio::sync::oneshot;
 use super::Namespace;
 use crate::os::lock::lock;
 
+/// Of so many places that a namespace is given, one goes to the oldest that waits, whatever its order: so that much work
+/// ends though less of it keeps coming, and what is old does not stand before everybody.
+const FOR_THE_OLDEST: u64 = 4;
+
 /// So many places for all, and so many of them for one namespace.
 ///
 /// A place that becomes free goes to the namespace that has the fewest, among equals to the one that was given one
-/// longest ago; within a namespace to the least order, among equals to the one that came first.
+/// longest ago; within a namespace to the least order, among equals to the one that came first, and one in
+/// [`FOR_THE_OLDEST`] to the oldest.
 #[derive(Debug)]
 pub struct Places {
-    total: usize,
-    most: usize,
     state: Mutex<State>,
+}
+
+/// Which of a namespace's comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// How much is left to be done with this place and the next ones. The least comes first.
+    pub order: u64,
+    /// When it all began, as a number that grows.
+    pub age: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    total: usize,
+    most: usize,
     taken: usize,
     /// Counts what comes and what is given, so that both have an order.
     clock: u64,
@@ -34,11 +48,13 @@ struct Line {
     taken: usize,
     /// When it was last given a place.
     given: u64,
+    /// How many it was given while some waited.
+    times: u64,
     waiting: BTreeMap<Turn, oneshot::Sender<()>>,
 }
 
-/// An order, and when it came.
-type Turn = (u64, u64);
+/// A rank, and when it came.
+type Turn = (Rank, u64);
 
 /// One place, until it is dropped.
 #[derive(Debug)]
@@ -51,17 +67,29 @@ pub struct Place {
 impl Places {
     /// So many places for all, and at most so many of them for one namespace; one at least.
     pub fn new(total: usize, most: usize) -> Arc<Self> {
-        Arc::new(Self {
+        let state = State {
             total: total.max(1),
             most: most.max(1),
-            state: Mutex::default(),
+            ..State::default()
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
         })
     }
 
+    /// There are so many from now on, not fewer than before.
+    pub fn grow(&self, total: usize, most: usize) {
+        let mut state = lock(&self.state);
+        state.total = state.total.max(total);
+        state.most = state.most.max(most);
+        drop(state);
+        self.give();
+    }
+
     /// Waits for a place. What is dropped while it waits has lost its turn.
-    pub async fn take(self: &Arc<Self>, namespace: &Namespace, order: u64) -> Place {
+    pub async fn take(self: &Arc<Self>, namespace: &Namespace, rank: Rank) -> Place {
         let (sender, receiver) = oneshot::channel();
-        let turn = lock(&self.state).wait(namespace, order, sender);
+        let turn = lock(&self.state).wait(namespace, rank, sender);
         let mut waiting = Waiting {
             places: self,
             namespace,
@@ -74,19 +102,8 @@ impl Places {
         self.place(namespace)
     }
 
-    /// A place, if there is one at once.
-    pub fn try_take(self: &Arc<Self>, namespace: &Namespace) -> Option<Place> {
-        let mut state = lock(&self.state);
-        let line = state.namespaces.get(namespace);
-        let may = line.is_none_or(|line| line.taken < self.most && line.waiting.is_empty());
-        if !may || state.taken >= self.total {
-            return None;
-        }
-        state.took(namespace);
-        Some(self.place(namespace))
-    }
-
-    /// How many places are taken, and how many wait for one.
+    /// How many are taken, and how many wait.
+    #[cfg(test)]
     pub fn load(&self) -> (usize, usize) {
         let state = lock(&self.state);
         let waiting = state.namespaces.values().map(|line| line.waiting.len());
@@ -103,9 +120,7 @@ impl Places {
     /// Gives what is free to those whose turn it is.
     fn give(&self) {
         let mut state = lock(&self.state);
-        while state.taken < self.total
-            && let Some(next) = state.next(self.most)
-        {
+        while let Some(next) = state.next() {
             // One that has gone meanwhile gives it back itself.
             _ = next.send(());
         }
@@ -123,8 +138,8 @@ impl State {
         self.clock
     }
 
-    fn wait(&mut self, namespace: &Namespace, order: u64, sender: oneshot::Sender<()>) -> Turn {
-        let turn = (order, self.tick());
+    fn wait(&mut self, namespace: &Namespace, rank: Rank, sender: oneshot::Sender<()>) -> Turn {
+        let turn = (rank, self.tick());
         let line = self.namespaces.entry(namespace.clone()).or_default();
         line.waiting.insert(turn, sender);
         turn
@@ -143,32 +158,52 @@ impl State {
         if let Some(line) = self.namespaces.get_mut(namespace) {
             line.taken -= 1;
         }
-        self.tidy(namespace);
+        self.tidy();
     }
 
     /// Takes a place for the one whose turn it is.
-    fn next(&mut self, most: usize) -> Option<oneshot::Sender<()>> {
+    fn next(&mut self) -> Option<oneshot::Sender<()>> {
+        if self.taken >= self.total {
+            return None;
+        }
         let lines = self.namespaces.iter_mut();
         let (namespace, line) = lines
-            .filter(|(_, line)| line.taken < most)
+            .filter(|(_, line)| line.taken < self.most)
             .filter_map(|(namespace, line)| {
                 let (_, came) = *line.waiting.first_key_value()?.0;
                 Some(((line.taken, line.given, came), namespace, line))
             })
-            .min_by_key(|(rank, ..)| *rank)
+            .min_by_key(|(place, ..)| *place)
             .map(|(_, namespace, line)| (namespace, line))?;
-        let (_, sender) = line.waiting.pop_first()?;
+        let sender = line.next()?;
         let namespace = namespace.clone();
         self.took(&namespace);
         Some(sender)
     }
 
-    /// Forgets a namespace that has nothing and waits for nothing.
-    fn tidy(&mut self, namespace: &Namespace) {
-        let line = self.namespaces.get(namespace);
-        if line.is_some_and(|line| line.taken == 0 && line.waiting.is_empty()) {
-            self.namespaces.remove(namespace);
+    /// Forgets the namespaces that have nothing and wait for nothing. One that was given a place after one that still
+    /// waits is remembered: it would come back as one that was given none, and pass it each time.
+    fn tidy(&mut self) {
+        let waiting = self
+            .namespaces
+            .values()
+            .filter(|line| !line.waiting.is_empty());
+        let first = waiting.map(|line| line.given).min().unwrap_or(u64::MAX);
+        self.namespaces
+            .retain(|_, line| line.taken > 0 || !line.waiting.is_empty() || line.given > first);
+    }
+}
+
+impl Line {
+    /// The one whose turn it is.
+    fn next(&mut self) -> Option<oneshot::Sender<()>> {
+        self.times += 1;
+        if self.times.is_multiple_of(FOR_THE_OLDEST) {
+            let turns = self.waiting.keys();
+            let oldest = *turns.min_by_key(|(rank, came)| (rank.age, *came))?;
+            return self.waiting.remove(&oldest);
         }
+        self.waiting.pop_first().map(|(_, sender)| sender)
     }
 }
 
@@ -191,7 +226,7 @@ impl Drop for Waiting<'_> {
         let mut state = lock(&self.places.state);
         let line = state.namespaces.get_mut(self.namespace);
         let waited = line.is_some_and(|line| line.waiting.remove(&turn).is_some());
-        state.tidy(self.namespace);
+        state.tidy();
         drop(state);
         if !waited {
             // It had come, and nobody was there to take it.
@@ -211,12 +246,20 @@ mod tests {
         Namespace::new(name)
     }
 
+    fn taking(places: &Arc<Places>, name: &str, order: u64, age: u64) -> BoxFuture<'static, Place> {
+        let (places, namespace) = (Arc::clone(places), namespace(name));
+        async move { places.take(&namespace, Rank { order, age }).await }.boxed()
+    }
+
     /// One that waits for a place, and has been asked for it once.
     fn waiting(places: &Arc<Places>, name: &str, order: u64) -> BoxFuture<'static, Place> {
-        let (places, namespace) = (Arc::clone(places), namespace(name));
-        let mut taking = async move { places.take(&namespace, order).await }.boxed();
+        let mut taking = taking(places, name, order, 0);
         assert!((&mut taking).now_or_never().is_none(), "{name} had to wait");
         taking
+    }
+
+    fn at_once(places: &Arc<Places>, name: &str) -> Option<Place> {
+        taking(places, name, 0, 0).now_or_never()
     }
 
     fn there(waiting: &mut BoxFuture<'static, Place>) -> Option<Place> {
@@ -226,9 +269,7 @@ mod tests {
     #[test]
     fn the_next_place_goes_to_the_namespace_with_the_fewest() {
         let places = Places::new(3, 3);
-        let mut of_big: Vec<_> = (0..3)
-            .map(|_| places.try_take(&namespace("big")).unwrap())
-            .collect();
+        let mut of_big: Vec<_> = (0..3).map(|_| at_once(&places, "big").unwrap()).collect();
         let mut more: Vec<_> = (0..3).map(|_| waiting(&places, "big", 0)).collect();
         let mut small = waiting(&places, "small", 0);
         let mut other = waiting(&places, "other", 0);
@@ -247,23 +288,46 @@ mod tests {
     #[test]
     fn equals_take_turns() {
         let places = Places::new(1, 1);
-        let first = places.try_take(&namespace("a")).unwrap();
+        let mut place = at_once(&places, "a");
         let mut a: Vec<_> = (0..2).map(|_| waiting(&places, "a", 0)).collect();
         let mut b: Vec<_> = (0..2).map(|_| waiting(&places, "b", 0)).collect();
-        drop(first);
-        let place = there(&mut b[0]).expect("b has had none");
-        drop(place);
-        let place = there(&mut a[0]).expect("b was given the last one");
-        drop(place);
-        let place = there(&mut b[1]).expect("a was given the last one");
-        drop(place);
-        assert!(there(&mut a[1]).is_some());
+        // It was given none so far.
+        for (b, a) in b.iter_mut().zip(&mut a) {
+            for next in [b, a] {
+                drop(place.take());
+                place = there(next);
+                assert!(place.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn those_who_come_back_do_not_pass_one_that_waits() {
+        let places = Places::new(1, 1);
+        let mut place = at_once(&places, "a");
+        let mut victim: Vec<_> = (0..3).map(|_| waiting(&places, "victim", 0)).collect();
+        let mut other = waiting(&places, "b", 0);
+        let (mut served, mut others) = (0, 0);
+        while served < 3 {
+            drop(place.take());
+            if let Some(given) = there(&mut victim[served]) {
+                served += 1;
+                place = Some(given);
+                continue;
+            }
+            // The two others have one request at a time, and come back as soon as it has ended.
+            place = there(&mut other);
+            assert!(place.is_some());
+            others += 1;
+            other = waiting(&places, if others % 2 == 0 { "b" } else { "a" }, 0);
+            assert!(others < 10, "the victim waits for ever");
+        }
     }
 
     #[test]
     fn within_a_namespace_the_least_order_comes_first() {
         let places = Places::new(1, 1);
-        let first = places.try_take(&namespace("a")).unwrap();
+        let first = at_once(&places, "a").unwrap();
         let mut long = waiting(&places, "a", 100);
         let mut short = waiting(&places, "a", 1);
         let mut as_short = waiting(&places, "a", 1);
@@ -276,14 +340,48 @@ mod tests {
     }
 
     #[test]
+    fn one_in_four_goes_to_the_oldest() {
+        let places = Places::new(1, 1);
+        let first = at_once(&places, "a").unwrap();
+        let mut giant = taking(&places, "a", 1000, 1);
+        assert!(there(&mut giant).is_none());
+        let mut small: Vec<_> = (2..22).map(|age| taking(&places, "a", 1, age)).collect();
+        for small in &mut small {
+            assert!(there(small).is_none());
+        }
+        let mut place = Some(first);
+        for before in 0.. {
+            drop(place.take());
+            place = there(&mut giant);
+            if place.is_some() {
+                assert!(before < FOR_THE_OLDEST, "{before}");
+                break;
+            }
+            let mut turn = small.iter_mut().enumerate();
+            let (index, given) = turn
+                .find_map(|(index, small)| Some((index, there(small)?)))
+                .unwrap();
+            drop(small.remove(index));
+            place = Some(given);
+        }
+    }
+
+    #[test]
+    fn what_grows_serves_those_who_wait() {
+        let places = Places::new(1, 1);
+        let _first = at_once(&places, "a").unwrap();
+        let mut second = waiting(&places, "a", 0);
+        places.grow(2, 2);
+        assert!(there(&mut second).is_some());
+    }
+
+    #[test]
     fn a_namespace_has_at_most_its_share() {
         let places = Places::new(3, 2);
-        let _taken: Vec<_> = (0..2)
-            .map(|_| places.try_take(&namespace("a")).unwrap())
-            .collect();
-        assert!(places.try_take(&namespace("a")).is_none());
+        let _taken: Vec<_> = (0..2).map(|_| at_once(&places, "a").unwrap()).collect();
+        assert!(at_once(&places, "a").is_none());
         let mut third = waiting(&places, "a", 0);
-        let place = places.try_take(&namespace("b")).expect("there is one left");
+        let place = at_once(&places, "b").expect("there is one left");
         drop(place);
         assert!(there(&mut third).is_none());
     }
@@ -291,7 +389,7 @@ mod tests {
     #[test]
     fn what_goes_away_costs_nothing() {
         let places = Places::new(1, 1);
-        let first = places.try_take(&namespace("a")).unwrap();
+        let first = at_once(&places, "a").unwrap();
         let gone: Vec<_> = (0..5).map(|_| waiting(&places, "b", 0)).collect();
         let mut last = waiting(&places, "c", 0);
         drop(gone);
@@ -299,7 +397,7 @@ mod tests {
         drop(first);
         drop(there(&mut last).unwrap());
         // One that was given its place and goes before it looks.
-        let first = places.try_take(&namespace("a")).unwrap();
+        let first = at_once(&places, "a").unwrap();
         let given = waiting(&places, "b", 0);
         let mut next = waiting(&places, "c", 0);
         drop(first);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
-use super::{Namespace, Places};
+use super::{Namespace, Places, Rank};
 use crate::text::excerpt::plain;
 
 /// The most threads. The runtime has as many at most.
@@ -126,7 +126,7 @@ impl Workers {
         what: &'static str,
         job: impl FnOnce(&Stop) -> T + Send + 'static,
     ) -> T {
-        let place = self.places.take(&payer.namespace, 0).await;
+        let place = self.places.take(&payer.namespace, Rank::default()).await;
         let stop = Stop::default();
         let _stop_at_end = StopAtEnd(stop.clone());
         let start = Instant::now();

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::observe::metrics::Metrics;
 use crate::os::lock::lock;
-use crate::shares::{Kept, Namespace, Place, Places, Weight};
+use crate::shares::{Kept, Namespace, Place, Places, Rank, Weight};
 use crate::transport::names::hosts::Hosts;
 
 /// The most lookups at once, and the most of them for one namespace: of names that are in the file of hosts, which end
@@ -227,7 +227,7 @@ impl Names {
         let place = tokio::select! {
             biased;
             _ = landed.wait_for(Option::is_some) => None,
-            place = places.take(&namespace, 0) => Some(place),
+            place = places.take(&namespace, Rank::default()) => Some(place),
         };
         if let Some(place) = place {
             self.start(name, flight, place);

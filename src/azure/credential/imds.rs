@@ -12,7 +12,7 @@ use crate::azure::limiter::{Limiter, Turn};
 use crate::azure::retry::{Again, Retriable, retry};
 use crate::class::identity::IdentityId;
 use crate::os::lock::lock;
-use crate::shares::{Kept, Namespace, Places, Weight};
+use crate::shares::{Kept, Namespace, Places, Rank, Weight};
 
 /// The most requests at once for identities that IMDS has given no token yet: less than IMDS takes, so that those which it
 /// has given one find a place; and as many as leave the pace to others where a refusal takes 200 ms.
@@ -29,7 +29,7 @@ const MAX_BYTES: usize = 128 * 1024;
 /// Who may ask IMDS next.
 #[derive(Debug)]
 pub(super) struct ImdsQueue {
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
     /// Held as long as a request for an identity that has no token yet.
     unproved: Arc<Places>,
     /// Held while one request waits for the pace.
@@ -56,7 +56,7 @@ impl Weight for Refused {
 
 impl ImdsQueue {
     /// A queue before IMDS' own limits.
-    pub(super) fn new(limiter: Limiter) -> Self {
+    pub(super) fn new(limiter: Arc<Limiter>) -> Self {
         Self {
             limiter,
             unproved: Places::new(UNPROVED, UNPROVED_OF_ONE),
@@ -83,10 +83,13 @@ impl ImdsQueue {
             if let Some(refused) = refused {
                 tokio::time::sleep_until(refused.until).await;
             }
-            Some(self.unproved.take(&namespace, 0).await)
+            Some(self.unproved.take(&namespace, Rank::default()).await)
         };
-        let order = u64::from(!is_proved);
-        let mut door = Some(self.door.take(&namespace, order).await);
+        let rank = Rank {
+            order: u64::from(!is_proved),
+            age: 0,
+        };
+        let mut door = Some(self.door.take(&namespace, rank).await);
         let turn = Turn::default();
         let answer = retry(&self.limiter, &turn, deadline, || {
             // What is sent waits for the pace no longer.
