@@ -15,17 +15,17 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
 use crate::azure::limiter::{Asker, Turn};
+use crate::azure::reads::Arrival;
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Memory, Principal};
-use crate::azure::vault::values::Values;
 use crate::azure::vault::{Contents, PublicJwk, VaultError, Vaults, WaitingFor};
 use crate::class::asked::Asked;
 use crate::class::cloud::VaultName;
@@ -34,7 +34,7 @@ use crate::class::object::ObjectVersion;
 use crate::class::plan::{Fetch, Plan};
 use crate::mount::history::{is_undecided, newest_from};
 use crate::mount::room::Room;
-use crate::mount::source::{FromVault, Source};
+use crate::mount::source::{FromVault, SharedMember, SharedReads, Source};
 use crate::mount::workshop::{Finished, Workshop};
 use crate::observe::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::observe::phases::Phases;
@@ -50,16 +50,43 @@ pub use self::room::Full;
 /// for the answer's size.
 const MAX_LISTS: usize = 4;
 
+/// The most bytes of values that wait for mounts which still earn their tokens.
+const MAX_SHARED_BYTES: usize = 8 * 1024 * 1024;
+/// The most objects of one mount that are wanted at a time, and the most versions of one history: more than may be under
+/// way to one vault, so that none waits for this.
+const SIDE_BY_SIDE: usize = 512;
+
 /// What serves every mount of this process.
 #[derive(Debug)]
 pub struct Provider {
     vaults: Vaults,
-    values: Option<Values>,
+    reads: Option<SharedReads>,
     memory: Option<Memory>,
     metrics: OutageMetrics,
     requests: ObjectRequests,
     workers: Workers,
     max_answer_size: usize,
+}
+
+/// When a mount was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived(Option<Arrival>);
+
+/// When and how a mount is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Occasion {
+    /// When its request came: nobody gets what was read before, but for what is kept.
+    pub arrived: Arrived,
+    /// Whether its volume has its files already, so that what is kept may answer.
+    pub is_remount: bool,
+    /// When it is due.
+    pub deadline: Instant,
+}
+
+impl Occasion {
+    fn until(self, deadline: Instant) -> Self {
+        Self { deadline, ..self }
+    }
 }
 
 /// One file of the answer.
@@ -180,19 +207,18 @@ pub enum ObjectProblem {
 }
 
 impl Provider {
-    /// A provider that has talked to nobody yet. What vaults gave is kept, to be given again, where
-    /// `values` is something, and for outages where `memory` is. No mount has files of more bytes than
-    /// `max_answer_size`.
+    /// A provider that has talked to nobody yet. Mounts share what they read if `shares_reads`, and what vaults gave is kept,
+    /// to be given again, where `memory` is something. No mount has files of more bytes than `max_answer_size`.
     pub fn new(
         vaults: Vaults,
-        values: Option<Values>,
+        shares_reads: bool,
         memory: Option<Memory>,
         metrics: &Metrics,
         max_answer_size: usize,
     ) -> Self {
         Self {
             vaults,
-            values,
+            reads: shares_reads.then(|| SharedReads::new(MAX_SHARED_BYTES)),
             memory,
             metrics: metrics.outages().clone(),
             requests: metrics.object_requests(),
@@ -211,16 +237,21 @@ impl Provider {
         self.max_answer_size
     }
 
+    /// A mount's request has come.
+    pub fn arrive(&self) -> Arrived {
+        Arrived(self.reads.as_ref().map(SharedReads::arrive))
+    }
+
     /// Fetches everything that the plan names, in its order: from its vault, and, while that is out of
     /// order, from its failover vault, or from what was there before.
     pub async fn mount(
         &self,
         plan: &Plan,
         payer: &Payer,
-        deadline: Instant,
+        occasion: Occasion,
         phases: &Phases,
     ) -> Result<Vec<MountedFile>, Box<MountError>> {
-        let start = Instant::now();
+        let (start, deadline) = (Instant::now(), occasion.deadline);
         let workshop = Workshop::new(&self.workers, payer, phases);
         let first_deadline = match plan.failover_vault {
             // A vault that hangs leaves time for the other one.
@@ -234,7 +265,7 @@ impl Provider {
             })
         };
         let failure = match self
-            .mount_from(plan, &plan.vault, first_deadline, &workshop)
+            .mount_from(plan, &plan.vault, occasion.until(first_deadline), &workshop)
             .await
         {
             Ok(files) => return Ok(files),
@@ -247,7 +278,7 @@ impl Provider {
         let vault = plan.vault.as_str();
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
-            match self.mount_from(plan, other, deadline, &workshop).await {
+            match self.mount_from(plan, other, occasion, &workshop).await {
                 Ok(files) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
@@ -273,24 +304,39 @@ impl Provider {
         &self,
         plan: &Plan,
         vault: &VaultName,
-        deadline: Instant,
+        occasion: Occasion,
         workshop: &Workshop<'_>,
     ) -> Result<Vec<MountedFile>, Failure> {
         let start = Instant::now();
         let phases = workshop.phases();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
+        let principal = Arc::new(Principal::of(&vault.owner().1));
+        // While it earns its token, what others are given is kept for it.
+        let member = self.member(&vault, &principal, occasion.arrived);
         // Pinned here, so that it is still waiting when it is asked for whom.
         let mut work = pin!(async {
             let sign_in = Trace::sign_in().around(vault.sign_in(phases));
             sign_in.await.map_err(Failure::Whole)?;
             self.vaults.keep(plan, &vault);
             let asker = Asker::new(plan.namespace.as_str(), &plan.identity.name());
-            let turn = Arc::new(Turn::new(asker, Arc::clone(&phases.held_back)));
-            let source = Source::Vault(self.source_of(&vault, plan, deadline, turn));
+            let held_back = Arc::clone(&phases.held_back);
+            let turn = Turn::new(&plan.namespace, asker, held_back);
+            turn.add(plan.requests());
+            let source = Source::Vault(FromVault {
+                namespace: plan.namespace.clone(),
+                vault: &vault,
+                member,
+                memory: self.memory.as_ref().map(|memory| (memory, principal)),
+                is_remount: occasion.is_remount,
+                deadline: occasion.deadline,
+                turn: Arc::new(turn),
+                requests: &self.requests,
+                counts: &phases.reads,
+            });
             let objects = fetch_all(&source, plan, workshop, self.max_answer_size);
             Trace::objects().around(objects).await
         });
-        match tokio::time::timeout_at(deadline, work.as_mut()).await {
+        match tokio::time::timeout_at(occasion.deadline, work.as_mut()).await {
             Ok(result) => result,
             Err(_) if workshop.is_busy() => Err(Failure::Rendering {
                 after: start.elapsed(),
@@ -302,27 +348,16 @@ impl Provider {
         }
     }
 
-    fn source_of<'a>(
-        &'a self,
-        vault: &'a Arc<Vault>,
-        plan: &Plan,
-        deadline: Instant,
-        turn: Arc<Turn>,
-    ) -> FromVault<'a> {
-        FromVault {
-            namespace: plan.namespace.clone(),
-            vault,
-            // Who has been rejected by the vault has not proved who it is there.
-            values: self.values.as_ref().filter(|_| vault.is_signed_in()),
-            memory: self.memory.as_ref().map(|memory| {
-                let principal = Principal::of(&vault.owner().1);
-                (memory, Arc::new(principal))
-            }),
-            proof_end: plan.identity.proof_end(),
-            deadline,
-            turn,
-            requests: &self.requests,
-        }
+    /// Takes part in what is read from this vault as this principal.
+    fn member(
+        &self,
+        vault: &Vault,
+        principal: &Arc<Principal>,
+        arrived: Arrived,
+    ) -> Option<SharedMember> {
+        let (reads, arrival) = (self.reads.as_ref()?, arrived.0?);
+        let asking = (Arc::clone(principal), vault.owner().0.clone());
+        Some(reads.join(asking, arrival))
     }
 
     /// The files as they were when a vault was last in order, and the age of the oldest. Only for who has
@@ -332,7 +367,10 @@ impl Provider {
         plan: &Plan,
         workshop: &Workshop<'_>,
     ) -> Option<(Vec<MountedFile>, Duration)> {
-        let memory = self.memory.as_ref()?;
+        let memory = self
+            .memory
+            .as_ref()
+            .filter(|memory| memory.serves_outages())?;
         for name in plan.vaults() {
             let vault = self.vaults.open(plan, name).ok()?;
             if !vault.is_signed_in() {
@@ -373,13 +411,19 @@ async fn fetch_all(
 ) -> Result<Vec<MountedFile>, Failure> {
     let _objects = workshop.phases().objects.run();
     let objects = Objects::new(source, workshop, max_answer_size);
-    let fetches = plan.fetches.iter().enumerate();
-    let mut fetches: FuturesUnordered<_> = fetches
-        .map(|(index, fetch)| objects.files_of(fetch).map(move |result| (index, result)))
-        .collect();
+    let mut fetches = plan.fetches.iter().enumerate();
+    let mut under_way = FuturesUnordered::new();
     let mut files = Vec::with_capacity(plan.fetches.len());
     let mut failures = Vec::new();
-    while let Some((index, result)) = fetches.next().await {
+    loop {
+        let free = SIDE_BY_SIDE - under_way.len();
+        under_way.extend(fetches.by_ref().take(free).map(|(index, fetch)| {
+            let files = objects.files_of(fetch);
+            files.map(move |result| (index, result))
+        }));
+        let Some((index, result)) = under_way.next().await else {
+            break;
+        };
         match result {
             Ok(of_one) => files.push((index, of_one)),
             Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
@@ -450,12 +494,22 @@ impl<'a> Objects<'a> {
         let versions = newest_from(&listed, current.as_deref(), &fetch.version, count.get())?;
         drop(listed);
         self.room.take_versions(versions.len())?;
-        let files = versions
-            .iter()
-            .enumerate()
-            .map(|(age, version)| self.files_of_version(fetch, version, Some(age)));
-        let files = futures::future::try_join_all(files).await?;
-        Ok(files.into_iter().flatten().collect())
+        let fewer = (count.get() as usize).saturating_sub(versions.len());
+        self.source.spare(fewer as u64);
+        let mut versions = versions.iter().enumerate();
+        let mut under_way = FuturesOrdered::new();
+        let mut files = Vec::new();
+        loop {
+            let free = SIDE_BY_SIDE - under_way.len();
+            let next = versions.by_ref().take(free);
+            under_way.extend(
+                next.map(|(age, version)| self.files_of_version(fetch, version, Some(age))),
+            );
+            match under_way.next().await {
+                Some(of_one) => files.extend(of_one?),
+                None => return Ok(files),
+            }
+        }
     }
 
     /// The version that the vault gives to a request for none, unless it is disabled.

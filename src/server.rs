@@ -8,3 +8,4 @@ pub mod journal;
 pub mod policy_file;
 pub mod service;
 pub mod socket;
+pub mod volumes;

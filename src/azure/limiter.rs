@@ -1,8 +1,9 @@
 //! [`Limiter`], how much may be asked of one server, and when.
 //!
 //! Three things hold a request back:
-//! - how many requests may be under way at once, which belongs to the server. Mounts take turns, so that one with
-//!   hundreds of objects does not stand before one with a single object;
+//! - how many requests may be under way at once, which belongs to the server. Namespaces share these places; in each, the
+//!   mount comes next that has the fewest requests left ([`Places`]), so that one with hundreds of objects does not
+//!   stand before one with a single object, and all do not end together;
 //! - the pause after a 429, or a 503 that says for how long;
 //! - the pace. IMDS has one that is known. A vault's is shared with everyone who uses the vault, so it is
 //!   learned: the first 429 begins it, each further one halves it, and what goes well raises it again until there is
@@ -18,18 +19,18 @@ mod schedule;
 mod schedules;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use self::schedules::Schedules;
 use crate::observe::metrics::Traffic;
 use crate::observe::phases::Stopwatch;
 use crate::os::lock::lock;
+use crate::shares::{Namespace, Place, Places, Rank};
 
 pub use self::schedules::Asker;
 
@@ -96,6 +97,14 @@ impl Limits {
         }
     }
 
+    /// The most requests at once of one namespace, so that another one always finds a place at a vault.
+    fn of_one_namespace(&self, at_once: usize) -> usize {
+        match self.limit {
+            Limit::Vault => at_once - at_once / 16,
+            Limit::Imds | Limit::Entra => at_once,
+        }
+    }
+
     /// Entra ID's for one identity, which asks for one token at a time.
     pub fn of_identity() -> Self {
         Self {
@@ -124,7 +133,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct Limiter {
     limits: Limits,
-    at_once: Semaphore,
+    at_once: Arc<Places>,
     has_streams: AtomicBool,
     schedules: Mutex<Schedules>,
     traffic: Arc<Traffic>,
@@ -134,18 +143,46 @@ pub struct Limiter {
 #[derive(Debug, Default)]
 pub struct Turn {
     next: tokio::sync::Mutex<()>,
+    namespace: Namespace,
     asker: Option<Asker>,
+    age: u64,
+    /// The requests that the mount has not made yet, as far as it is known.
+    left: AtomicU64,
     held_back: Arc<Stopwatch>,
 }
 
 impl Turn {
     /// A mount's place, whose refusals slow the asker, and which measures here how long its requests are held back, of
     /// which one waits at a time.
-    pub fn new(asker: Asker, held_back: Arc<Stopwatch>) -> Self {
+    pub fn new(namespace: &Namespace, asker: Asker, held_back: Arc<Stopwatch>) -> Self {
+        static MOUNTS: AtomicU64 = AtomicU64::new(0);
         Self {
             next: tokio::sync::Mutex::default(),
+            namespace: namespace.clone(),
             asker: Some(asker),
+            age: MOUNTS.fetch_add(1, Ordering::Relaxed),
+            left: AtomicU64::new(0),
             held_back,
+        }
+    }
+
+    /// The mount will make so many requests more.
+    pub fn add(&self, requests: u64) {
+        self.left.fetch_add(requests, Ordering::Relaxed);
+    }
+
+    /// So many of them need not be made any more.
+    pub fn remove(&self, requests: u64) {
+        let less = |left: u64| Some(left.saturating_sub(requests));
+        _ = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    fn rank(&self) -> Rank {
+        Rank {
+            order: self.left.load(Ordering::Relaxed),
+            age: self.age,
         }
     }
 }
@@ -153,11 +190,11 @@ impl Turn {
 /// A request may go, and is counted for as long as this lives.
 #[derive(Debug)]
 #[must_use]
-pub struct Permit<'a> {
-    limiter: &'a Limiter,
+pub struct Permit {
+    limiter: Arc<Limiter>,
     asker: Option<Asker>,
     since: Instant,
-    _slot: Option<SemaphorePermit<'a>>,
+    _place: Place,
 }
 
 /// A request would have to wait for longer than its mount can.
@@ -182,61 +219,78 @@ fn told(overload: &Overload) -> String {
 
 impl Limiter {
     /// A limiter of a server that was not asked yet. What it costs is counted with the server's traffic.
-    pub fn new(limits: Limits, traffic: Arc<Traffic>) -> Self {
-        Self {
+    pub fn new(limits: Limits, traffic: Arc<Traffic>) -> Arc<Self> {
+        Arc::new(Self {
             limits,
-            at_once: Semaphore::new(limits.at_once),
+            at_once: Places::new(limits.at_once, limits.of_one_namespace(limits.at_once)),
             has_streams: AtomicBool::new(false),
             schedules: Mutex::default(),
             traffic,
-        }
+        })
     }
 
     /// The server turned out to take many requests on one connection.
     pub fn allow_streams(&self) {
         if !self.has_streams.swap(true, Ordering::Relaxed) {
-            let more = self.limits.at_once_with_streams - self.limits.at_once;
-            self.at_once.add_permits(more);
+            let at_once = self.limits.at_once_with_streams;
+            self.at_once
+                .grow(at_once, self.limits.of_one_namespace(at_once));
         }
     }
 
     /// Waits until a request may go, or says at once that it cannot before the deadline.
-    pub async fn enter(&self, turn: &Turn, deadline: Instant) -> Result<Permit<'_>, Overload> {
+    pub async fn enter(
+        self: &Arc<Self>,
+        turn: &Turn,
+        deadline: Instant,
+    ) -> Result<Permit, Overload> {
         let _waiting = self.traffic.wait();
         let _turn = turn.next.lock().await;
         let _held_back = turn.held_back.run();
         loop {
             // One's own first, so that who is slowed takes nobody's place meanwhile.
-            if turn.asker.is_some() {
-                self.wait(turn.asker, deadline).await?;
-            }
-            self.wait(None, deadline).await?;
-            // The semaphore is never closed, so there is a slot for everyone in the end.
-            let slot = self.at_once.acquire().await.ok();
+            let own = match turn.asker {
+                Some(_) => self.wait(turn.asker, deadline).await?,
+                None => None,
+            };
+            let common = self.wait(None, deadline).await?;
+            let place = self.at_once.take(&turn.namespace, turn.rank()).await;
             let since = Instant::now();
             // Meanwhile the server may have asked for a pause.
             let is_paused = self.schedules().is_paused(turn.asker, since);
             if !is_paused {
+                own.into_iter().chain(common).for_each(Reserved::used);
                 return Ok(Permit {
-                    limiter: self,
+                    limiter: Arc::clone(self),
                     asker: turn.asker,
                     since,
-                    _slot: slot,
+                    _place: place,
                 });
             }
         }
     }
 
-    /// Waits for the next place in the schedule of `whose`, or everyone's.
-    async fn wait(&self, whose: Option<Asker>, deadline: Instant) -> Result<(), Overload> {
+    /// Waits for the next time in the schedule of `whose`, or everyone's. Returns what was taken of its pace, if there is
+    /// one.
+    async fn wait(
+        &self,
+        whose: Option<Asker>,
+        deadline: Instant,
+    ) -> Result<Option<Reserved<'_>>, Overload> {
         let start = self.schedules().reserve(whose, &self.limits, deadline);
-        let start = start.inspect_err(|_| self.traffic.refused())?;
+        let (start, interval) = start.inspect_err(|_| self.traffic.refused())?;
+        let reserved = interval.map(|interval| Reserved {
+            limiter: self,
+            whose,
+            interval,
+            is_used: false,
+        });
         loop {
             let now = Instant::now();
             // Those who wait are many, and the server may serve again long before the last one's place.
             let is_free = || self.limits.pace.is_none() && self.schedules().is_free(whose, now);
             if start <= now || is_free() {
-                return Ok(());
+                return Ok(reserved);
             }
             tokio::time::sleep_until(start.min(now + LOOK)).await;
         }
@@ -252,7 +306,32 @@ impl Limiter {
     }
 }
 
-impl Permit<'_> {
+/// An interval of a pace. It is given back if the request that it was for does not go: another mount's may have
+/// answered meanwhile.
+struct Reserved<'a> {
+    limiter: &'a Limiter,
+    whose: Option<Asker>,
+    interval: Duration,
+    is_used: bool,
+}
+
+impl Reserved<'_> {
+    fn used(mut self) {
+        self.is_used = true;
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            self.limiter
+                .schedules()
+                .give_back(self.whose, self.interval);
+        }
+    }
+}
+
+impl Permit {
     /// The server answered, whatever it said.
     pub fn answered(self) {
         self.limiter.schedules().raise(self.asker, self.since);

@@ -1,11 +1,12 @@
 //! [`retry`], a request tried again when that may help: never past the deadline, and never so often
 //! that it makes an outage worse.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::azure::limiter::{Limiter, Overload, Turn};
+use crate::azure::limiter::{Limiter, Overload, Permit, Turn};
 
 /// Requests in all for one thing that is wanted from a server that fails.
 const MAX_ATTEMPTS: u32 = 3;
@@ -45,65 +46,83 @@ pub trait Retriable: Sized {
 /// Does `attempt` when the limiter lets it, until it succeeds, its failure says that it is no use, the
 /// attempts are used up, or the next wait would end after `deadline`.
 pub async fn retry<T, E: Retriable, F: Future<Output = Result<T, E>>>(
-    limiter: &Limiter,
+    limiter: &Arc<Limiter>,
     turn: &Turn,
     deadline: Instant,
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, E> {
-    let mut attempts = 1;
-    let mut last = None;
+    let mut attempts = Attempts::new(deadline);
     loop {
         let permit = match limiter.enter(turn, deadline).await {
             Ok(permit) => permit,
-            Err(overload) => return Err(E::overloaded(overload, last)),
+            Err(overload) => return Err(attempts.overloaded(overload)),
         };
-        let error = match attempt().await {
-            Ok(value) => {
-                permit.answered();
-                return Ok(value);
-            }
-            Err(error) => error,
+        let result = attempt().await;
+        tell(permit, result.as_ref().err());
+        match result {
+            Ok(value) => return Ok(value),
+            Err(error) => attempts.failed(error).await?,
+        }
+    }
+}
+
+/// Tells the limiter what came of a request.
+pub fn tell<E: Retriable>(permit: Permit, failure: Option<&E>) {
+    match failure.map_or(Again::No, Retriable::again) {
+        Again::No | Again::Now => permit.answered(),
+        // Nobody else waits for this.
+        Again::Once | Again::Soon => drop(permit),
+        Again::Throttled(retry_after) => permit.throttled(retry_after),
+        Again::Unavailable(retry_after) => permit.unavailable(retry_after),
+    }
+}
+
+/// The attempts at one thing that is wanted.
+#[derive(Debug)]
+pub struct Attempts<E> {
+    made: u32,
+    deadline: Instant,
+    last: Option<E>,
+}
+
+impl<E: Retriable> Attempts<E> {
+    /// None yet; the last one has to begin before the deadline.
+    pub fn new(deadline: Instant) -> Self {
+        Self {
+            made: 0,
+            deadline,
+            last: None,
+        }
+    }
+
+    /// One has failed. Waits until another one may go well, or returns why it is no use.
+    pub async fn failed(&mut self, error: E) -> Result<(), E> {
+        self.made += 1;
+        let again = error.again();
+        let most = match again {
+            Again::No => 1,
+            Again::Now => MAX_CHANCES,
+            Again::Once => 2,
+            Again::Soon | Again::Unavailable(_) => MAX_ATTEMPTS,
+            Again::Throttled(_) => MAX_THROTTLED,
         };
-        match error.again() {
-            Again::No => {
-                permit.answered();
+        if self.made >= most {
+            return Err(error);
+        }
+        if matches!(again, Again::Once | Again::Soon) {
+            let wait = wait_before(self.made);
+            if Instant::now() + wait >= self.deadline {
                 return Err(error);
             }
-            Again::Now => {
-                permit.answered();
-                if attempts >= MAX_CHANCES {
-                    return Err(error);
-                }
-            }
-            again @ (Again::Once | Again::Soon) => {
-                // Nobody else waits for this.
-                drop(permit);
-                let wait = wait_before(attempts);
-                let most = if again == Again::Once {
-                    2
-                } else {
-                    MAX_ATTEMPTS
-                };
-                if attempts >= most || Instant::now() + wait >= deadline {
-                    return Err(error);
-                }
-                tokio::time::sleep(wait).await;
-            }
-            Again::Throttled(retry_after) => {
-                permit.throttled(retry_after);
-                if attempts >= MAX_THROTTLED {
-                    return Err(error);
-                }
-            }
-            Again::Unavailable(retry_after) => {
-                permit.unavailable(retry_after);
-                if attempts >= MAX_ATTEMPTS {
-                    return Err(error);
-                }
-            }
+            tokio::time::sleep(wait).await;
         }
-        last = Some(error);
-        attempts += 1;
+        self.last = Some(error);
+        Ok(())
+    }
+
+    /// There is no more time to wait for the server's limits.
+    pub fn overloaded(self, overload: Overload) -> E {
+        E::overloaded(overload, self.last)
     }
 }
 

@@ -8,7 +8,6 @@ pub mod azure;
 mod listing;
 pub mod memory;
 pub mod refusal;
-pub mod values;
 
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +21,6 @@ use crate::azure::retry::{Again, Retriable};
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::refusal::VaultRefusal;
-use crate::azure::vault::values::Owner;
 use crate::class::cloud::VaultName;
 use crate::class::plan::Plan;
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics, Traffic};
@@ -31,6 +29,10 @@ use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::text::sensitive::Sensitive;
 use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
+
+/// Who asks what: a vault's host, and the identity that asks it. An identity's key has the digest of what proved it, so
+/// that a client is used by nobody but its own.
+pub type Owner = (String, IdentityKey);
 
 /// The most bytes of pairs of vault and identity that are kept. One has 12 to 20 KB with its credential, and each pod's
 /// is another one after an hour, as [`Credentials`] has it.
@@ -334,7 +336,7 @@ impl Vaults {
         if let Some(limiter) = limiters.get(namespace, &host) {
             return Arc::clone(limiter);
         }
-        let limiter = Arc::new(Limiter::new(limits, Arc::clone(traffic)));
+        let limiter = Limiter::new(limits, Arc::clone(traffic));
         limiters.put(namespace, host, Arc::clone(&limiter));
         limiter
     }

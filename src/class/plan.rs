@@ -241,6 +241,17 @@ fn around<T>(folders: &mut Vec<(&str, T)>, path: &str) {
     }
 }
 
+impl Plan {
+    /// The most requests that it takes: a history takes its list and its versions.
+    pub fn requests(&self) -> u64 {
+        let of_fetch = |fetch: &Fetch| match fetch.history {
+            Some(count) => 1 + u64::from(count.get()),
+            None => 1,
+        };
+        self.fetches.iter().map(of_fetch).sum()
+    }
+}
+
 impl Fetch {
     /// How many versions a history needs to know of, the newest: all where it does not begin with the newest.
     pub fn most_listed(&self) -> Option<NonZeroU32> {

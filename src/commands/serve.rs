@@ -16,8 +16,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::azure::credential::token_proxy::TokenProxy;
 use crate::azure::vault::Vaults;
-use crate::azure::vault::memory::Memory;
-use crate::azure::vault::values::{ValueSettingsError, Values};
+use crate::azure::vault::memory::{Memory, MemorySettingsError};
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
@@ -56,7 +55,7 @@ pub enum ServiceSetupError {
     Transport(#[from] TransportSetupError),
     /// The times of the cache go against the driver's.
     #[error(transparent)]
-    Cache(#[from] ValueSettingsError),
+    Cache(#[from] MemorySettingsError),
     /// There is no default cloud.
     #[error("--cloud-name: {0}")]
     Cloud(#[from] DefaultCloudError),
@@ -133,13 +132,12 @@ pub fn service(
     let clock = Clock::default();
     let max_requests = settings.max_concurrent_requests;
     let vaults = Vaults::new(transport, token_proxy, max_requests, clock, &metrics);
-    let values = settings.cache.values()?;
-    let values = values.map(|settings| Values::new(settings, clock, &metrics));
-    let memory = settings.cache.memory().map(Memory::new);
+    let memory = settings.cache.memory()?;
+    let memory = memory.map(|settings| Memory::new(settings, &metrics));
     Ok(Service {
         provider: Arc::new(Provider::new(
             vaults,
-            values,
+            settings.cache.shared_reads,
             memory,
             &metrics,
             settings.max_answer_size,
@@ -151,6 +149,7 @@ pub fn service(
         closing: CancellationToken::new(),
         metrics,
         journal: Arc::default(),
+        volumes: Arc::default(),
         mount_timeout: settings.mount_timeout,
     })
 }

@@ -28,7 +28,7 @@ use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, HistoryCount, Plan};
 use crate::class::request::Request;
 use crate::explain::{CallError, Explanation};
-use crate::mount::{Failure, MountError, MountedFile, Provider};
+use crate::mount::{Failure, MountError, MountedFile, Occasion, Provider};
 use crate::observe::metrics::Metrics;
 use crate::observe::phases::Phases;
 use crate::os::clock::Clock;
@@ -78,9 +78,13 @@ fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
     let vault = Canned::new(answers.map(<[u8]>::to_vec));
     runtime().block_on(async {
         let provider = provider(plan, &tokens, &vault);
-        let deadline = Instant::now() + MOUNT_TIMEOUT;
+        let occasion = Occasion {
+            arrived: provider.arrive(),
+            is_remount: false,
+            deadline: Instant::now() + MOUNT_TIMEOUT,
+        };
         Ok(provider
-            .mount(plan, &Payer::default(), deadline, &Phases::default())
+            .mount(plan, &Payer::default(), occasion, &Phases::default())
             .await?)
     })
 }
@@ -207,7 +211,7 @@ fn provider(plan: &Plan, tokens: &Canned, vault: &Canned) -> Provider {
     };
     let token_proxy = TokenProxy::new(settings, &transport, Arc::default());
     let vaults = Vaults::new(transport, token_proxy, 16, Clock::default(), &metrics);
-    Provider::new(vaults, None, None, &metrics, usize::MAX)
+    Provider::new(vaults, true, None, &metrics, usize::MAX)
 }
 
 fn judge_files(plan: &Plan, files: &[MountedFile]) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{MountedFile, ObjectProblem, Objects, Provider, Source, Workshop};
+use super::{FromVault, MountedFile, ObjectProblem, Objects, Provider, Source, Workshop};
 use crate::azure::vault::VaultError;
 use crate::azure::vault::azure::Vault;
 use crate::class::plan::{Fetch, Plan};
@@ -26,8 +26,18 @@ impl Provider {
         payer: &Payer,
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let source = Source::Vault(self.source_of(vault, plan, deadline, Arc::default()));
         let phases = Phases::default();
+        let source = Source::Vault(FromVault {
+            namespace: plan.namespace.clone(),
+            vault,
+            member: None,
+            memory: None,
+            is_remount: false,
+            deadline,
+            turn: Arc::default(),
+            requests: &self.requests,
+            counts: &phases.reads,
+        });
         let workshop = Workshop::new(&self.workers, payer, &phases);
         let objects = Objects::new(&source, &workshop, self.max_answer_size);
         objects.files_of(fetch).await

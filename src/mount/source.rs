@@ -1,20 +1,23 @@
-//! [`Source`], where a mount gets its objects from: a vault, or, in an outage, what it gave before.
+//! [`Source`], where a mount gets its objects from: a vault, asked by this mount or by another one, or what it gave
+//! before.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use crate::azure::limiter::Turn;
-use crate::azure::retry::retry;
+use crate::azure::limiter::{Permit, Turn};
+use crate::azure::reads::{Member, Reads, Shareable, Way, Whose};
+use crate::azure::retry::{Attempts, Retriable as _, tell};
 use crate::azure::vault::azure::Vault;
-use crate::azure::vault::memory::{Memory, Principal, Recollection};
-use crate::azure::vault::values::{ValueKey, Values};
+use crate::azure::vault::memory::{Holder, Memory, Principal, Recollection};
 use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
-use crate::class::object::ObjectVersion;
+use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::class::plan::Fetch;
 use crate::observe::metrics::ObjectRequests;
-use crate::shares::Namespace;
+use crate::observe::phases::{ReadCounts, ReadSource};
+use crate::observe::traces;
+use crate::shares::{Namespace, Weight};
 
 /// Where the objects of one mount come from.
 pub(super) enum Source<'a> {
@@ -24,20 +27,73 @@ pub(super) enum Source<'a> {
     Memory(Recollection<'a>),
 }
 
-/// The requests of one mount to one vault.
+/// The reads of one mount from one vault.
 pub(super) struct FromVault<'a> {
     /// The pod's, which pays for what is kept.
     pub(super) namespace: Namespace,
     pub(super) vault: &'a Arc<Vault>,
-    /// What is kept so that it need not be asked for again, where that is allowed.
-    pub(super) values: Option<&'a Values>,
-    /// What is kept for outages, where that is allowed, and for whom.
+    /// By which it shares what is read, where that is allowed.
+    pub(super) member: Option<SharedMember>,
+    /// What is kept, where that is allowed, and for whom.
     pub(super) memory: Option<(&'a Memory, Arc<Principal>)>,
-    /// When what proves the identity expires.
-    pub(super) proof_end: Option<OffsetDateTime>,
+    /// Whether what is kept may answer.
+    pub(super) is_remount: bool,
     pub(super) deadline: Instant,
     pub(super) turn: Arc<Turn>,
     pub(super) requests: &'a ObjectRequests,
+    pub(super) counts: &'a ReadCounts,
+}
+
+/// The reads that mounts share.
+pub(super) type SharedReads = Reads<Asking, Wanted, Given, VaultError>;
+pub(super) type SharedMember = Member<Asking, Wanted, Given, VaultError>;
+
+/// Who asks which vault. Those who are equal may have what one of them is given.
+pub type Asking = (Arc<Principal>, String);
+
+/// What is asked of a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    kind: ObjectKind,
+    name: ObjectName,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum What {
+    Version(ObjectVersion),
+    /// The newest versions, at most so many.
+    Versions(Option<NonZeroU32>),
+}
+
+/// What a vault gave.
+#[derive(Debug)]
+pub enum Given {
+    /// A version of an object.
+    Object(Arc<VaultObject>),
+    /// The newest versions of an object.
+    Versions(Vec<ListedVersion>),
+}
+
+impl Weight for Given {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Object(object) => object.weight(),
+            Self::Versions(versions) => versions.len() * 128,
+        }
+    }
+}
+
+impl Shareable for VaultError {
+    fn whose(&self) -> Whose {
+        match self {
+            Self::Absent => Whose::Everyones,
+            Self::Refused(refusal) if refusal.says_that_it_is_not_there() => Whose::Everyones,
+            Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => Whose::Askers,
+            Self::Token(_) | Self::LostToken => Whose::Askers,
+            _ => Whose::Nobodys,
+        }
+    }
 }
 
 impl Source<'_> {
@@ -49,22 +105,7 @@ impl Source<'_> {
     ) -> Result<Arc<VaultObject>, VaultError> {
         match self {
             Self::Memory(memory) => memory.object(fetch, version),
-            Self::Vault(vault) => {
-                let object = vault.object(fetch, version).await;
-                if let Some((memory, principal)) = &vault.memory {
-                    let (namespace, host) = (&vault.namespace, vault.host());
-                    match &object {
-                        Ok(object) => {
-                            memory.keep_object(namespace, principal, host, fetch, version, object);
-                        }
-                        Err(error) if error.is_denial() => {
-                            memory.forget(principal, host, fetch, Some(version));
-                        }
-                        Err(_) => {}
-                    }
-                }
-                object
-            }
+            Self::Vault(vault) => vault.object(fetch, version).await,
         }
     }
 
@@ -72,73 +113,158 @@ impl Source<'_> {
     pub(super) async fn versions(&self, fetch: &Fetch) -> Result<Vec<ListedVersion>, VaultError> {
         match self {
             Self::Memory(memory) => memory.versions(fetch),
-            Self::Vault(from) => {
-                let list = || {
-                    let most = fetch.most_listed();
-                    Box::pin(from.vault.versions(fetch.kind, &fetch.name, most))
-                };
-                let limiter = from.vault.limiter();
-                let listed = retry(limiter, &from.turn, from.deadline, list);
-                let listed = from
-                    .requests
-                    .count(fetch.kind, listed, VaultError::word)
-                    .await;
-                if let Some((memory, principal)) = &from.memory {
-                    let (namespace, host) = (&from.namespace, from.host());
-                    match &listed {
-                        Ok(listed) => {
-                            memory.keep_versions(namespace, principal, host, fetch, listed);
-                        }
-                        Err(error) if error.is_denial() => {
-                            memory.forget(principal, host, fetch, None);
-                        }
-                        Err(_) => {}
-                    }
-                }
-                listed
-            }
+            Self::Vault(vault) => vault.versions(fetch).await,
+        }
+    }
+
+    /// So many requests that were expected need not be made.
+    pub(super) fn spare(&self, requests: u64) {
+        if let Self::Vault(vault) = self {
+            vault.turn.remove(requests);
         }
     }
 }
 
 impl FromVault<'_> {
-    fn host(&self) -> &str {
-        &self.vault.owner().0
+    /// What is kept, and for whom.
+    fn memory(&self) -> Option<(&Memory, Holder<'_>)> {
+        let (memory, principal) = self.memory.as_ref()?;
+        let holder = Holder {
+            namespace: &self.namespace,
+            principal,
+            host: &self.vault.owner().0,
+        };
+        Some((memory, holder))
     }
 
-    /// One version of an object, from what is kept where that is allowed. Each request is boxed, so that
-    /// those that wait for their turn have no room reserved for it.
     async fn object(
         &self,
         fetch: &Fetch,
         version: &ObjectVersion,
     ) -> Result<Arc<VaultObject>, VaultError> {
-        let Some(values) = self.values else {
-            let get = || Box::pin(self.vault.get(fetch.kind, &fetch.name, version));
-            let object = retry(self.vault.limiter(), &self.turn, self.deadline, get);
-            let object = self
-                .requests
-                .count(fetch.kind, object, VaultError::word)
-                .await?;
-            return Ok(Arc::new(object));
+        if let Some(object) = self.remembered(fetch, version) {
+            self.turn.remove(1);
+            self.counts.count(ReadSource::Memory);
+            return Ok(object);
+        }
+        let read = self.read(fetch, What::Version(version.clone())).await;
+        let object = match read {
+            Ok((given, asked_at)) => match &*given {
+                Given::Object(object) => Ok((Arc::clone(object), asked_at)),
+                Given::Versions(_) => Err(VaultError::Forgotten),
+            },
+            Err(error) => Err(error),
         };
-        let key = ValueKey {
-            owner: Arc::clone(self.vault.owner()),
+        if let Some((memory, holder)) = self.memory() {
+            match &object {
+                Ok((object, at)) => {
+                    memory.keep_object(&holder, fetch, version, object, *at);
+                }
+                Err(error) if error.is_denial() => {
+                    memory.forget(&holder, fetch, Some(version));
+                }
+                Err(_) => {}
+            }
+        }
+        object.map(|(object, _)| object)
+    }
+
+    /// What is young enough for a remount, while this mount's identity has proved who it is.
+    fn remembered(&self, fetch: &Fetch, version: &ObjectVersion) -> Option<Arc<VaultObject>> {
+        let (memory, holder) = self.memory()?;
+        let may = self.is_remount && self.vault.is_signed_in();
+        may.then(|| memory.recent(&holder, fetch, version))?
+    }
+
+    async fn versions(&self, fetch: &Fetch) -> Result<Vec<ListedVersion>, VaultError> {
+        let read = self.read(fetch, What::Versions(fetch.most_listed())).await;
+        let listed = match read {
+            Ok((given, asked_at)) => match &*given {
+                Given::Versions(listed) => Ok((listed.clone(), asked_at)),
+                Given::Object(_) => Err(VaultError::Forgotten),
+            },
+            Err(error) => Err(error),
+        };
+        if let Some((memory, holder)) = self.memory() {
+            match &listed {
+                Ok((listed, at)) => {
+                    memory.keep_versions(&holder, fetch, listed, *at);
+                }
+                Err(error) if error.is_denial() => {
+                    memory.forget(&holder, fetch, None);
+                }
+                Err(_) => {}
+            }
+        }
+        listed.map(|(listed, _)| listed)
+    }
+
+    /// What the vault gives, and when it was asked: by this mount, or by another one.
+    async fn read(&self, fetch: &Fetch, what: What) -> Result<(Arc<Given>, Instant), VaultError> {
+        let wanted = Wanted {
             kind: fetch.kind,
             name: fetch.name.clone(),
-            version: version.clone(),
+            what,
+        };
+        let reading = Box::pin(self.attempts(&wanted));
+        let reading = self.requests.count(fetch.kind, reading, VaultError::word);
+        let reading = reading.await;
+        self.turn.remove(1);
+        reading
+    }
+
+    /// Tries until it succeeds, or it is no use.
+    async fn attempts(&self, wanted: &Wanted) -> Result<(Arc<Given>, Instant), VaultError> {
+        let mut attempts = Attempts::new(self.deadline);
+        loop {
+            match self.attempt(wanted).await {
+                Ok(given) => return Ok(given),
+                Err(VaultError::Overload(overload)) => return Err(attempts.overloaded(overload)),
+                Err(error) => attempts.failed(error).await?,
+            }
+        }
+    }
+
+    async fn attempt(&self, wanted: &Wanted) -> Result<(Arc<Given>, Instant), VaultError> {
+        let enter = || async {
+            let permit = self.vault.limiter().enter(&self.turn, self.deadline).await;
+            permit.map_err(|overload| VaultError::overloaded(overload, None))
+        };
+        let Some(member) = &self.member else {
+            let permit = enter().await?;
+            let asked_at = Instant::now();
+            let given = ask(Arc::clone(self.vault), wanted.clone(), permit).await?;
+            self.counts.count(ReadSource::Own);
+            return Ok((Arc::new(given), asked_at));
         };
         // Other mounts may wait for it too, so it has all it needs with it.
-        let ask = || {
-            let (vault, turn) = (Arc::clone(self.vault), Arc::clone(&self.turn));
-            let (wanted, deadline) = (key.clone(), self.deadline);
-            let requests = self.requests.clone();
-            async move {
-                let get = || Box::pin(vault.get(wanted.kind, &wanted.name, &wanted.version));
-                let object = retry(vault.limiter(), &turn, deadline, get);
-                requests.count(wanted.kind, object, VaultError::word).await
-            }
+        let send = |permit| {
+            let asking = ask(Arc::clone(self.vault), wanted.clone(), permit);
+            traces::here(self.namespace.clone().around(asking))
         };
-        Box::pin(values.get(&self.namespace, &key, self.proof_end, ask)).await
+        let has_proof = || self.vault.is_signed_in();
+        let reading = member.read(wanted, has_proof, enter, send).await?;
+        self.counts.count(match reading.way {
+            Way::Own => ReadSource::Own,
+            Way::Shared => ReadSource::Shared,
+        });
+        Ok((reading.value, reading.asked_at))
     }
+}
+
+/// One request, of which the limiter is told how it ended.
+async fn ask(vault: Arc<Vault>, wanted: Wanted, permit: Permit) -> Result<Given, VaultError> {
+    let Wanted { kind, name, what } = &wanted;
+    let given = match what {
+        What::Version(version) => {
+            let object = vault.get(*kind, name, version).await;
+            object.map(|object| Given::Object(Arc::new(object)))
+        }
+        What::Versions(most) => vault
+            .versions(*kind, name, *most)
+            .await
+            .map(Given::Versions),
+    };
+    tell(permit, given.as_ref().err());
+    given
 }

@@ -63,6 +63,49 @@ pub struct Phases {
     pub render: Stopwatch,
     /// While its requests are held back, of which one waits at a time.
     pub held_back: Arc<Stopwatch>,
+    /// Where its objects came from.
+    pub reads: ReadCounts,
+}
+
+/// Where the objects of one mount came from.
+#[derive(Debug, Default)]
+pub struct ReadCounts([AtomicU64; ReadSource::ALL.len()]);
+
+/// Where an object came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadSource {
+    /// A request of the mount's own.
+    Own,
+    /// A request of another mount, sent after this one had asked.
+    Shared,
+    /// What was kept for remounts.
+    Memory,
+}
+
+impl ReadSource {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Own, Self::Shared, Self::Memory];
+
+    /// What the metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Shared => "shared",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl ReadCounts {
+    /// One more came from there.
+    pub fn count(&self, source: ReadSource) {
+        self.0[source as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many came from there.
+    pub fn of(&self, source: ReadSource) -> u64 {
+        self.0[source as usize].load(Ordering::Relaxed)
+    }
 }
 
 impl Phases {

@@ -22,7 +22,7 @@ use crate::class::request::Pod;
 use crate::explain::{CallError, Explanation, short};
 use crate::mount::MountedFile;
 use crate::observe::metrics::spelling;
-use crate::observe::phases::{MountPhase, Phases};
+use crate::observe::phases::{MountPhase, Phases, ReadSource};
 use crate::observe::telemetry::FAILED_MOUNTS;
 use crate::observe::traces::Trace;
 use crate::os::lock::lock;
@@ -199,6 +199,7 @@ macro_rules! line {
         let (entry, phases) = ($entry, &$entry.notes.phases);
         let planned = entry.notes.planned.get();
         let took = |phase| phases.taken(phase).map(milliseconds);
+        let came_from = |source| Some(phases.reads.of(source)).filter(|objects| *objects > 0);
         tracing::event!(
             target: $target,
             $level,
@@ -216,6 +217,8 @@ macro_rules! line {
             limiter_ms = took(MountPhase::Limiter),
             vault_ms = took(MountPhase::Vault),
             render_ms = took(MountPhase::Render),
+            shared = came_from(ReadSource::Shared),
+            memory = came_from(ReadSource::Memory),
             code = spelling($code),
             $($more)*
             $($message)+

@@ -24,12 +24,13 @@ use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
     File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
-use crate::mount::{MountedFile, Provider};
+use crate::mount::{MountedFile, Occasion, Provider};
 use crate::observe::metrics::Metrics;
 use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
 use crate::server::socket::{Call, Seat};
+use crate::server::volumes::{Volume, Volumes};
 use crate::shares::{Payer, Stop};
 use crate::text::excerpt::one_line;
 
@@ -61,6 +62,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// What is known of how mounts came out.
     pub journal: Arc<Journal>,
+    /// Which volumes have their files.
+    pub volumes: Arc<Volumes>,
     /// Most time for one mount.
     pub mount_timeout: Duration,
 }
@@ -69,14 +72,15 @@ impl Service {
     async fn carry_out(
         self,
         mut request: Request,
-        deadline: Instant,
+        occasion: Occasion,
         notes: Arc<Notes>,
     ) -> Result<Vec<MountedFile>, CallError> {
         request.audiences = self.audiences(&request);
         let pod = &request.pod;
         let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
-        let plan = self.planned(request, &payer, deadline, &notes).await?;
-        let mount = self.provider.mount(&plan, &payer, deadline, &notes.phases);
+        let planning = self.planned(request, &payer, occasion.deadline, &notes);
+        let plan = planning.await?;
+        let mount = self.provider.mount(&plan, &payer, occasion, &notes.phases);
         Ok(plan.namespace.clone().around(mount).await?)
     }
 
@@ -194,6 +198,7 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
+        let arrived = self.provider.arrive();
         let mut entry = self.journal.begin();
         let notes = Arc::clone(entry.notes());
         let mut mounting = self.metrics.mount(Arc::clone(&notes.phases));
@@ -202,12 +207,21 @@ impl CsiDriverProvider for Service {
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let (request, target_path) = typed(request.into_inner());
+        let mut volume = None;
         let result = match request {
             Ok(request) => {
+                volume = Volume::new(&request.pod, &target_path);
+                let occasion = Occasion {
+                    arrived,
+                    is_remount: volume
+                        .as_ref()
+                        .is_some_and(|volume| self.volumes.is_filled(volume)),
+                    deadline,
+                };
                 entry.set_volume(&request.pod, &target_path);
                 mounting.set_class(&request.pod.namespace, &request.pod.class);
                 let trace = notes.trace.clone();
-                let mount = self.clone().carry_out(request, deadline, notes);
+                let mount = self.clone().carry_out(request, occasion, notes);
                 tokio::select! {
                     result = contain(trace.around(mount)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
@@ -219,6 +233,9 @@ impl CsiDriverProvider for Service {
             Ok(files) => {
                 mounting.succeeded(earliest_expiry(&files));
                 entry.mounted(&files);
+                if let Some(volume) = volume {
+                    self.volumes.answered(volume);
+                }
                 Ok(Response::new(answer(files)))
             }
             Err(error) => {

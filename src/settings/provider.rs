@@ -17,8 +17,7 @@ use super::values::{
     server_name, service_port, token_audience, token_proxy_url,
 };
 use crate::azure::credential::token_proxy::TokenProxySettings;
-use crate::azure::vault::memory::MemorySettings;
-use crate::azure::vault::values::{ValueSettings, ValueSettingsError};
+use crate::azure::vault::memory::{MemorySettings, MemorySettingsError};
 use crate::class::cloud::environment_file::EnvironmentFileError;
 use crate::class::cloud::{Cloud, CloudChoice, CloudError};
 use crate::class::plan::{Conventions, HistoryCount};
@@ -190,8 +189,8 @@ pub struct IdentityBindingSettings {
 #[derive(Args, Clone, Copy, Debug)]
 #[command(next_help_heading = "Cache")]
 pub struct CacheSettings {
-    /// How long a value is kept in memory and serves other mounts of the same identity; 0s for not at all.
-    /// What was revoked is served for as long
+    /// How old a value from memory may be that answers a remount, as each sync of the kubelet makes one; a first
+    /// mount always asks the vault. 0s for none. What was revoked is served for as long
     #[arg(
         long,
         value_name = "DURATION",
@@ -219,6 +218,20 @@ pub struct CacheSettings {
         value_parser = duration_or_none
     )]
     pub stale_if_error: Duration,
+    /// Whether mounts of one identity share requests that are sent after all of them have asked; none gets an older
+    /// value by it. Turn it off only to find out what is wrong
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "PROVIDER_AZURE_RS_SHARED_READS",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_parser = go_bool
+    )]
+    pub shared_reads: bool,
     /// Most bytes of all values that are kept
     #[arg(
         long,
@@ -239,19 +252,12 @@ pub struct CacheSettings {
 }
 
 impl CacheSettings {
-    /// What is kept for outages; nothing where that is off.
-    pub fn memory(self) -> Option<MemorySettings> {
-        (!self.stale_if_error.is_zero()).then_some(MemorySettings {
-            max_age: self.stale_if_error,
-            max_bytes: self.cache_max_bytes,
-        })
-    }
-
-    /// What is kept and for how long; nothing where it is off.
-    pub fn values(self) -> Result<Option<ValueSettings>, ValueSettingsError> {
-        ValueSettings::new(
+    /// What is kept and for how long; nothing where that is off.
+    pub fn memory(self) -> Result<Option<MemorySettings>, MemorySettingsError> {
+        MemorySettings::new(
             self.cache_ttl,
             self.cache_version_ttl,
+            self.stale_if_error,
             self.cache_max_bytes,
             self.rotation_poll_interval,
         )

@@ -102,6 +102,7 @@ async fn vaults_of_a_cloud_that_is_not_documented_are_asked_for_their_challenge_
         }
     }
     let counts = node.azure.counters().vault(VAULT);
-    assert_eq!((counts.challenges, counts.all_gets()), (1, 40));
+    assert_eq!(counts.challenges, 1);
+    assert!(counts.all_gets() <= 6, "{}", counts.all_gets());
     assert_eq!(node.azure.counters().imds().requests, 1);
 }

@@ -28,7 +28,7 @@ fn class_of(node: &Node, objects: usize) -> Class {
 
 #[tokio::test]
 async fn a_vault_is_asked_for_so_many_objects_at_once() {
-    let flags = ["--max-concurrent-requests", "7"];
+    let flags = ["--max-concurrent-requests", "7", "--shared-reads=false"];
     let node = slow(Duration::from_millis(5), &flags).await;
     let class = class_of(&node, 50);
     for result in join_all((0..4).map(|_| node.mount(&class))).await {
@@ -141,8 +141,9 @@ async fn a_429_that_one_mount_meets_slows_every_mount_of_that_vault() {
     };
     let (met, others) = tokio::join!(met, others);
     assert!(met >= wait && others >= wait, "{met:?} {others:?}");
-    // One that was throttled, one before, and each of the eleven once.
-    assert_eq!(node.azure.counters().vault(VAULT).requests, 13);
+    // One before, one that was throttled, and what the eleven shared.
+    let requests = node.azure.counters().vault(VAULT).requests;
+    assert!((3..=6).contains(&requests), "{requests}");
 }
 
 #[tokio::test]

@@ -461,19 +461,22 @@ async fn values_that_are_kept_and_answers_in_outages_are_counted() {
     other.grant(OBJECT_ID, Permissions::read());
     other.set_secret("S", "w");
     let class = Class::of_secret("S");
-    node.mount(&class).await.unwrap();
-    node.mount(&class).await.unwrap();
+    // Its third mount is the first that is known for a remount.
+    for _ in 0..3 {
+        node.mount(&class).await.unwrap();
+    }
     let kept = scraped.series().await;
     kept.expect(&[
         ("cache_hits_total{cache=\"values\"}", 1),
-        ("cache_misses_total{cache=\"values\"}", 1),
+        ("cache_misses_total{cache=\"values\"}", 0),
+        ("object_reads_total{source=\"own\"}", 2),
+        ("object_reads_total{source=\"memory\"}", 1),
         ("cache_entries{cache=\"values\"}", 1),
         ("cache_capacity{cache=\"values\"}", 16 * 1024 * 1024),
         ("outage_answers_total{source=\"memory\"}", 0),
         ("outage_answers_total{source=\"failover\"}", 0),
     ]);
     assert!(kept.value("cache_bytes{cache=\"values\"}") > 0.0);
-    // Dropped by time, though nobody asks.
     tokio::time::sleep(Duration::from_millis(600)).await;
     node.azure
         .faults()
@@ -486,9 +489,7 @@ async fn values_that_are_kept_and_answers_in_outages_are_counted() {
         ("outage_answers_total{source=\"memory\"}", 1),
         ("outage_answers_total{source=\"failover\"}", 1),
     ]);
-    tokio::time::sleep(Duration::from_millis(600)).await;
-    scraped.series().await.expect(&[
-        ("cache_entries{cache=\"values\"}", 0),
-        ("cache_bytes{cache=\"values\"}", 0),
-    ]);
+    // One of each vault, for outages.
+    let kept = scraped.series().await;
+    kept.expect(&[("cache_entries{cache=\"values\"}", 2)]);
 }

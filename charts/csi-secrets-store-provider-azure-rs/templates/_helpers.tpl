@@ -171,6 +171,7 @@ cloud.json: {{ toJson . }}
   (list "PROVIDER_AZURE_RS_CACHE_TTL" $values.cache.ttl)
   (list "PROVIDER_AZURE_RS_CACHE_VERSION_TTL" $values.cache.versionTtl)
   (list "PROVIDER_AZURE_RS_STALE_IF_ERROR" $values.cache.staleIfError)
+  (list "PROVIDER_AZURE_RS_SHARED_READS" $values.cache.sharedReads)
   (list "PROVIDER_AZURE_RS_CACHE_MAX_BYTES" $values.cache.maxBytes)
   (list "PROVIDER_AZURE_RS_ROTATION_POLL_INTERVAL" $values.cache.rotationPollInterval)
   (list "PROVIDER_AZURE_RS_OBJECT_VERSION_HISTORY" $values.files.objectVersionHistory)

@@ -47,7 +47,7 @@ pub(super) struct Source {
 /// What a request waits in.
 enum Line {
     /// What one identity is refused for is no reason for others to wait.
-    Own(Limiter),
+    Own(Arc<Limiter>),
     /// The machine's, whichever identity asks.
     Imds(Arc<ImdsQueue>, IdentityId),
 }

@@ -57,16 +57,17 @@ enum Lesson {
 }
 
 impl Schedule {
-    /// The moment at which the next request may go; it is taken.
+    /// The moment at which the next request may go, and the interval that it takes of the pace, if there is one.
     pub(super) fn reserve(
         &mut self,
         limits: &Limits,
         deadline: Instant,
-    ) -> Result<Instant, Overload> {
+    ) -> Result<(Instant, Option<Duration>), Overload> {
         let now = Instant::now();
         let after_pause = self.pause_end(now).unwrap_or(now);
         let Some(pace) = limits.pace.or_else(|| self.learned_pace(now)) else {
-            return self.within(deadline, now, after_pause, limits);
+            let start = self.within(deadline, now, after_pause, limits)?;
+            return Ok((start, None));
         };
         let next = self.next.unwrap_or(now).max(after_pause);
         // The burst is what may go before its interval has come.
@@ -74,7 +75,12 @@ impl Schedule {
         let start = next.checked_sub(ahead).unwrap_or(now).max(after_pause);
         let start = self.within(deadline, now, start, limits)?;
         self.next = Some(next.max(start) + pace.interval);
-        Ok(start)
+        Ok((start, Some(pace.interval)))
+    }
+
+    /// An interval that was taken, and not used.
+    pub(super) fn give_back(&mut self, interval: Duration) {
+        self.next = self.next.and_then(|next| next.checked_sub(interval));
     }
 
     /// The end of the pause, where there is one.

@@ -54,16 +54,23 @@ pub(super) struct Schedules {
 }
 
 impl Schedules {
-    /// The moment at which the next request of `whose`, or of everyone, may go.
+    /// The moment at which the next request of `whose`, or of everyone, may go, and the interval that it takes.
     pub(super) fn reserve(
         &mut self,
         whose: Option<Asker>,
         limits: &Limits,
         deadline: Instant,
-    ) -> Result<Instant, Overload> {
+    ) -> Result<(Instant, Option<Duration>), Overload> {
         match self.of(whose) {
             Some(schedule) => schedule.reserve(limits, deadline),
-            None => Ok(Instant::now()),
+            None => Ok((Instant::now(), None)),
+        }
+    }
+
+    /// An interval of `whose` pace, or everyone's, that was taken, and not used.
+    pub(super) fn give_back(&mut self, whose: Option<Asker>, interval: Duration) {
+        if let Some(schedule) = self.of(whose) {
+            schedule.give_back(interval);
         }
     }
 

@@ -24,9 +24,8 @@ use crate::azure::limiter::Limiter;
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::listing::{MAX_VERSIONS, Newest};
 use crate::azure::vault::refusal::{Operation, VaultRefusal};
-use crate::azure::vault::values::Owner;
 use crate::azure::vault::{
-    Contents, ListedVersion, PublicJwk, VaultError, VaultObject, WaitingFor,
+    Contents, ListedVersion, Owner, PublicJwk, VaultError, VaultObject, WaitingFor,
 };
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::observe::phases::Phases;
@@ -111,7 +110,7 @@ impl Vault {
     }
 
     /// How much may be asked of it.
-    pub fn limiter(&self) -> &Limiter {
+    pub fn limiter(&self) -> &Arc<Limiter> {
         &self.limiter
     }
 

@@ -1,38 +1,109 @@
-//! [`Memory`], what vaults gave last, for when they are out of order (`--stale-if-error`).
+//! [`Memory`], what vaults gave last: for remounts, for as long as the operator allows (`--cache-ttl`), and for when the
+//! vaults are out of order (`--stale-if-error`).
 //!
 //! It is kept for a principal: the application or managed identity that Entra ID or IMDS gave a token for.
 //! Who asks it has just proved to be that principal, since a mount begins with the token; so a new pod, or
 //! the same pod with a renewed token, finds what another pod of the principal has left.
+
+mod store;
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::azure::cache::store::Store;
+use self::store::Store;
 use crate::azure::credential::{IdentityKey, Realm};
-use crate::azure::vault::{ListedVersion, VaultError, VaultObject};
-use crate::class::identity::IdentityId;
+use crate::azure::vault::{Contents, ListedVersion, VaultError, VaultObject};
+use crate::class::identity::IdentityName;
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::class::plan::Fetch;
+use crate::observe::metrics::Metrics;
 use crate::os::lock::lock;
 use crate::shares::{Namespace, Weight};
+
+/// The longest that an exact version answers remounts. It never changes, but somebody may lose the right to it.
+pub const MAX_VERSION_TTL: Duration = Duration::from_secs(3600);
 
 /// For how long what vaults gave is kept, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemorySettings {
+    /// How old the newest version of an object may be in a remount; always younger than between two rotations.
+    pub ttl: Duration,
+    /// The same of an exact version.
+    pub version_ttl: Duration,
     /// The greatest age of what is served in an outage.
-    pub max_age: Duration,
+    pub stale_if_error: Duration,
     /// The most bytes in all.
     pub max_bytes: usize,
 }
 
-/// Whose rights a vault looks at: an identity however it proves itself.
+/// Times that go against the driver's or each other.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum MemorySettingsError {
+    /// A rotation would find the value of the one before.
+    #[error(
+        "--cache-ttl: expected less than the driver's --rotation-poll-interval ({rotation:?}), found {found:?}; where the \
+         driver has another interval, say so with --rotation-poll-interval"
+    )]
+    NotBelowRotation {
+        /// The driver's interval.
+        rotation: Duration,
+        /// What was asked for.
+        found: Duration,
+    },
+    /// Longer than anything may be kept.
+    #[error("--cache-version-ttl: expected at most {MAX_VERSION_TTL:?}, found {0:?}")]
+    VersionTooLong(Duration),
+    /// Versions without the rest.
+    #[error("--cache-version-ttl: expected --cache-ttl beside it, which is off")]
+    VersionsOnly,
+}
+
+impl MemorySettings {
+    /// The settings, unless they go against each other or the driver's `rotation`. None where nothing is kept.
+    pub fn new(
+        ttl: Duration,
+        version_ttl: Option<Duration>,
+        stale_if_error: Duration,
+        max_bytes: usize,
+        rotation: Duration,
+    ) -> Result<Option<Self>, MemorySettingsError> {
+        let version_ttl = version_ttl.unwrap_or(ttl);
+        if ttl.is_zero() && !version_ttl.is_zero() {
+            return Err(MemorySettingsError::VersionsOnly);
+        }
+        if ttl >= rotation {
+            let found = ttl;
+            return Err(MemorySettingsError::NotBelowRotation { rotation, found });
+        }
+        if version_ttl > MAX_VERSION_TTL {
+            return Err(MemorySettingsError::VersionTooLong(version_ttl));
+        }
+        let keeps = !ttl.is_zero() || !stale_if_error.is_zero();
+        Ok(keeps.then_some(Self {
+            ttl,
+            version_ttl,
+            stale_if_error,
+            max_bytes,
+        }))
+    }
+
+    fn ttl_of(&self, version: &ObjectVersion) -> Duration {
+        match version {
+            ObjectVersion::Latest => self.ttl,
+            ObjectVersion::Exact(_) => self.version_ttl,
+        }
+    }
+}
+
+/// Whose rights a vault looks at: an identity of one kind, whatever proves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal {
-    id: IdentityId,
+    identity: IdentityName,
     realm: Option<Realm>,
 }
 
@@ -40,15 +111,26 @@ impl Principal {
     /// The principal that an identity proves to be.
     pub fn of(identity: &IdentityKey) -> Self {
         Self {
-            id: identity.identity.id.clone(),
+            identity: identity.identity.clone(),
             realm: identity.realm.clone(),
         }
     }
 }
 
+/// For whom something is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// The namespace, which pays for it.
+    pub namespace: &'a Namespace,
+    /// The principal, to which the vault gave it.
+    pub principal: &'a Arc<Principal>,
+    /// The vault's host.
+    pub host: &'a str,
+}
+
 /// What vaults gave last.
 pub struct Memory {
-    max_age: Duration,
+    settings: MemorySettings,
     kept: Store<Key, Kept>,
 }
 
@@ -91,54 +173,73 @@ pub struct Recollection<'a> {
 
 impl Memory {
     /// Nothing yet.
-    pub fn new(settings: MemorySettings) -> Self {
+    pub fn new(settings: MemorySettings, metrics: &Metrics) -> Self {
         Self {
-            max_age: settings.max_age,
-            kept: Store::new(settings.max_bytes, None),
+            settings,
+            kept: Store::new(settings.max_bytes, metrics.values(settings.max_bytes)),
         }
     }
 
-    /// Keeps what a vault gave for a version of an object. The namespace pays for it.
+    /// Whether it serves in an outage.
+    pub fn serves_outages(&self) -> bool {
+        !self.settings.stale_if_error.is_zero()
+    }
+
+    /// A version of an object for a remount, if it is young enough, and when it was asked for.
+    pub fn recent(
+        &self,
+        holder: &Holder<'_>,
+        fetch: &Fetch,
+        version: &ObjectVersion,
+    ) -> Option<Arc<VaultObject>> {
+        let ttl = self.settings.ttl_of(version);
+        if ttl.is_zero() {
+            return None;
+        }
+        let key = key(holder.principal, holder.host, fetch, Some(version));
+        let kept = self.kept.younger(holder.namespace, &key, ttl)?;
+        match &*kept {
+            Kept::Object(object) => Some(Arc::clone(object)),
+            Kept::Versions(_) => None,
+        }
+    }
+
+    /// Keeps what a vault gave for a version of an object that was asked for then.
     pub fn keep_object(
         &self,
-        namespace: &Namespace,
-        principal: &Arc<Principal>,
-        host: &str,
+        holder: &Holder<'_>,
         fetch: &Fetch,
         version: &ObjectVersion,
         object: &Arc<VaultObject>,
+        asked_at: Instant,
     ) {
-        let key = key(principal, host, fetch, Some(version));
-        self.keep(namespace, key, Kept::Object(Arc::clone(object)));
+        let key = key(holder.principal, holder.host, fetch, Some(version));
+        let life = self
+            .settings
+            .ttl_of(version)
+            .max(self.settings.stale_if_error);
+        let kept = Arc::new(Kept::Object(Arc::clone(object)));
+        self.kept.put(holder.namespace, key, kept, asked_at, life);
     }
 
     /// Keeps no longer what a vault does not give any more.
-    pub fn forget(
-        &self,
-        principal: &Arc<Principal>,
-        host: &str,
-        fetch: &Fetch,
-        version: Option<&ObjectVersion>,
-    ) {
-        self.kept.remove(&key(principal, host, fetch, version));
+    pub fn forget(&self, holder: &Holder<'_>, fetch: &Fetch, version: Option<&ObjectVersion>) {
+        self.kept
+            .remove(&key(holder.principal, holder.host, fetch, version));
     }
 
-    /// Keeps an object's list of versions.
+    /// Keeps an object's list of versions, for outages alone: a remount that asks for a history asks what is new.
     pub fn keep_versions(
         &self,
-        namespace: &Namespace,
-        principal: &Arc<Principal>,
-        host: &str,
+        holder: &Holder<'_>,
         fetch: &Fetch,
         versions: &[ListedVersion],
+        asked_at: Instant,
     ) {
-        let key = key(principal, host, fetch, None);
-        self.keep(namespace, key, Kept::Versions(versions.to_vec()));
-    }
-
-    fn keep(&self, namespace: &Namespace, key: Key, kept: Kept) {
-        let end = Instant::now() + self.max_age;
-        self.kept.put(namespace, key, Arc::new(kept), end);
+        let key = key(holder.principal, holder.host, fetch, None);
+        let kept = Arc::new(Kept::Versions(versions.to_vec()));
+        let life = self.settings.stale_if_error;
+        self.kept.put(holder.namespace, key, kept, asked_at, life);
     }
 
     /// What the vault at this host gave to a principal, who has just proved to be that.
@@ -161,7 +262,7 @@ impl Memory {
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
-            .field("max_age", &self.max_age)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }
@@ -193,10 +294,10 @@ impl Recollection<'_> {
         version: Option<&ObjectVersion>,
     ) -> Result<Arc<Kept>, VaultError> {
         let key = key(&self.principal, &self.host, fetch, version);
-        let (kept, since) = self
-            .memory
-            .kept
-            .get(&self.namespace, &key)
+        let found = self.memory.kept.find(&self.namespace, &key);
+        let max_age = self.memory.settings.stale_if_error;
+        let (kept, since) = found
+            .filter(|(_, since)| since.elapsed() < max_age)
             .ok_or(VaultError::Forgotten)?;
         let mut oldest = self.lock();
         *oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
@@ -226,5 +327,51 @@ fn key(
         name: fetch.name.clone(),
         version: version.cloned(),
         most: fetch.most_listed().filter(|_| version.is_none()),
+    }
+}
+
+impl Weight for VaultObject {
+    fn weight(&self) -> usize {
+        let contents = match &self.contents {
+            Contents::Secret { value, .. } => value.len(),
+            Contents::Key(jwk) => [&jwk.n, &jwk.e, &jwk.x, &jwk.y]
+                .into_iter()
+                .flatten()
+                .map(Vec::len)
+                .sum(),
+            Contents::Certificate(der) => der.len(),
+        };
+        // The key and the rest of the object.
+        contents + 512
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_go_with_the_drivers() {
+        let seconds = Duration::from_secs;
+        let settings = |ttl, version_ttl| {
+            let stale = Duration::ZERO;
+            MemorySettings::new(seconds(ttl), version_ttl, stale, 1000, seconds(120))
+        };
+        assert_eq!(settings(0, None), Ok(None));
+        assert_eq!(settings(0, Some(seconds(0))), Ok(None));
+        let kept = settings(60, None).unwrap().unwrap();
+        assert_eq!((kept.ttl, kept.version_ttl), (seconds(60), seconds(60)));
+        let kept = settings(60, Some(seconds(3600))).unwrap().unwrap();
+        assert_eq!(kept.version_ttl, seconds(3600));
+        for (ttl, version_ttl, words) in [
+            (120, None, "--rotation-poll-interval (120s), found 120s"),
+            (60, Some(seconds(3601)), "at most 3600s"),
+            (0, Some(seconds(60)), "--cache-ttl beside it"),
+        ] {
+            let error = settings(ttl, version_ttl).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let outages = MemorySettings::new(seconds(0), None, seconds(9), 1000, seconds(120));
+        assert_eq!(outages.unwrap().unwrap().stale_if_error, seconds(9));
     }
 }

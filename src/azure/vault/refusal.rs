@@ -168,6 +168,17 @@ impl VaultRefusal {
         by_status && !self.is_about_the_api()
     }
 
+    /// Whether it says to everybody with the right to read that the object is not there, or disabled: a vault judges the
+    /// right first.
+    pub fn says_that_it_is_not_there(&self) -> bool {
+        let is_disabled = self.status == 403
+            && matches!(
+                self.inner_code.as_str(),
+                "SecretDisabled" | "KeyDisabled" | "CertificateDisabled"
+            );
+        self.is_genuine() && (self.status == 404 || is_disabled)
+    }
+
     /// Whether the vault does not speak the version of its API that it was asked in.
     pub fn is_about_the_api(&self) -> bool {
         self.status == 400 && self.message.contains("The specified version (")

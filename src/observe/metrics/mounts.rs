@@ -16,7 +16,7 @@ use crate::observe::metrics::Labels;
 use crate::observe::metrics::classes::{ClassName, Classes};
 use crate::observe::metrics::compat::Compat;
 use crate::observe::metrics::spelling::spelling;
-use crate::observe::phases::{MountPhase, Phases};
+use crate::observe::phases::{MountPhase, Phases, ReadSource};
 
 /// What a mount's time is compared with, in seconds: from one whose connections and tokens are there to the
 /// kubelet's two minutes.
@@ -50,6 +50,7 @@ pub(super) struct Mounts {
     ended: Family<Labels<2>, Counter>,
     duration: Durations,
     phases: [Histogram; MountPhase::ALL.len()],
+    reads: [Counter; ReadSource::ALL.len()],
     classes: Option<Classes>,
     compat: Option<Compat>,
 }
@@ -67,11 +68,19 @@ impl Mounts {
             "Time that mounts spent in each of their phases",
             phases.clone(),
         );
+        let reads = Family::<Labels<1>, Counter>::default();
+        registry.register(
+            "object_reads",
+            "Objects and lists of versions by where mounts got them",
+            reads.clone(),
+        );
         let mounts = Self {
             ended: Family::default(),
             duration: durations(),
             phases: MountPhase::ALL
                 .map(|phase| phases.get_or_create_owned(&[("phase", phase.as_str())])),
+            reads: ReadSource::ALL
+                .map(|source| reads.get_or_create_owned(&[("source", source.as_str())])),
             classes,
             compat,
         };
@@ -167,6 +176,9 @@ impl Drop for Mounting<'_> {
             if let Some(took) = self.phases.taken(*phase) {
                 histogram.observe(took.as_secs_f64());
             }
+        }
+        for (source, counter) in ReadSource::ALL.iter().zip(&self.mounts.reads) {
+            counter.inc_by(self.phases.reads.of(*source));
         }
     }
 }

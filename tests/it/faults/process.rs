@@ -91,7 +91,7 @@ async fn a_full_disk_under_the_log_changes_no_mount() {
 
 #[tokio::test]
 async fn a_hundred_mounts_are_answered_by_a_provider_that_is_told_to_stop() {
-    let mut node = Node::start().await;
+    let mut node = Node::start_with(&["--shared-reads=false"]).await;
     let names = ["a", "b", "c"];
     let class = names.iter().fold(Class::new(), |class, name| {
         node.vault.set_secret(name, "v");

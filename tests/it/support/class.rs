@@ -113,12 +113,18 @@ impl Class {
         manifest
     }
 
+    /// Where the volume of its pod is mounted.
+    fn target_path(&self) -> String {
+        let uid = self.attributes.get("csi.storage.k8s.io/pod.uid");
+        let uid = uid.and_then(Value::as_str).unwrap_or_default();
+        format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~csi/secrets/mount")
+    }
+
     pub fn request(&self) -> MountRequest {
         MountRequest {
             attributes: Value::Object(self.attributes.clone()).to_string(),
             secrets: self.secrets.clone(),
-            target_path: "/var/lib/kubelet/pods/0b1c2d3e/volumes/kubernetes.io~csi/secrets/mount"
-                .into(),
+            target_path: self.target_path(),
             permission: self.permission.clone(),
             current_object_version: Vec::new(),
         }

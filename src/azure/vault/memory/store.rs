@@ -16,8 +16,8 @@ use crate::shares::{Kept, Namespace, Weight};
 const SWEEP: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Values by key. Clones share everything.
-pub struct Store<K: Eq + Hash, V> {
-    metrics: Option<ValueMetrics>,
+pub(super) struct Store<K: Eq + Hash, V> {
+    metrics: ValueMetrics,
     entries: Arc<Mutex<Entries<K, V>>>,
 }
 
@@ -52,8 +52,8 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     V: Weight + Send + Sync + 'static,
 {
-    /// An empty store, which may be counted.
-    pub fn new(max_bytes: usize, metrics: Option<ValueMetrics>) -> Self {
+    /// An empty store.
+    pub(super) fn new(max_bytes: usize, metrics: ValueMetrics) -> Self {
         let entries = Entries {
             kept: Kept::new(max_bytes),
             sweeping: false,
@@ -64,53 +64,62 @@ where
         }
     }
 
-    /// The value, if it has not ended, and since when it is kept.
-    pub fn get(&self, namespace: &Namespace, key: &K) -> Option<(Arc<V>, Instant)> {
+    /// The value, if it was asked for less than `max_age` ago. Counted as a hit or a miss.
+    pub(super) fn younger(
+        &self,
+        namespace: &Namespace,
+        key: &K,
+        max_age: Duration,
+    ) -> Option<Arc<V>> {
         let found = self.find(namespace, key);
-        if let Some(metrics) = &self.metrics {
-            match found {
-                Some(_) => metrics.hit(),
-                None => metrics.miss(),
-            }
+        let found = found.filter(|(_, since)| since.elapsed() < max_age);
+        match found {
+            Some(_) => self.metrics.hit(),
+            None => self.metrics.miss(),
         }
-        found
+        found.map(|(value, _)| value)
     }
 
-    /// The same, uncounted.
-    pub fn find(&self, namespace: &Namespace, key: &K) -> Option<(Arc<V>, Instant)> {
+    /// The value, if it has not ended, and when it was asked for.
+    pub(super) fn find(&self, namespace: &Namespace, key: &K) -> Option<(Arc<V>, Instant)> {
         let mut entries = self.lock();
         let entry = entries.kept.get(namespace, key)?;
         (Instant::now() < entry.end).then(|| (Arc::clone(&entry.value), entry.since))
     }
 
-    /// Keeps a value until its end, in place of an earlier one. What is too large for the store is not kept.
-    pub fn put(&self, namespace: &Namespace, key: K, value: Arc<V>, end: Instant) {
-        let since = Instant::now();
-        if end <= since {
+    /// Keeps a value that was asked for at `since` for `life` from then on, in place of an older one. What is too large for
+    /// the store is not kept.
+    pub(super) fn put(
+        &self,
+        namespace: &Namespace,
+        key: K,
+        value: Arc<V>,
+        since: Instant,
+        life: Duration,
+    ) {
+        let (end, now) = (since + life, Instant::now());
+        let mut entries = self.lock();
+        let is_newer = |entry: &Entry<V>| entry.since > since;
+        if end <= now || entries.kept.get(namespace, &key).is_some_and(is_newer) {
             return;
         }
         let entry = Entry { value, since, end };
-        let mut entries = self.lock();
         let gone = entries.kept.put(namespace, key, entry);
-        if let Some(metrics) = &self.metrics {
-            metrics.evicted(gone.len());
-            metrics.size(entries.kept.len(), entries.kept.bytes());
-        }
+        self.metrics.evicted(gone.len());
+        self.metrics.size(entries.kept.len(), entries.kept.bytes());
         if !entries.sweeping {
             entries.sweeping = true;
-            let pause = ((end - since) / 4).clamp(SWEEP.0, SWEEP.1);
+            let pause = (life / 4).clamp(SWEEP.0, SWEEP.1);
             let metrics = self.metrics.clone();
             tokio::spawn(sweep(Arc::downgrade(&self.entries), pause, metrics));
         }
     }
 
     /// Keeps a value no longer.
-    pub fn remove(&self, key: &K) {
+    pub(super) fn remove(&self, key: &K) {
         let mut entries = self.lock();
         entries.kept.remove(key);
-        if let Some(metrics) = &self.metrics {
-            metrics.size(entries.kept.len(), entries.kept.bytes());
-        }
+        self.metrics.size(entries.kept.len(), entries.kept.bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
@@ -122,7 +131,7 @@ where
 async fn sweep<K: Clone + Eq + Hash, V: Weight>(
     entries: Weak<Mutex<Entries<K, V>>>,
     pause: Duration,
-    metrics: Option<ValueMetrics>,
+    metrics: ValueMetrics,
 ) {
     loop {
         tokio::time::sleep(pause).await;
@@ -132,9 +141,7 @@ async fn sweep<K: Clone + Eq + Hash, V: Weight>(
         let mut entries = lock(&entries);
         let now = Instant::now();
         entries.kept.retain(|_, entry| now < entry.end);
-        if let Some(metrics) = &metrics {
-            metrics.size(entries.kept.len(), entries.kept.bytes());
-        }
+        metrics.size(entries.kept.len(), entries.kept.bytes());
         if entries.kept.len() == 0 {
             entries.sweeping = false;
             return;
@@ -145,6 +152,7 @@ async fn sweep<K: Clone + Eq + Hash, V: Weight>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::metrics::Metrics;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -156,18 +164,18 @@ mod tests {
 
     fn put(store: &Store<&'static str, String>, key: &'static str, bytes: usize) {
         let value = Arc::new("x".repeat(bytes));
-        let end = Instant::now() + SECOND;
-        store.put(&Namespace::default(), key, value, end);
+        let now = Instant::now();
+        store.put(&Namespace::default(), key, value, now, SECOND);
     }
 
     fn get(store: &Store<&'static str, String>, key: &'static str) -> Option<Arc<String>> {
-        let found = store.get(&Namespace::default(), &key);
+        let found = store.find(&Namespace::default(), &key);
         found.map(|(value, _)| value)
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_are_bounded_and_what_was_used_longest_ago_goes_first() {
-        let store = Store::new(10_000, None);
+        let store = Store::new(10_000, Metrics::default().values(10_000));
         put(&store, "a", 4000);
         put(&store, "b", 4000);
         assert!(get(&store, "a").is_some());
@@ -182,8 +190,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_age_counts_from_when_it_was_asked_for() {
+        let store = Store::new(10_000, Metrics::default().values(10_000));
+        let (namespace, first) = (Namespace::default(), Instant::now());
+        tokio::time::sleep(SECOND / 2).await;
+        let second = Instant::now();
+        let keep = |value: &str, since| {
+            store.put(
+                &namespace,
+                "a",
+                Arc::new(value.to_owned()),
+                since,
+                2 * SECOND,
+            );
+        };
+        keep("new", second);
+        // An answer that took longer is no newer.
+        keep("old", first);
+        assert_eq!(get(&store, "a").unwrap().as_str(), "new");
+        tokio::time::sleep(SECOND / 2).await;
+        assert!(store.younger(&namespace, &"a", SECOND).is_some());
+        tokio::time::sleep(SECOND / 2).await;
+        assert!(store.younger(&namespace, &"a", SECOND).is_none());
+        assert!(get(&store, "a").is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_has_ended_is_dropped_though_nobody_asks() {
-        let store = Store::new(10_000, None);
+        let store = Store::new(10_000, Metrics::default().values(10_000));
         put(&store, "a", 3);
         let value = Arc::downgrade(&get(&store, "a").unwrap());
         tokio::time::sleep(SECOND * 3 / 2).await;

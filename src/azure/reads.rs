@@ -1,0 +1,418 @@
+//! [`Reads`], what mounts read from vaults, shared between those that may have it: many pods with one request, and none
+//! of them with a value older than the moment at which it asked.
+//!
+//! The rule: **a mount may be answered by any successful attempt for the same key that was sent after the mount's request
+//! had come.** An attempt is one request, not its retries. One is under way for a key, and a second one if the first has
+//! not ended within [`PATIENCE`], so that a request that hangs holds nobody for long. A mount that comes while one is under
+//! way waits for the next one: the slower a vault is, the more mounts share a request.
+//!
+//! Each mount waits for its own turn at the vault; the one whose turn comes first asks for all that wait for the same key.
+//! So a shared read has the best place that one of its mounts has, and the longest deadline.
+//!
+//! What is shared is a success, or that the object is not there. Any other failure belongs to the mount whose request it
+//! was; others ask again, and by themselves after [`MAX_FAILURES_OF_OTHERS`].
+
+mod board;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::board::{Attempt, Board, Look, Moment};
+use crate::os::lock::lock;
+use crate::shares::Weight;
+
+/// How long an attempt may take before another one is sent beside it.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long a value is kept at most for mounts that came before it was asked for, and still earn their token.
+const MAX_AGE: Duration = Duration::from_secs(5);
+/// How many failures of others a mount takes before it asks by itself.
+const MAX_FAILURES_OF_OTHERS: u32 = 2;
+
+/// A failure that knows whose it is.
+pub trait Shareable {
+    /// Whose it is.
+    fn whose(&self) -> Whose;
+}
+
+/// Whose a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of everybody with the same rights: the object is not there.
+    Everyones,
+    /// Perhaps of the token that was used; another one has to find out for itself.
+    Askers,
+    /// Of this attempt.
+    Nobodys,
+}
+
+/// What a mount has read.
+#[derive(Debug)]
+pub struct Reading<V> {
+    /// The value.
+    pub value: Arc<V>,
+    /// How the mount came to it.
+    pub way: Way,
+    /// When it was asked for.
+    pub asked_at: Instant,
+}
+
+/// How a mount came to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a request of its own.
+    Own,
+    /// By another mount's.
+    Shared,
+}
+
+/// When a mount's request came: what is sent after that may answer it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival(Moment);
+
+/// What mounts read, by group (who asks which vault) and key (what). Clones share everything.
+pub struct Reads<G, K, V, E> {
+    board: Arc<Mutex<Board<G, K, V, E>>>,
+}
+
+impl<G, K, V, E> fmt::Debug for Reads<G, K, V, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reads").finish_non_exhaustive()
+    }
+}
+
+impl<G, K, V, E> Clone for Reads<G, K, V, E> {
+    fn clone(&self) -> Self {
+        Self {
+            board: Arc::clone(&self.board),
+        }
+    }
+}
+
+/// A mount that takes part in the reads of its group until this is dropped.
+pub struct Member<G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    reads: Reads<G, K, V, E>,
+    group: G,
+    since: Moment,
+    number: u64,
+}
+
+impl<G, K, V, E> Reads<G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    /// None yet. What waits for mounts has so many bytes at most.
+    pub fn new(max_bytes: usize) -> Self {
+        Self {
+            board: Arc::new(Mutex::new(Board::new(max_bytes))),
+        }
+    }
+
+    /// A mount's request has come.
+    pub fn arrive(&self) -> Arrival {
+        Arrival(self.lock().moment())
+    }
+
+    /// A mount takes part. It reads once it has earned the token that the group asks with.
+    pub fn join(&self, group: G, arrival: Arrival) -> Member<G, K, V, E> {
+        let number = self.lock().join(&group, arrival.0);
+        Member {
+            reads: self.clone(),
+            group,
+            since: arrival.0,
+            number,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board<G, K, V, E>> {
+        lock(&self.board)
+    }
+}
+
+impl<G, K, V, E> Drop for Member<G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    fn drop(&mut self) {
+        self.reads
+            .lock()
+            .leave(&self.group, self.since, self.number);
+    }
+}
+
+impl<G, K, V, E> Member<G, K, V, E>
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Weight + Send + Sync + 'static,
+    E: Clone + Shareable + Send + Sync + 'static,
+{
+    /// The value that an attempt gave which was sent since this mount's request came: another mount's, or one of its own
+    /// when `enter` lets it. `send` makes one request, which goes on without this mount while others wait for it. What
+    /// `enter` does is given up and done again where others are faster.
+    ///
+    /// `may_share` says whether the mount has earned what others read, and still does.
+    ///
+    /// A failure is that of `enter`, of an attempt of its own, or everyone's.
+    pub async fn read<P, EnterFuture, SendFuture>(
+        &self,
+        key: &K,
+        may_share: impl Fn() -> bool,
+        enter: impl Fn() -> EnterFuture,
+        send: impl Fn(P) -> SendFuture,
+    ) -> Result<Reading<V>, E>
+    where
+        EnterFuture: Future<Output = Result<P, E>>,
+        SendFuture: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let waiting = Waiting::begin(self, key);
+        let mut watched: Vec<Watched<V, E>> = Vec::new();
+        let mut failures = 0;
+        loop {
+            let mut changed = pin!(waiting.changed.notified());
+            // Before it looks, so that it misses nothing.
+            changed.as_mut().enable();
+            if !may_share() {
+                failures = MAX_FAILURES_OF_OTHERS;
+                watched.retain(|watched| watched.way == Way::Own);
+            }
+            for ended in watched.extract_if(.., |watched| watched.attempt.has_ended()) {
+                match (ended.way, ended.attempt.outcome()) {
+                    (way, Some(Ok(value))) => {
+                        return Ok(Reading {
+                            value,
+                            way,
+                            asked_at: ended.attempt.at(),
+                        });
+                    }
+                    (Way::Own, Some(Err(error))) => return Err(error),
+                    (Way::Shared, Some(Err(error))) => match error.whose() {
+                        Whose::Everyones => return Err(error),
+                        Whose::Askers => failures = MAX_FAILURES_OF_OTHERS,
+                        Whose::Nobodys => failures += 1,
+                    },
+                    // It panicked, which the log tells.
+                    (_, None) => failures += 1,
+                }
+            }
+            let waits_for_own = watched.iter().any(|watched| watched.way == Way::Own);
+            if failures >= MAX_FAILURES_OF_OTHERS && !waits_for_own {
+                let permit = enter().await?;
+                return self.alone(key, send(permit)).await;
+            }
+            let look = self
+                .reads
+                .lock()
+                .look(&self.group, key, self.since, Instant::now());
+            match look {
+                Look::Ended(Ok(value), asked_at) => {
+                    return Ok(Reading {
+                        value,
+                        way: Way::Shared,
+                        asked_at,
+                    });
+                }
+                Look::Ended(Err(error), _) => return Err(error),
+                Look::UnderWay { attempts, next } => {
+                    watch(&mut watched, attempts, Way::Shared);
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep_until(next) => {}
+                    }
+                }
+                Look::Ask { attempts } => {
+                    watch(&mut watched, attempts, Way::Shared);
+                    let permit = tokio::select! {
+                        biased;
+                        () = changed => continue,
+                        permit = enter() => permit?,
+                    };
+                    // Another one may have begun meanwhile.
+                    let own = self.start(key, || send(permit));
+                    watch(&mut watched, own, Way::Own);
+                }
+            }
+        }
+    }
+
+    /// Begins an attempt for all that wait, unless there is one.
+    fn start<F>(&self, key: &K, send: impl FnOnce() -> F) -> Option<Arc<Attempt<V, E>>>
+    where
+        F: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        let attempt = self.reads.lock().start(&self.group, key, Instant::now())?;
+        let ending = Ending {
+            reads: self.reads.clone(),
+            group: self.group.clone(),
+            key: key.clone(),
+            attempt: Arc::clone(&attempt),
+        };
+        let sending = send();
+        let task = tokio::spawn(async move {
+            // It ends the attempt also if this is dropped or panics.
+            let ending = ending;
+            let result = sending.await.map(Arc::new);
+            ending.attempt.set(result);
+        });
+        attempt.set_task(task.abort_handle());
+        Some(attempt)
+    }
+
+    /// Asks for this mount. What comes of it serves others, too.
+    async fn alone(
+        &self,
+        key: &K,
+        sending: impl Future<Output = Result<V, E>>,
+    ) -> Result<Reading<V>, E> {
+        let (sent, asked_at) = (self.reads.lock().moment(), Instant::now());
+        let value = Arc::new(sending.await?);
+        let mut board = self.reads.lock();
+        board.keep(&self.group, key, sent, Arc::clone(&value), asked_at);
+        Ok(Reading {
+            value,
+            way: Way::Own,
+            asked_at,
+        })
+    }
+}
+
+/// An attempt that may answer a mount, and whose it is.
+struct Watched<V, E> {
+    attempt: Arc<Attempt<V, E>>,
+    way: Way,
+}
+
+/// Watches those too that are not watched yet.
+fn watch<V, E>(
+    watched: &mut Vec<Watched<V, E>>,
+    attempts: impl IntoIterator<Item = Arc<Attempt<V, E>>>,
+    way: Way,
+) {
+    for attempt in attempts {
+        let is_new = !watched
+            .iter()
+            .any(|known| Arc::ptr_eq(&known.attempt, &attempt));
+        if is_new {
+            watched.push(Watched { attempt, way });
+        }
+    }
+}
+
+async fn sleep_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A mount waits for a key. The last one to go ends what is under way.
+struct Waiting<'a, G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    member: &'a Member<G, K, V, E>,
+    key: &'a K,
+    changed: Arc<Notify>,
+}
+
+impl<'a, G, K, V, E> Waiting<'a, G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    fn begin(member: &'a Member<G, K, V, E>, key: &'a K) -> Self {
+        let changed = member.reads.lock().wait(&member.group, key);
+        Self {
+            member,
+            key,
+            changed,
+        }
+    }
+}
+
+impl<G, K, V, E> Drop for Waiting<'_, G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    fn drop(&mut self) {
+        let member = self.member;
+        let idle = member.reads.lock().wait_no_more(&member.group, self.key);
+        for attempt in idle {
+            attempt.abort();
+        }
+    }
+}
+
+/// An attempt that is under way until this is dropped.
+struct Ending<G, K, V, E>
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Weight + Send + Sync + 'static,
+    E: Clone + Shareable + Send + Sync + 'static,
+{
+    reads: Reads<G, K, V, E>,
+    group: G,
+    key: K,
+    attempt: Arc<Attempt<V, E>>,
+}
+
+impl<G, K, V, E> Drop for Ending<G, K, V, E>
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Weight + Send + Sync + 'static,
+    E: Clone + Shareable + Send + Sync + 'static,
+{
+    fn drop(&mut self) {
+        self.attempt.lose();
+        let mut board = self.reads.lock();
+        board.ended(&self.group, &self.key, &self.attempt);
+        let begins = board.begin_sweeping();
+        drop(board);
+        if begins {
+            sweep_later(&self.reads.board);
+        }
+    }
+}
+
+/// Sees to it that nothing is kept for longer than it may be.
+fn sweep_later<G, K, V, E>(board: &Arc<Mutex<Board<G, K, V, E>>>)
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Weight + Send + Sync + 'static,
+    E: Clone + Send + Sync + 'static,
+{
+    let board = Arc::downgrade(board);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(MAX_AGE / 2).await;
+            let Some(board) = board.upgrade() else { return };
+            if !lock(&board).sweep(Instant::now()) {
+                return;
+            }
+        }
+    });
+}
