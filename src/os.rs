@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod core_dumps;
+pub mod freed_memory;
 pub mod lock;
 pub mod memory_lock;
 pub mod open_files;

@@ -150,6 +150,7 @@ pub fn service(
         metrics,
         journal: Arc::default(),
         volumes: Arc::default(),
+        freed_memory: Arc::default(),
         mount_timeout: settings.mount_timeout,
     })
 }
@@ -189,6 +190,7 @@ pub async fn serve(
         draining.notify_one();
     };
     let mount_timeout = service.mount_timeout;
+    let freed_memory = Arc::clone(&service.freed_memory);
     let driver = CsiDriverProviderServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -208,6 +210,7 @@ pub async fn serve(
     };
     tokio::select! {
         result = serving => result?,
+        () = async move { freed_memory.give_back().await } => {}
         () = too_late => tracing::warn!("some calls did not end in time and are cut off"),
     }
     tracing::info!("stopped");

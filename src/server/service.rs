@@ -26,6 +26,7 @@ use crate::generated::v1alpha1::{
 };
 use crate::mount::{MountedFile, Occasion, Provider};
 use crate::observe::metrics::Metrics;
+use crate::os::freed_memory::FreedMemory;
 use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
@@ -64,6 +65,8 @@ pub struct Service {
     pub journal: Arc<Journal>,
     /// Which volumes have their files.
     pub volumes: Arc<Volumes>,
+    /// What mounts leave behind.
+    pub freed_memory: Arc<FreedMemory>,
     /// Most time for one mount.
     pub mount_timeout: Duration,
 }
@@ -198,6 +201,7 @@ impl CsiDriverProvider for Service {
         &self,
         request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
+        let _end = End(&self.freed_memory);
         let arrived = self.provider.arrive();
         let mut entry = self.journal.begin();
         let notes = Arc::clone(entry.notes());
@@ -246,6 +250,15 @@ impl CsiDriverProvider for Service {
                 Err(Status::new(explanation.reason.code(), message))
             }
         }
+    }
+}
+
+/// The end of a mount, however it ends.
+struct End<'a>(&'a FreedMemory);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.mount_ended();
     }
 }
 

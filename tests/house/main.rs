@@ -138,8 +138,8 @@ fn figures() {
             rules::floors(&between).map_or("no".to_owned(), |floors| floors.to_string()),
             circles(tree).len(),
         );
-        assert!(!rooms.is_empty(), "{name}");
     };
+    assert!(!HOUSE.rooms().is_empty());
     print("provider", &HOUSE);
     for (name, sources) in crates() {
         print(&name, &Tree::read(&sources));
