@@ -36,6 +36,14 @@ use crate::transport::{Greeting, Refusal, Route, TransportError, in_chain};
 /// The most pages of such a list, one after the other, that have nothing which the ones before had not. A
 /// list that leads back to itself has no end otherwise.
 const MAX_PAGES_WITHOUT_NEWS: u32 = 10;
+/// The most characters of a secret's `contentType` that are kept. Only files count for the size of an answer.
+///
+/// Source: "Set Secret" of Key Vault's REST API: up to 255 characters.
+const MAX_CONTENT_TYPE: usize = 255;
+/// Of an object's id: a vault's host, a kind, and a name and a version of 127 characters at most.
+const MAX_ID: usize = 512;
+/// Of a word such as `EC-HSM` in a key.
+const MAX_WORD: usize = 64;
 
 /// One vault as one identity.
 pub struct Vault {
@@ -214,8 +222,8 @@ impl Vault {
             version: version.ok_or(unreadable("the secret's version"))?,
             contents: Contents::Secret {
                 value: secret.value.ok_or(unreadable("the secret's value"))?.into(),
-                kid: secret.kid,
-                content_type: secret.content_type,
+                kid: beginning(secret.kid, MAX_ID),
+                content_type: beginning(secret.content_type, MAX_CONTENT_TYPE),
             },
             attributes: Attributes {
                 enabled: attributes.enabled != Some(false),
@@ -243,8 +251,8 @@ impl Vault {
         Ok(VaultObject {
             version: version_of(jwk.kid.as_deref()).ok_or(unreadable("the key's version"))?,
             contents: Contents::Key(PublicJwk {
-                kty: jwk.kty.map(|kty| kty.as_ref().to_owned()),
-                crv: jwk.crv.map(|crv| crv.as_ref().to_owned()),
+                kty: beginning(jwk.kty.map(|kty| kty.as_ref().to_owned()), MAX_WORD),
+                crv: beginning(jwk.crv.map(|crv| crv.as_ref().to_owned()), MAX_WORD),
                 n: jwk.n,
                 e: jwk.e,
                 x: jwk.x,
@@ -422,6 +430,15 @@ fn version_of_change(id: Option<&str>, changed: Option<OffsetDateTime>) -> Optio
     Some(format!("updated-{}", changed.unix_timestamp()))
 }
 
+/// What is kept of a text that comes with a value: so many characters. The allocation of the rest goes too.
+fn beginning(text: Option<String>, max_chars: usize) -> Option<String> {
+    let text = text?;
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => Some(text[..end].to_owned()),
+        None => Some(text),
+    }
+}
+
 fn unreadable(missing: &'static str) -> VaultError {
     VaultError::Unreadable { missing }
 }
@@ -505,5 +522,21 @@ mod tests {
         }
         assert_eq!(version_of_change(Some("https://v/secrets/a"), None), None);
         assert_eq!(version_of_change(None, changed), None);
+    }
+
+    #[test]
+    fn a_text_that_comes_with_a_value_is_kept_up_to_its_bound() {
+        for (text, kept) in [
+            (None, None),
+            (Some(""), Some("")),
+            (Some("ab"), Some("ab")),
+            (Some("äbc"), Some("äbc")),
+            (Some("äböd"), Some("äbö")),
+        ] {
+            let found = beginning(text.map(str::to_owned), 3);
+            assert_eq!(found.as_deref(), kept, "{text:?}");
+        }
+        let long = beginning(Some("x".repeat(900_000)), MAX_CONTENT_TYPE).unwrap();
+        assert_eq!((long.len(), long.capacity()), (255, 255));
     }
 }
