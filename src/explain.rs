@@ -61,6 +61,12 @@ pub enum CallError {
     /// Azure gave no objects.
     #[error(transparent)]
     Mount(#[from] Box<MountError>),
+    /// Time ran out before there was a place to work on it.
+    #[error("time ran out after {} ms, before it was this mount's turn", after.as_millis())]
+    NoPlace {
+        /// How much time there was.
+        after: Duration,
+    },
     /// Time ran out before the class was read.
     #[error("time ran out after {} ms, before the objects of the class were read", after.as_millis())]
     Unread {
@@ -137,6 +143,14 @@ impl Explanation {
                 ),
             },
             CallError::Mount(error) => of_mount(error),
+            CallError::NoPlace { .. } => Self {
+                reason: Reason::Timeout,
+                cause: format!(
+                    "{error}: as many mounts as this namespace may have at once were under way on the node, and none of \
+                     them ended"
+                ),
+                fix: format!("see in the provider's log what the others wait for; {LATER}"),
+            },
             CallError::Unread { .. } => Self {
                 reason: Reason::Timeout,
                 cause: format!("{error}: other mounts of this namespace kept the provider's processors busy"),

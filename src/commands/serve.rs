@@ -31,13 +31,17 @@ use crate::server::service::Service;
 use crate::server::socket::authority::MAX_FRAME_SIZE;
 use crate::server::socket::{Socket, SocketError};
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
+use crate::shares::Places;
 use crate::transport::{Transport, TransportSetupError};
 
 /// How long the answers to mounts that did not end in time may take to get out.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-/// The most calls at once on one connection; further ones wait at the caller's end. The driver has one
-/// connection for all mounts of a node, whose kubelet has 110 pods by default and 250 in large clusters.
-const MAX_STREAMS: u32 = 512;
+/// The most calls at once on one connection; further ones wait at the caller's end, where nobody sees whose they are.
+/// The driver has one connection for all mounts of a node, so there are more than [`MAX_MOUNTS`].
+const MAX_STREAMS: u32 = 2048;
+/// The most mounts that are worked on at once. A node's kubelet has 110 pods by default and 250 in large clusters; one
+/// namespace has half of these.
+const MAX_MOUNTS: usize = 512;
 /// The most bytes of a call's headers. The driver's have a few hundred.
 pub const MAX_HEADERS: u32 = 16 * 1024;
 /// The most bytes of a health check, which has the name of a service.
@@ -152,6 +156,7 @@ pub fn service(
         volumes: Arc::default(),
         freed_memory: Arc::default(),
         mount_timeout: settings.mount_timeout,
+        places: Places::leaving_some(MAX_MOUNTS),
     })
 }
 

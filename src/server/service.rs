@@ -32,7 +32,7 @@ use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
 use crate::server::socket::{Call, Seat};
 use crate::server::volumes::{Volume, Volumes};
-use crate::shares::{Payer, Stop};
+use crate::shares::{Namespace, Payer, Place, Places, Rank, Stop};
 use crate::text::excerpt::one_line;
 
 /// The version of the contract between driver and provider.
@@ -69,6 +69,8 @@ pub struct Service {
     pub freed_memory: Arc<FreedMemory>,
     /// Most time for one mount.
     pub mount_timeout: Duration,
+    /// Places for mounts that are worked on.
+    pub places: Arc<Places>,
 }
 
 impl Service {
@@ -78,6 +80,7 @@ impl Service {
         occasion: Occasion,
         notes: Arc<Notes>,
     ) -> Result<Vec<MountedFile>, CallError> {
+        let _place = self.place(&request, occasion.deadline).await?;
         request.audiences = self.audiences(&request);
         let pod = &request.pod;
         let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
@@ -85,6 +88,18 @@ impl Service {
         let plan = planning.await?;
         let mount = self.provider.mount(&plan, &payer, occasion, &notes.phases);
         Ok(plan.namespace.clone().around(mount).await?)
+    }
+
+    /// A place for a mount, now that it is known who pays for it.
+    async fn place(&self, request: &Request, deadline: Instant) -> Result<Place, CallError> {
+        let namespace = Namespace::new(&request.pod.namespace);
+        let start = Instant::now();
+        let taking = self.places.take(&namespace, Rank::default());
+        tokio::time::timeout_at(deadline, taking)
+            .await
+            .map_err(|_| CallError::NoPlace {
+                after: start.elapsed(),
+            })
     }
 
     /// The plan, by a worker where that may take long.

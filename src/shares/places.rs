@@ -35,6 +35,8 @@ pub struct Rank {
 struct State {
     total: usize,
     most: usize,
+    /// Whether a namespace has at most as many as it leaves free.
+    leaves_some: bool,
     taken: usize,
     /// Counts what comes and what is given, so that both have an order.
     clock: u64,
@@ -75,6 +77,14 @@ impl Places {
         Arc::new(Self {
             state: Mutex::new(state),
         })
+    }
+
+    /// So many places for all, of which a namespace has at most as many as it leaves free: half of them where it is alone,
+    /// and of what others leave at most half. So there are some for one that comes late, however long the others stay.
+    pub fn leaving_some(total: usize) -> Arc<Self> {
+        let places = Self::new(total, usize::MAX);
+        lock(&places.state).leaves_some = true;
+        places
     }
 
     /// There are so many from now on, not fewer than before.
@@ -163,12 +173,16 @@ impl State {
 
     /// Takes a place for the one whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<()>> {
-        if self.taken >= self.total {
+        let free = self.total.saturating_sub(self.taken);
+        if free == 0 {
             return None;
         }
+        let (most, leaves_some) = (self.most, self.leaves_some);
+        // The last place goes to one that has none.
+        let may = |taken| taken < most && (taken == 0 || !leaves_some || taken < free);
         let lines = self.namespaces.iter_mut();
         let (namespace, line) = lines
-            .filter(|(_, line)| line.taken < self.most)
+            .filter(|(_, line)| may(line.taken))
             .filter_map(|(namespace, line)| {
                 let (_, came) = *line.waiting.first_key_value()?.0;
                 Some(((line.taken, line.given, came), namespace, line))
@@ -384,6 +398,22 @@ mod tests {
         let place = at_once(&places, "b").expect("there is one left");
         drop(place);
         assert!(there(&mut third).is_none());
+    }
+
+    #[test]
+    fn one_that_comes_late_finds_a_place() {
+        let places = Places::leaving_some(100);
+        let all =
+            |name: &str| -> Vec<_> { std::iter::from_fn(|| at_once(&places, name)).collect() };
+        let (of_a, of_b, of_c) = (all("a"), all("b"), all("c"));
+        assert_eq!((of_a.len(), of_b.len(), of_c.len()), (50, 25, 13));
+        let mut more = waiting(&places, "a", 0);
+        let of_d = at_once(&places, "d");
+        assert!(of_d.is_some());
+        drop(of_b);
+        assert!(there(&mut more).is_none(), "a has more than it leaves");
+        drop(of_a);
+        assert!(there(&mut more).is_some());
     }
 
     #[test]

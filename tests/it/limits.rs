@@ -1,5 +1,6 @@
 //! How much a node asks at once, who goes first, and what it does when it is told to slow down.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use azure_emulator::{Effect, Emulator, ManagedIdentity, NewSecret, Permissions, Settings, Target};
@@ -305,6 +306,53 @@ async fn a_vault_that_throttles_one_namespace_serves_the_others() {
         println!("the longest mount of the victim: {longest:?}");
         assert!(node.azure.counters().vault(VAULT).throttled > 0);
         faults.clear();
+    }
+}
+
+#[tokio::test]
+async fn mounts_at_a_vault_that_hangs_leave_another_namespace_its_place() {
+    let node = Node::start_with(&["--mount-timeout", "12s"]).await;
+    node.vault.set_secret("S", "v");
+    let hanging = node.azure.vault("hanging-kv");
+    hanging.grant(OBJECT_ID, Permissions::read());
+    node.azure
+        .faults()
+        .always(Target::vault("hanging-kv"), Effect::Hang);
+    let namespace = "csi.storage.k8s.io/pod.namespace";
+    let victim = Class::of_secret("S").with(namespace, "victim");
+    let evil = Class::of_secret("S")
+        .with("keyvaultName", "hanging-kv")
+        .with(namespace, "evil");
+    node.mount(&victim).await.unwrap();
+    let ended = AtomicUsize::new(0);
+    // All on the driver's one connection.
+    let attack = join_all((0..1500).map(|_| async {
+        let status = node.mount(&evil).await.unwrap_err();
+        ended.fetch_add(1, Ordering::Relaxed);
+        status
+    }));
+    let mounts = async {
+        while node.azure.counters().vault("hanging-kv").requests < 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for _ in 0..20 {
+            node.mount(&victim).await.unwrap();
+        }
+        // The other way they wait until the first of the others ends.
+        assert_eq!(ended.load(Ordering::Relaxed), 0);
+    };
+    let (failures, ()) = tokio::join!(attack, mounts);
+    // Those that waited for a place are told so, and neither driver nor kubelet takes them for under way.
+    let waited = failures.iter().filter(|status| {
+        status
+            .message()
+            .contains("before it was this mount's turn: as many mounts")
+    });
+    // The others of those that had none at first got one when the first mounts ended, moments before their own time ran out.
+    assert!(waited.count() > 0);
+    for status in &failures {
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().starts_with("[TIMEOUT] "), "{status}");
     }
 }
 
