@@ -1,5 +1,5 @@
-//! What one namespace may have of what all pods of a node share: [`Places`] for work, the [`Workers`] that do it, and
-//! bytes for what is [`Kept`].
+//! What one namespace may have of what all pods of a node share: [`Places`] for work, in which [`Waiters`] stand
+//! together, the [`Workers`] that do it, and bytes for what is [`Kept`].
 //!
 //! One process serves all pods of a node, and whoever may write a class in one namespace decides how much is asked of
 //! it. So the namespace is what pays: not the identity, the vault or the class, of which one author has as many as
@@ -7,6 +7,7 @@
 
 mod kept;
 mod places;
+mod waiters;
 mod workers;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::text::excerpt::cut;
 
 pub use self::kept::{Kept, Weight};
 pub use self::places::{Place, Places, Rank};
+pub use self::waiters::Waiters;
 pub use self::workers::{Payer, Stop, Workers};
 
 /// The most bytes of a namespace's name.

@@ -22,11 +22,11 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::azure::credential::imds::ImdsQueue;
-use crate::azure::credential::known::{Known, Place};
+use crate::azure::credential::known::{Keeping, Known};
 use crate::azure::credential::refusal::{EntraRefusal, ImdsRefusal};
 use crate::azure::credential::source::Source;
 use crate::azure::credential::token_proxy::{TokenProxy, TokenProxyError};
-use crate::azure::credential::tokens::{Digest, Tokens};
+use crate::azure::credential::tokens::{Digest, Step, Tokens};
 use crate::azure::limiter::{Limiter, Limits, Overload};
 use crate::azure::retry::{Again, Retriable};
 use crate::class::cloud::Cloud;
@@ -34,7 +34,7 @@ use crate::class::identity::{Identity, IdentityName};
 use crate::class::parameters::TenantId;
 use crate::observe::metrics::{AzureService, Metrics};
 use crate::os::clock::Clock;
-use crate::shares::Namespace;
+use crate::shares::{Namespace, Waiters};
 use crate::transport::{Phase, Route, Transport, TransportError};
 
 pub use self::at_vault::AtVault;
@@ -240,12 +240,12 @@ impl Credentials {
             return self.build(identity, tenant, cloud, None);
         }
         self.known.get_or_build(namespace, key, || {
-            let place = Place {
+            let keeping = Keeping {
                 known: Arc::downgrade(&self.known),
                 namespace: namespace.clone(),
                 key: key.clone(),
             };
-            self.build(identity, tenant, cloud, Some(place))
+            self.build(identity, tenant, cloud, Some(keeping))
         })
     }
 
@@ -254,10 +254,10 @@ impl Credentials {
         identity: &Identity,
         tenant: &TenantId,
         cloud: &Cloud,
-        place: Option<Place>,
+        keeping: Option<Keeping>,
     ) -> Result<Credential, TokenError> {
         Ok(Credential(Arc::new(Inner {
-            place,
+            keeping,
             source: Source::new(
                 identity,
                 tenant,
@@ -277,7 +277,7 @@ pub struct Credential(Arc<Inner>);
 
 struct Inner {
     /// Where it is kept; nothing for one that is not.
-    place: Option<Place>,
+    keeping: Option<Keeping>,
     source: Source,
     tokens: Tokens,
 }
@@ -322,28 +322,31 @@ impl Credential {
         rejected: &[Digest],
     ) -> Result<AccessToken, TokenError> {
         let service = self.0.source.service();
-        let token = self.0.tokens.get(scope, rejected, || self.asking(scope));
+        let token = self
+            .0
+            .tokens
+            .get(scope, rejected, |waiters| self.asking(scope, waiters));
         // A panic in there is a bug, whose place is in the log.
         let token = token.await;
         token.unwrap_or(Err(TokenError::Unreadable { service }))
     }
 
     /// Asks for another token for a vault that has rejected these, and says whether there is one.
-    async fn replace(&self, scope: &str, rejected: &[Digest]) -> bool {
-        let tokens = &self.0.tokens;
-        let replaced = tokens.replace(scope, rejected, || self.asking(scope));
-        replaced.await
+    async fn replace(&self, scope: &str, rejected: &[Digest], step: &Step) -> bool {
+        let ask = |waiters| self.asking(scope, waiters);
+        self.0.tokens.replace(scope, rejected, step, ask).await
     }
 
     fn asking(
         &self,
         scope: &str,
+        waiters: Waiters,
     ) -> impl Future<Output = Result<AccessToken, TokenError>> + Send + 'static {
         let (this, scope) = (Arc::clone(&self.0), scope.to_owned());
         async move {
-            let result = this.source.token(&scope).await;
-            if let Some(place) = &this.place {
-                place.ended(&this, result.as_ref().ok());
+            let result = this.source.token(&scope, &waiters).await;
+            if let Some(keeping) = &this.keeping {
+                keeping.ended(&this, result.as_ref().ok());
             }
             result
         }

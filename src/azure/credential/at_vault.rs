@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
 
-use super::tokens::Digest;
+use super::tokens::{Digest, Step};
 use super::{Credential, TokenError, TokenService, sha256};
 use crate::os::lock::lock;
 use crate::transport::{Phase, TokenHolder};
@@ -19,6 +19,8 @@ const MAX_REJECTED: usize = 4;
 pub struct AtVault {
     credential: Credential,
     rejections: Arc<Mutex<Rejections>>,
+    /// The vault's own, since any vault may reject tokens, an attacker's too.
+    step: Arc<Step>,
 }
 
 /// What one vault has rejected.
@@ -36,6 +38,7 @@ impl AtVault {
         Self {
             credential,
             rejections: Arc::default(),
+            step: Arc::default(),
         }
     }
 
@@ -80,7 +83,9 @@ impl TokenHolder for AtVault {
             }
             rejections.tokens.push(digest);
         }
-        self.credential.replace(scope, &self.rejected()).await
+        self.credential
+            .replace(scope, &self.rejected(), &self.step)
+            .await
     }
 
     fn accepted(&self, token: &str) {

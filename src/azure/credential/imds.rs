@@ -1,7 +1,7 @@
 //! [`ImdsQueue`], who may ask IMDS next: its limits are the machine's, and any class may name any identity.
 //!
 //! A request that reserves its place in the pace stands before all that come later. So only one at a time may wait for
-//! the pace, and the others wait in lines of their namespaces.
+//! the pace, and the others wait in lines of their namespaces: an identity that several want, in the lines of all of these.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::azure::limiter::{Limiter, Turn};
-use crate::azure::retry::{Again, Retriable, retry};
+use crate::azure::retry::{Again, Attempts, Retriable, tell};
 use crate::class::identity::IdentityId;
 use crate::os::lock::lock;
-use crate::shares::{Kept, Namespace, Places, Rank, Weight};
+use crate::shares::{Kept, Namespace, Place, Places, Rank, Waiters, Weight};
 
 /// The most requests at once for identities that IMDS has given no token yet: less than IMDS takes, so that those which it
-/// has given one find a place; and as many as leave the pace to others where a refusal takes 200 ms.
-const UNPROVED: usize = 3;
-/// The most of them for one namespace.
-const UNPROVED_OF_ONE: usize = 2;
+/// has given one find a place.
+const UNPROVED: usize = 4;
+/// The most of them for one namespace: as many as use up the pace where a refusal takes 200 ms.
+const UNPROVED_OF_ONE: usize = 3;
 /// How long an identity waits that was refused, the first time; it doubles with each refusal.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest such wait.
@@ -30,15 +30,15 @@ const MAX_BYTES: usize = 128 * 1024;
 #[derive(Debug)]
 pub(super) struct ImdsQueue {
     limiter: Arc<Limiter>,
-    /// Held as long as a request for an identity that has no token yet.
+    /// Held as long as one request for an identity that has no token yet.
     unproved: Arc<Places>,
     /// Held while one request waits for the pace.
     door: Arc<Places>,
-    refused: Mutex<Kept<Asker, Refused>>,
+    refused: Mutex<Kept<Applicant, Refused>>,
 }
 
 /// An identity, and the namespace that it is asked for.
-type Asker = (IdentityId, Namespace);
+type Applicant = (IdentityId, Namespace);
 
 /// How often IMDS has refused an identity in a row.
 #[derive(Clone, Copy, Debug)]
@@ -65,21 +65,56 @@ impl ImdsQueue {
         }
     }
 
-    /// Asks for a token of this identity when it is its turn. One that `is_proved`, since it had a token before, goes
-    /// first.
+    /// Asks for a token of this identity when it is the turn of one that waits for it. One that `is_proved`, since it had a
+    /// token before, goes first. Another attempt waits anew.
     pub(super) async fn ask<T, E: Retriable, F: Future<Output = Result<T, E>>>(
         &self,
         identity: &IdentityId,
         is_proved: bool,
+        waiters: &Waiters,
         deadline: Instant,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, E> {
-        let namespace = Namespace::current();
-        let asker = (identity.clone(), namespace.clone());
-        let _unproved = if is_proved {
+        let turn = Turn::default();
+        let mut attempts = Attempts::new(deadline);
+        loop {
+            let line = |namespace| self.line(identity, is_proved, namespace);
+            let (unproved, door) = waiters.first(line).await;
+            let permit = match self.limiter.enter(&turn, deadline).await {
+                Ok(permit) => permit,
+                Err(overload) => return Err(attempts.overloaded(overload)),
+            };
+            // What is sent waits for the pace no longer.
+            drop(door);
+            let answer = attempt().await;
+            tell(permit, answer.as_ref().err());
+            drop(unproved);
+            let error = match answer {
+                Ok(answer) => {
+                    self.forgive(identity, waiters);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            if error.again() == Again::No {
+                self.refuse(identity, waiters);
+            }
+            attempts.failed(error).await?;
+        }
+    }
+
+    /// Waits in the line of one namespace, for a place and for the door.
+    async fn line(
+        &self,
+        identity: &IdentityId,
+        is_proved: bool,
+        namespace: Namespace,
+    ) -> (Option<Place>, Place) {
+        let unproved = if is_proved {
             None
         } else {
-            let refused = lock(&self.refused).get(&namespace, &asker).copied();
+            let applicant = (identity.clone(), namespace.clone());
+            let refused = lock(&self.refused).get(&namespace, &applicant).copied();
             if let Some(refused) = refused {
                 tokio::time::sleep_until(refused.until).await;
             }
@@ -89,20 +124,8 @@ impl ImdsQueue {
             order: u64::from(!is_proved),
             age: 0,
         };
-        let mut door = Some(self.door.take(&namespace, rank).await);
-        let turn = Turn::default();
-        let answer = retry(&self.limiter, &turn, deadline, || {
-            // What is sent waits for the pace no longer.
-            drop(door.take());
-            attempt()
-        })
-        .await;
-        match &answer {
-            Err(error) if error.again() == Again::No => self.refuse(asker),
-            Err(_) => {}
-            Ok(_) => _ = lock(&self.refused).remove(&asker),
-        }
-        answer
+        let door = self.door.take(&namespace, rank).await;
+        (unproved, door)
     }
 
     /// Whether IMDS has asked for a pause that is not over.
@@ -110,28 +133,43 @@ impl ImdsQueue {
         self.limiter.is_paused()
     }
 
-    fn refuse(&self, asker: Asker) {
+    /// All that waited for the identity wait longer for the next answer.
+    fn refuse(&self, identity: &IdentityId, waiters: &Waiters) {
         let mut refused = lock(&self.refused);
-        let times = refused
-            .get(&asker.1, &asker)
-            .map_or(0, |refused| refused.times);
-        let pause = (FIRST_PAUSE * 2u32.saturating_pow(times)).min(MAX_PAUSE);
-        let refusal = Refused {
-            times: (times + 1).min(8),
-            until: Instant::now() + pause,
-        };
-        let namespace = asker.1.clone();
-        refused.put(&namespace, asker, refusal);
+        for namespace in waiters.all() {
+            let applicant = (identity.clone(), namespace.clone());
+            let times = refused
+                .get(&namespace, &applicant)
+                .map_or(0, |refused| refused.times);
+            let pause = (FIRST_PAUSE * 2u32.saturating_pow(times)).min(MAX_PAUSE);
+            let refusal = Refused {
+                times: (times + 1).min(8),
+                until: Instant::now() + pause,
+            };
+            refused.put(&namespace, applicant, refusal);
+        }
+    }
+
+    fn forgive(&self, identity: &IdentityId, waiters: &Waiters) {
+        let mut refused = lock(&self.refused);
+        for namespace in waiters.all() {
+            refused.remove(&(identity.clone(), namespace));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use azure_core::credentials::AccessToken;
     use futures::FutureExt as _;
     use futures::future::join_all;
+    use time::OffsetDateTime;
 
     use super::*;
+    use crate::azure::credential::tokens::Tokens;
+    use crate::azure::credential::{TokenError, TokenService};
     use crate::azure::limiter::{Limits, Overload};
+    use crate::os::clock::Clock;
 
     const SECOND: Duration = Duration::from_secs(1);
     /// How long IMDS takes.
@@ -143,6 +181,20 @@ mod tests {
     impl Retriable for No {
         fn again(&self) -> Again {
             Again::No
+        }
+
+        fn overloaded(_: Overload, _: Option<Self>) -> Self {
+            Self
+        }
+    }
+
+    /// A failure that another attempt may end.
+    #[derive(Debug)]
+    struct Later;
+
+    impl Retriable for Later {
+        fn again(&self) -> Again {
+            Again::Soon
         }
 
         fn overloaded(_: Overload, _: Option<Self>) -> Self {
@@ -176,15 +228,43 @@ mod tests {
             let start = Instant::now();
             let deadline = start + 100 * SECOND;
             let identity = IdentityId::ClientId(identity);
-            let attempt = || async {
-                let sent = Instant::now();
-                tokio::time::sleep(TAKES).await;
-                lock(&self.asked).push((sent, Instant::now()));
-                says.map_err(|()| No)
+            let waiters = Waiters::new(Namespace::new(&namespace));
+            let attempt = || self.answer(says);
+            let asking = self
+                .queue
+                .ask(&identity, is_proved, &waiters, deadline, attempt);
+            assert_eq!(asking.await.is_ok(), says.is_ok());
+            start.elapsed()
+        }
+
+        async fn answer(&self, says: Result<(), ()>) -> Result<(), No> {
+            let sent = Instant::now();
+            tokio::time::sleep(TAKES).await;
+            lock(&self.asked).push((sent, Instant::now()));
+            says.map_err(|()| No)
+        }
+
+        /// Waits in this namespace for the token of an identity that all share.
+        async fn share(self: Arc<Self>, tokens: Arc<Tokens>, namespace: &str) -> Duration {
+            let start = Instant::now();
+            let ask = |waiters| async move {
+                let identity = IdentityId::ClientId("shared".into());
+                let deadline = start + 100 * SECOND;
+                let attempt = || self.answer(Ok(()));
+                let asking = self
+                    .queue
+                    .ask(&identity, false, &waiters, deadline, attempt);
+                let service = TokenService::Imds;
+                let failed = |_| TokenError::Unreadable { service };
+                asking.await.map_err(failed)?;
+                Ok(AccessToken {
+                    token: "t".into(),
+                    expires_on: OffsetDateTime::now_utc() + 3600 * SECOND,
+                })
             };
-            let asking = self.queue.ask(&identity, is_proved, deadline, attempt);
-            let answer = Namespace::new(&namespace).around(asking).await;
-            assert_eq!(answer.is_ok(), says.is_ok());
+            let getting = tokens.get("scope", &[], ask);
+            let token = Namespace::new(namespace).around(getting).await;
+            assert!(token.is_some_and(|token| token.is_ok()));
             start.elapsed()
         }
 
@@ -227,12 +307,66 @@ mod tests {
             for is_proved in [false, true] {
                 let good = Arc::clone(&imds).ask("victim".into(), "good".into(), is_proved, Ok(()));
                 let took = good.await;
-                assert!(took <= 2 * TAKES, "{namespaces} {is_proved} {took:?}");
+                // Each of the others that waits goes once before it.
+                let most = 2 * TAKES + TAKES / 3 * u32::try_from(namespaces).unwrap();
+                assert!(took <= most, "{namespaces} {is_proved} {took:?}");
             }
             join_all(flood).await;
             assert_eq!(lock(&imds.asked).len(), 302);
             imds.has_kept_the_limits();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_identity_that_a_flooder_asked_for_first_waits_in_the_line_of_each() {
+        let imds = Imds::new();
+        let flood = imds.flood(300, 1);
+        let tokens = Arc::new(Tokens::new(Clock::of_tokio()));
+        let of = |namespace| Arc::clone(&imds).share(Arc::clone(&tokens), namespace);
+        let of_attacker = tokio::spawn(of("attacker-0"));
+        tokio::time::sleep(SECOND).await;
+        let took = of("victim").await;
+        assert!(took <= 2 * TAKES, "{took:?}");
+        assert!(of_attacker.await.unwrap() <= SECOND + 2 * TAKES);
+        join_all(flood).await;
+        assert_eq!(lock(&imds.asked).len(), 301);
+        imds.has_kept_the_limits();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_tried_again_waits_anew() {
+        let imds = Imds::new();
+        // Two namespaces whose identities fail for long.
+        for n in 0..40 {
+            let (imds, namespace) = (Arc::clone(&imds), format!("attacker-{}", n % 2));
+            tokio::spawn(async move {
+                let identity = IdentityId::ClientId(n.to_string());
+                let waiters = Waiters::new(Namespace::new(&namespace));
+                let deadline = Instant::now() + 45 * SECOND;
+                let attempt = || async {
+                    tokio::time::sleep(TAKES).await;
+                    Err::<(), _>(Later)
+                };
+                let asking = imds
+                    .queue
+                    .ask(&identity, false, &waiters, deadline, attempt);
+                assert!(asking.await.is_err());
+            });
+        }
+        tokio::time::sleep(SECOND).await;
+        let good = Arc::clone(&imds).ask("victim".into(), "good".into(), false, Ok(()));
+        let took = good.await;
+        assert!(took <= 3 * TAKES, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_alone_has_the_whole_pace_for_new_identities() {
+        let imds = Imds::new();
+        let start = Instant::now();
+        join_all(imds.flood(30, 1)).await;
+        // Five at once, and fifteen in a second.
+        assert!(start.elapsed() <= 5 * SECOND / 2, "{:?}", start.elapsed());
+        imds.has_kept_the_limits();
     }
 
     #[tokio::test(start_paused = true)]

@@ -59,8 +59,8 @@ impl Weight for Weighed {
     }
 }
 
-/// Where a credential is kept, for whom, and by which key.
-pub(super) struct Place {
+/// Where a credential is kept, for which namespace, and by which key.
+pub(super) struct Keeping {
     pub(super) known: Weak<Known>,
     pub(super) namespace: Namespace,
     pub(super) key: IdentityKey,
@@ -100,23 +100,23 @@ impl Known {
     }
 
     /// A request for a token of this one has ended.
-    fn ended(self: &Arc<Self>, place: &Place, inner: &Arc<Inner>, token: Option<&AccessToken>) {
+    fn ended(self: &Arc<Self>, keeping: &Keeping, inner: &Arc<Inner>, token: Option<&AccessToken>) {
         let bytes = inner.weight() + token.map_or(0, |token| token.token.secret().len());
         let weighed = Weighed {
             credential: Credential(Arc::clone(inner)),
             bytes,
         };
         match token {
-            Some(_) => self.prove(place, weighed),
-            None => self.refuse(place, weighed),
+            Some(_) => self.prove(keeping, weighed),
+            None => self.refuse(keeping, weighed),
         }
     }
 
-    fn prove(&self, place: &Place, weighed: Weighed) {
+    fn prove(&self, keeping: &Keeping, weighed: Weighed) {
         let now = self.clock.now();
         let mut state = self.lock();
-        state.new.remove(&place.key);
-        state.refused.remove(&place.key);
+        state.new.remove(&keeping.key);
+        state.refused.remove(&keeping.key);
         // Nobody gets those any more.
         state.proved.retain(|_, known| {
             known
@@ -126,23 +126,25 @@ impl Known {
                 .proof_end()
                 .is_none_or(|end| now < end)
         });
-        let key = place.key.clone();
-        let gone = state.proved.put(&place.namespace, key, weighed);
+        let key = keeping.key.clone();
+        let gone = state.proved.put(&keeping.namespace, key, weighed);
         self.metrics.evicted(gone.len());
         self.metrics.size(state.proved.len(), state.proved.bytes());
     }
 
     /// One that has had a token stays where it is.
-    fn refuse(self: &Arc<Self>, place: &Place, weighed: Weighed) {
+    fn refuse(self: &Arc<Self>, keeping: &Keeping, weighed: Weighed) {
         let mut state = self.lock();
-        let is_known = state.proved.get(&place.namespace, &place.key).is_some()
-            || state.refused.get(&place.namespace, &place.key).is_some();
+        let is_known = state.proved.get(&keeping.namespace, &keeping.key).is_some()
+            || state
+                .refused
+                .get(&keeping.namespace, &keeping.key)
+                .is_some();
         if is_known {
             return;
         }
-        state
-            .refused
-            .put(&place.namespace, place.key.clone(), weighed);
+        let key = keeping.key.clone();
+        state.refused.put(&keeping.namespace, key, weighed);
         if !std::mem::replace(&mut state.is_swept, true) {
             tokio::spawn(Self::sweep(Arc::downgrade(self)));
         }
@@ -191,7 +193,7 @@ impl State {
     }
 }
 
-impl Place {
+impl Keeping {
     /// A request for a token of the credential that belongs here has ended.
     pub(super) fn ended(&self, inner: &Arc<Inner>, token: Option<&AccessToken>) {
         if let Some(known) = self.known.upgrade() {

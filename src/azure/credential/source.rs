@@ -28,6 +28,7 @@ use crate::class::cloud::Cloud;
 use crate::class::identity::{Identity, IdentityId};
 use crate::class::parameters::TenantId;
 use crate::observe::metrics::Traffic;
+use crate::shares::Waiters;
 use crate::text::sensitive::Sensitive;
 use crate::transport::{Phase, Route, Transport, TransportError, in_chain};
 
@@ -156,8 +157,12 @@ impl Source {
         }
     }
 
-    /// Asks for a new token.
-    pub(super) async fn token(&self, scope: &str) -> Result<AccessToken, TokenError> {
+    /// Asks for a new token, which these wait for.
+    pub(super) async fn token(
+        &self,
+        scope: &str,
+        waiters: &Waiters,
+    ) -> Result<AccessToken, TokenError> {
         // A fresh one, since the SDK's own cache would give the last token again.
         let credential = self.credential().map_err(|error| self.understand(&error))?;
         let scopes = [scope];
@@ -173,7 +178,7 @@ impl Source {
                 Line::Own(limiter) => retry(limiter, &Turn::default(), deadline, attempt).await,
                 Line::Imds(queue, id) => {
                     let is_proved = self.has_worked.load(Ordering::Relaxed);
-                    queue.ask(id, is_proved, deadline, attempt).await
+                    queue.ask(id, is_proved, waiters, deadline, attempt).await
                 }
             }
         };

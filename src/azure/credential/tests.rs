@@ -43,8 +43,8 @@ fn ended(credential: &Credential, token_length: Option<usize>) {
         token: "x".repeat(length).into(),
         expires_on: OffsetDateTime::now_utc() + Duration::from_secs(3600),
     });
-    let place = credential.0.place.as_ref().unwrap();
-    place.ended(&credential.0, token.as_ref());
+    let keeping = credential.0.keeping.as_ref().unwrap();
+    keeping.ended(&credential.0, token.as_ref());
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,8 @@
 //!
 //! A request for a token belongs to nobody who waits for it: it goes on when a mount ends. Its failure is
 //! everyone's who waits, and the next one is asked for a step later, so that a service that fails sees one
-//! request per identity and step, whether one pod starts or a hundred.
+//! request per identity and step, whether one pod starts or a hundred. Where the request has to wait, it does so in the
+//! lines of all namespaces that wait for it.
 //!
 //! A vault that does not take a token says nothing about the token at other vaults: any vault may answer so, an
 //! attacker's too. So the token stays, and another one is asked for beside it, for those who are rejected.
@@ -24,7 +25,7 @@ use crate::azure::retry::{Again, Retriable as _, wait_before};
 use crate::observe::traces;
 use crate::os::clock::Clock;
 use crate::os::lock::lock;
-use crate::shares::Namespace;
+use crate::shares::{Namespace, Waiters};
 
 /// How long before its end a token is replaced, while it still serves.
 const RENEWAL: Duration = Duration::from_secs(300);
@@ -35,17 +36,25 @@ const REFUSED_STEP: Duration = Duration::from_millis(100);
 /// The most doublings of the time between two requests to a service that fails: 3 to 5 seconds.
 const MAX_DOUBLINGS: u32 = 6;
 /// The least time between two requests for a token beside the one that serves, however many vaults reject it.
-const BESIDE_STEP: Duration = Duration::from_secs(300);
-/// The same after a request that failed.
-const FAILED_BESIDE_STEP: Duration = Duration::from_secs(30);
+const BESIDE_STEP: Duration = Duration::from_secs(3);
+/// The same for one vault.
+const STEP_OF_VAULT: Duration = Duration::from_secs(300);
+/// The same for one vault after a request that failed.
+const FAILED_STEP_OF_VAULT: Duration = Duration::from_secs(30);
 /// The most scopes of one identity. There is one per cloud.
 const MAX_SCOPES: usize = 8;
 
 /// The SHA-256 digest of a token.
 pub(super) type Digest = [u8; 32];
 type Result = std::result::Result<AccessToken, TokenError>;
-/// A request for a token. None where it panicked.
-type Flight = Shared<BoxFuture<'static, Option<Result>>>;
+
+/// A request for a token.
+#[derive(Clone)]
+struct Flight {
+    /// Its end. None where it panicked.
+    landed: Shared<BoxFuture<'static, Option<Result>>>,
+    waiters: Waiters,
+}
 
 /// The tokens of one identity, by scope.
 pub(super) struct Tokens {
@@ -56,7 +65,7 @@ pub(super) struct Tokens {
 /// The token for one scope.
 #[derive(Default)]
 struct Slot {
-    token: Option<Kept>,
+    token: Option<HeldToken>,
     flight: Option<Flight>,
     /// Failures since the last success.
     failures: u32,
@@ -69,14 +78,18 @@ struct Slot {
 /// A token beside the one that serves.
 #[derive(Default)]
 struct Beside {
-    token: Option<Kept>,
+    token: Option<HeldToken>,
     flight: Option<Flight>,
     /// When the next request may go.
     next: Option<Instant>,
 }
 
+/// Until when a vault that rejects tokens has no other one asked for.
+#[derive(Debug, Default)]
+pub(super) struct Step(Mutex<Option<Instant>>);
+
 /// A token, and until when it is used.
-struct Kept {
+struct HeldToken {
     token: AccessToken,
     digest: Digest,
     renewal: OffsetDateTime,
@@ -103,7 +116,7 @@ impl Tokens {
         &self,
         scope: &str,
         rejected: &[Digest],
-        ask: impl FnOnce() -> F,
+        ask: impl FnOnce(Waiters) -> F,
     ) -> Option<Result>
     where
         F: Future<Output = Result> + Send + 'static,
@@ -111,7 +124,7 @@ impl Tokens {
         let find = self.find(scope, rejected, ask);
         match find {
             Find::Token(token) => Some(Ok(token)),
-            Find::Flight(flight) => flight.await,
+            Find::Flight(flight) => flight.landed.await,
         }
     }
 
@@ -129,19 +142,25 @@ impl Tokens {
         }
     }
 
-    /// Sees to it that there is a token other than those that are `rejected`, and says whether there is one. The one
-    /// that serves others is left alone.
+    /// Sees to it that there is a token other than those that are `rejected` by a vault, and says whether there is one.
+    /// The one that serves others is left alone.
     pub(super) async fn replace<F>(
         &self,
         scope: &str,
         rejected: &[Digest],
-        ask: impl FnOnce() -> F,
+        step: &Step,
+        ask: impl FnOnce(Waiters) -> F,
     ) -> bool
     where
         F: Future<Output = Result> + Send + 'static,
     {
-        if let Some(flight) = self.replacing(scope, rejected, ask) {
-            flight.await;
+        if let Some(flight) = self.replacing(scope, rejected, step, ask) {
+            let has_come = matches!(flight.landed.await, Some(Ok(_)));
+            step.begin(if has_come {
+                STEP_OF_VAULT
+            } else {
+                FAILED_STEP_OF_VAULT
+            });
         }
         self.has_other(scope, rejected)
     }
@@ -159,7 +178,8 @@ impl Tokens {
         &self,
         scope: &str,
         rejected: &[Digest],
-        ask: impl FnOnce() -> F,
+        step: &Step,
+        ask: impl FnOnce(Waiters) -> F,
     ) -> Option<Flight>
     where
         F: Future<Output = Result> + Send + 'static,
@@ -172,13 +192,16 @@ impl Tokens {
             return None;
         }
         if let Some(flight) = &slot.beside.flight {
-            return Some(flight.clone());
+            return Some(flight.join());
         }
-        if slot.beside.next.is_some_and(|next| Instant::now() < next) {
+        if !step.is_over() {
             return None;
         }
-        let asking = traces::here(ask());
-        let flight = self.fly(scope, None, asking, Slot::land_beside);
+        step.begin(FAILED_STEP_OF_VAULT);
+        // Other vaults may have rejected it a moment ago, and anyone can have such a vault.
+        let next = slot.beside.next;
+        let ask = |waiters| traces::here(ask(waiters));
+        let flight = self.fly(scope, next, ask, Slot::land_beside);
         slot.beside.flight = Some(flight.clone());
         Some(flight)
     }
@@ -210,7 +233,7 @@ impl Tokens {
             .sum()
     }
 
-    fn find<F>(&self, scope: &str, rejected: &[Digest], ask: impl FnOnce() -> F) -> Find
+    fn find<F>(&self, scope: &str, rejected: &[Digest], ask: impl FnOnce(Waiters) -> F) -> Find
     where
         F: Future<Output = Result> + Send + 'static,
     {
@@ -235,12 +258,13 @@ impl Tokens {
             (Some((token, _)), Some(_)) => Find::Token(token),
             (Some((token, _)), None) if too_early => Find::Token(token),
             (Some((token, _)), None) => {
-                slot.flight = Some(self.fly(scope, slot.next, ask(), Slot::land));
+                slot.flight = Some(self.fly(scope, slot.next, ask, Slot::land));
                 Find::Token(token)
             }
-            (None, Some(flight)) => Find::Flight(flight.clone()),
+            (None, Some(flight)) => Find::Flight(flight.join()),
             (None, None) => {
-                let flight = self.fly(scope, slot.next, traces::here(ask()), Slot::land);
+                let ask = |waiters| traces::here(ask(waiters));
+                let flight = self.fly(scope, slot.next, ask, Slot::land);
                 slot.flight = Some(flight.clone());
                 Find::Flight(flight)
             }
@@ -248,16 +272,21 @@ impl Tokens {
     }
 
     /// Asks from then on, as a task of its own.
-    fn fly(
+    fn fly<F>(
         &self,
         scope: &str,
         next: Option<Instant>,
-        asking: impl Future<Output = Result> + Send + 'static,
+        ask: impl FnOnce(Waiters) -> F,
         land: fn(&mut Slot, Option<&Result>, OffsetDateTime),
-    ) -> Flight {
+    ) -> Flight
+    where
+        F: Future<Output = Result> + Send + 'static,
+    {
+        let waiters = Waiters::new(Namespace::current());
+        let asking = ask(waiters.clone());
         let (slots, scope) = (Arc::clone(&self.slots), scope.to_owned());
         let clock = self.clock;
-        // Whoever asked first pays.
+        // What it takes beside its place in the lines, the one that asked first pays.
         let task = tokio::spawn(Namespace::current().around(async move {
             if let Some(next) = next {
                 tokio::time::sleep_until(next).await;
@@ -268,18 +297,38 @@ impl Tokens {
             land(slots.entry(scope).or_default(), result.as_ref(), now);
             result
         }));
-        task.map(|result| result.ok().flatten()).boxed().shared()
+        let landed = task.map(|result| result.ok().flatten()).boxed().shared();
+        Flight { landed, waiters }
+    }
+}
+
+impl Flight {
+    /// The namespace that is served here waits for it too.
+    fn join(&self) -> Self {
+        self.waiters.join(Namespace::current());
+        self.clone()
+    }
+}
+
+impl Step {
+    fn is_over(&self) -> bool {
+        lock(&self.0).is_none_or(|end| end <= Instant::now())
+    }
+
+    fn begin(&self, length: Duration) {
+        let mut end = lock(&self.0);
+        *end = (*end).max(Some(Instant::now() + length));
     }
 }
 
 impl Slot {
     /// The token, where it serves.
-    fn serving(&self, now: OffsetDateTime) -> Option<&Kept> {
+    fn serving(&self, now: OffsetDateTime) -> Option<&HeldToken> {
         self.token.as_ref().filter(|kept| now < kept.end)
     }
 
     /// The newest token that serves and is not among these.
-    fn accepted(&self, now: OffsetDateTime, rejected: &[Digest]) -> Option<&Kept> {
+    fn accepted(&self, now: OffsetDateTime, rejected: &[Digest]) -> Option<&HeldToken> {
         let beside = self.beside.token.as_ref().filter(|kept| now < kept.end);
         let both = self.serving(now).into_iter().chain(beside);
         let mut accepted = both.filter(|kept| !rejected.contains(&kept.digest));
@@ -288,7 +337,8 @@ impl Slot {
 
     /// Puts the token beside in the place of the one that serves, where that would have to be renewed.
     fn promote(&mut self, now: OffsetDateTime) {
-        let is_fresh = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| now < kept.renewal);
+        let is_fresh =
+            |kept: &Option<HeldToken>| kept.as_ref().is_some_and(|kept| now < kept.renewal);
         if !is_fresh(&self.token) && is_fresh(&self.beside.token) {
             self.token = self.beside.token.take();
         }
@@ -297,29 +347,21 @@ impl Slot {
     /// A request for a token beside the one that serves has ended. It changes nothing for who is served.
     fn land_beside(&mut self, result: Option<&Result>, now: OffsetDateTime) {
         self.beside.flight = None;
-        let step = match result {
-            Some(Ok(token)) => {
-                let kept = Kept::new(token.clone(), now);
-                // IMDS mostly has the same one still.
-                if self
-                    .token
-                    .as_ref()
-                    .is_none_or(|token| token.digest != kept.digest)
-                {
-                    self.beside.token = Some(kept);
-                }
-                BESIDE_STEP
-            }
-            _ => FAILED_BESIDE_STEP,
-        };
-        self.beside.next = Some(Instant::now() + step);
+        self.beside.next = Some(Instant::now() + BESIDE_STEP);
+        let Some(Ok(token)) = result else { return };
+        let held = HeldToken::new(token.clone(), now);
+        // IMDS mostly has the same one still.
+        let is_other = |token: &HeldToken| token.digest != held.digest;
+        if self.token.as_ref().is_none_or(is_other) {
+            self.beside.token = Some(held);
+        }
     }
 
     /// A request has ended.
     fn land(&mut self, result: Option<&Result>, now: OffsetDateTime) {
         self.flight = None;
         if let Some(Ok(token)) = result {
-            self.token = Some(Kept::new(token.clone(), now));
+            self.token = Some(HeldToken::new(token.clone(), now));
             self.failures = 0;
             self.next = None;
             return;
@@ -335,7 +377,7 @@ impl Slot {
     }
 }
 
-impl Kept {
+impl HeldToken {
     /// A token that came now. One that lives for minutes only is used for most of them.
     fn new(token: AccessToken, now: OffsetDateTime) -> Self {
         let life = token.expires_on - now;
@@ -419,7 +461,7 @@ mod tests {
     }
 
     async fn token(tokens: &Tokens, service: &Service, says: Says) -> Option<String> {
-        let result = tokens.get("scope", &[], || service.ask(says)).await;
+        let result = tokens.get("scope", &[], |_| service.ask(says)).await;
         Some(result?.ok()?.token.secret().to_owned())
     }
 
@@ -498,36 +540,42 @@ mod tests {
 
     /// The token for a vault that has rejected these.
     async fn token_without(tokens: &Tokens, service: &Service, rejected: &[&str]) -> String {
-        let ask = || service.ask(Says::Token(3600 * SECOND));
+        let ask = |_| service.ask(Says::Token(3600 * SECOND));
         let result = tokens.get("scope", &digests(rejected), ask).await;
         result.unwrap().unwrap().token.secret().to_owned()
     }
 
     /// Whether there is another token for such a vault.
-    async fn replace(tokens: &Tokens, service: &Service, says: Says, rejected: &[&str]) -> bool {
-        let ask = || service.ask(says);
-        tokens.replace("scope", &digests(rejected), ask).await
+    async fn replace(
+        tokens: &Tokens,
+        service: &Service,
+        says: Says,
+        rejected: &[&str],
+        step: &Step,
+    ) -> bool {
+        let ask = |_| service.ask(says);
+        tokens.replace("scope", &digests(rejected), step, ask).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rejected_token_is_replaced_for_who_rejects_it() {
         let (tokens, service) = none();
-        let says = Says::Token(3600 * SECOND);
+        let (says, step) = (Says::Token(3600 * SECOND), Step::default());
         assert_eq!(token_without(&tokens, &service, &[]).await, "1");
         assert!(tokens.are_there());
-        let all = (0..100).map(|_| replace(&tokens, &service, says, &["1"]));
+        let all = (0..100).map(|_| replace(&tokens, &service, says, &["1"], &step));
         assert!(join_all(all).await.iter().all(|has_other| *has_other));
         assert_eq!(service.requests(), 2);
         assert_eq!(token_without(&tokens, &service, &["1"]).await, "2");
         assert_eq!(token_without(&tokens, &service, &[]).await, "1");
         // Whoever rejects all of them gets no third one, for minutes.
         for _ in 0..100 {
-            assert!(!replace(&tokens, &service, says, &["1", "2"]).await);
+            assert!(!replace(&tokens, &service, says, &["1", "2"], &step).await);
         }
         assert_eq!(token_without(&tokens, &service, &["1", "2"]).await, "1");
         assert_eq!(service.requests(), 2);
-        tokio::time::advance(BESIDE_STEP).await;
-        assert!(replace(&tokens, &service, says, &["1", "2"]).await);
+        tokio::time::advance(STEP_OF_VAULT).await;
+        assert!(replace(&tokens, &service, says, &["1", "2"], &step).await);
         assert_eq!(token_without(&tokens, &service, &["1", "2"]).await, "3");
         assert_eq!(token_without(&tokens, &service, &[]).await, "1");
         // The newest of them takes over in time, without another request.
@@ -539,17 +587,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_replacement_that_fails_changes_nothing() {
         for says in [Says::Down, Says::Refused, Says::Panic] {
-            let (tokens, service) = none();
+            let ((tokens, service), step) = (none(), Step::default());
             assert_eq!(token_without(&tokens, &service, &[]).await, "1");
             for _ in 0..100 {
-                assert!(!replace(&tokens, &service, says, &["1"]).await);
+                assert!(!replace(&tokens, &service, says, &["1"], &step).await);
             }
             assert_eq!(service.requests(), 2);
             assert_eq!(token_without(&tokens, &service, &[]).await, "1");
             assert!(tokens.are_there());
-            tokio::time::advance(FAILED_BESIDE_STEP).await;
+            tokio::time::advance(FAILED_STEP_OF_VAULT).await;
             let well = Says::Token(3600 * SECOND);
-            assert!(replace(&tokens, &service, well, &["1"]).await);
+            assert!(replace(&tokens, &service, well, &["1"], &step).await);
         }
     }
 
@@ -559,18 +607,37 @@ mod tests {
         assert_eq!(token_without(&tokens, &service, &[]).await, "1");
         // As IMDS does, which keeps its tokens itself.
         service.requests.store(0, Ordering::Relaxed);
-        let says = Says::Token(3600 * SECOND);
-        assert!(!replace(&tokens, &service, says, &["1"]).await);
-        assert!(!replace(&tokens, &service, says, &["1"]).await);
+        let (says, step) = (Says::Token(3600 * SECOND), Step::default());
+        assert!(!replace(&tokens, &service, says, &["1"], &step).await);
+        assert!(!replace(&tokens, &service, says, &["1"], &step).await);
         assert_eq!(service.requests(), 1);
         assert_eq!(token_without(&tokens, &service, &["1"]).await, "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn vaults_that_reject_all_tokens_take_no_other_vaults_next_one() {
+        let (tokens, service) = none();
+        assert_eq!(token_without(&tokens, &service, &[]).await, "1");
+        let down = Says::Down;
+        // Another vault each time, as anyone can have them.
+        for _ in 0..5 {
+            let of_attacker = Step::default();
+            assert!(!replace(&tokens, &service, down, &["1"], &of_attacker).await);
+        }
+        // They share a request each few seconds, whichever vault it is.
+        assert_eq!(service.requests(), 6);
+        let (start, well, step) = (Instant::now(), Says::Token(3600 * SECOND), Step::default());
+        assert!(replace(&tokens, &service, well, &["1"], &step).await);
+        assert!(start.elapsed() <= BESIDE_STEP + SECOND);
+        assert!(!replace(&tokens, &service, well, &["1", "7"], &step).await);
+        assert_eq!(service.requests(), 7);
     }
 
     #[tokio::test(start_paused = true)]
     async fn scopes_are_few() {
         let (tokens, service) = none();
         for number in 0..100 {
-            let ask = || service.ask(Says::Token(3600 * SECOND));
+            let ask = |_| service.ask(Says::Token(3600 * SECOND));
             let scope = format!("scope {number}");
             assert!(
                 tokens
