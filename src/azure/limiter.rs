@@ -9,8 +9,11 @@
 //!   learned: the first 429 begins it, each further one halves it, and what goes well raises it again until there is
 //!   none.
 //!
-//! What a vault refuses is a matter of the identity and namespace that it refuses, until other namespaces are refused
-//! too ([`Schedules`]). IMDS and Entra ID have no such distinction: the one is the machine's, the other one identity's.
+//! What a vault refuses is a matter of the identity and namespace that it refuses, of the namespace where several of its
+//! identities are refused, and everyone's once other namespaces are refused too ([`Schedules`]). IMDS and Entra ID have no such distinction: the one is the machine's, the other one identity's.
+//!
+//! A request that reserves its place in a pace stands before all that come later. So of those that share everyone's pace,
+//! one at a time reserves it, and the others wait in lines of their namespaces.
 //!
 //! A request that would have to wait beyond its mount's deadline is refused at once, so that the kubelet
 //! is told instead of held.
@@ -134,6 +137,8 @@ impl Limits {
 pub struct Limiter {
     limits: Limits,
     at_once: Arc<Places>,
+    /// Held while one request waits for everyone's pace.
+    door: Arc<Places>,
     has_streams: AtomicBool,
     schedules: Mutex<Schedules>,
     traffic: Arc<Traffic>,
@@ -223,6 +228,7 @@ impl Limiter {
         Arc::new(Self {
             limits,
             at_once: Places::new(limits.at_once, limits.of_one_namespace(limits.at_once)),
+            door: Places::new(1, 1),
             has_streams: AtomicBool::new(false),
             schedules: Mutex::default(),
             traffic,
@@ -249,17 +255,21 @@ impl Limiter {
         let _held_back = turn.held_back.run();
         loop {
             // One's own first, so that who is slowed takes nobody's place meanwhile.
-            let own = match turn.asker {
-                Some(_) => self.wait(turn.asker, deadline).await?,
-                None => None,
+            let (own, of_namespace) = match turn.asker {
+                Some(asker) => (
+                    self.wait(turn.asker, deadline).await?,
+                    self.wait(Some(asker.of_namespace()), deadline).await?,
+                ),
+                None => (None, None),
             };
-            let common = self.wait(None, deadline).await?;
+            let common = self.wait_with_all(turn, deadline).await?;
             let place = self.at_once.take(&turn.namespace, turn.rank()).await;
             let since = Instant::now();
             // Meanwhile the server may have asked for a pause.
             let is_paused = self.schedules().is_paused(turn.asker, since);
             if !is_paused {
-                own.into_iter().chain(common).for_each(Reserved::used);
+                let reserved = [own, of_namespace, common];
+                reserved.into_iter().flatten().for_each(Reserved::used);
                 return Ok(Permit {
                     limiter: Arc::clone(self),
                     asker: turn.asker,
@@ -268,6 +278,25 @@ impl Limiter {
                 });
             }
         }
+    }
+
+    /// Waits for the next time in everyone's schedule, where there is a pace in the line of the turn's namespace.
+    async fn wait_with_all(
+        &self,
+        turn: &Turn,
+        deadline: Instant,
+    ) -> Result<Option<Reserved<'_>>, Overload> {
+        let waiting = self.door.waiting(&turn.namespace);
+        let has_pace = self
+            .schedules()
+            .admit(&self.limits, waiting, deadline)
+            .inspect_err(|_| self.traffic.refused())?;
+        let _door = if has_pace {
+            Some(self.door.take(&turn.namespace, turn.rank()).await)
+        } else {
+            None
+        };
+        self.wait(None, deadline).await
     }
 
     /// Waits for the next time in the schedule of `whose`, or everyone's. Returns what was taken of its pace, if there is

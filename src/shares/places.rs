@@ -52,11 +52,11 @@ struct Line {
     given: u64,
     /// How many it was given while some waited.
     times: u64,
-    waiting: BTreeMap<Turn, oneshot::Sender<()>>,
+    waiting: BTreeMap<Position, oneshot::Sender<()>>,
 }
 
 /// A rank, and when it came.
-type Turn = (Rank, u64);
+type Position = (Rank, u64);
 
 /// One place, until it is dropped.
 #[derive(Debug)]
@@ -99,17 +99,24 @@ impl Places {
     /// Waits for a place. What is dropped while it waits has lost its turn.
     pub async fn take(self: &Arc<Self>, namespace: &Namespace, rank: Rank) -> Place {
         let (sender, receiver) = oneshot::channel();
-        let turn = lock(&self.state).wait(namespace, rank, sender);
+        let position = lock(&self.state).wait(namespace, rank, sender);
         let mut waiting = Waiting {
             places: self,
             namespace,
-            turn: Some(turn),
+            position: Some(position),
         };
         self.give();
         // The sender goes only by being used.
         _ = receiver.await;
-        waiting.turn = None;
+        waiting.position = None;
         self.place(namespace)
+    }
+
+    /// How many wait in this namespace.
+    pub fn waiting(&self, namespace: &Namespace) -> usize {
+        let state = lock(&self.state);
+        let line = state.namespaces.get(namespace);
+        line.map_or(0, |line| line.waiting.len())
     }
 
     /// How many are taken, and how many wait.
@@ -148,11 +155,16 @@ impl State {
         self.clock
     }
 
-    fn wait(&mut self, namespace: &Namespace, rank: Rank, sender: oneshot::Sender<()>) -> Turn {
-        let turn = (rank, self.tick());
+    fn wait(
+        &mut self,
+        namespace: &Namespace,
+        rank: Rank,
+        sender: oneshot::Sender<()>,
+    ) -> Position {
+        let position = (rank, self.tick());
         let line = self.namespaces.entry(namespace.clone()).or_default();
-        line.waiting.insert(turn, sender);
-        turn
+        line.waiting.insert(position, sender);
+        position
     }
 
     fn took(&mut self, namespace: &Namespace) {
@@ -213,8 +225,8 @@ impl Line {
     fn next(&mut self) -> Option<oneshot::Sender<()>> {
         self.times += 1;
         if self.times.is_multiple_of(FOR_THE_OLDEST) {
-            let turns = self.waiting.keys();
-            let oldest = *turns.min_by_key(|(rank, came)| (rank.age, *came))?;
+            let positions = self.waiting.keys();
+            let oldest = *positions.min_by_key(|(rank, came)| (rank.age, *came))?;
             return self.waiting.remove(&oldest);
         }
         self.waiting.pop_first().map(|(_, sender)| sender)
@@ -231,15 +243,17 @@ impl Drop for Place {
 struct Waiting<'a> {
     places: &'a Places,
     namespace: &'a Namespace,
-    turn: Option<Turn>,
+    position: Option<Position>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Some(turn) = self.turn else { return };
+        let Some(position) = self.position else {
+            return;
+        };
         let mut state = lock(&self.places.state);
         let line = state.namespaces.get_mut(self.namespace);
-        let waited = line.is_some_and(|line| line.waiting.remove(&turn).is_some());
+        let waited = line.is_some_and(|line| line.waiting.remove(&position).is_some());
         state.tidy();
         drop(state);
         if !waited {

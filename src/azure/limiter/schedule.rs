@@ -78,6 +78,23 @@ impl Schedule {
         Ok((start, Some(pace.interval)))
     }
 
+    /// Whether there is a pace, where a request that comes behind so many others may go before the deadline.
+    pub(super) fn admit(
+        &mut self,
+        limits: &Limits,
+        ahead: usize,
+        deadline: Instant,
+    ) -> Result<bool, Overload> {
+        let now = Instant::now();
+        let after_pause = self.pause_end(now).unwrap_or(now);
+        let pace = limits.pace.or_else(|| self.learned_pace(now));
+        let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+        let interval = pace.map_or(Duration::ZERO, |pace| pace.interval);
+        let start = after_pause + interval.saturating_mul(ahead);
+        self.within(deadline, now, start, limits)?;
+        Ok(pace.is_some())
+    }
+
     /// An interval that was taken, and not used.
     pub(super) fn give_back(&mut self, interval: Duration) {
         self.next = self.next.and_then(|next| next.checked_sub(interval));

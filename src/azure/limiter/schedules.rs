@@ -1,4 +1,5 @@
-//! [`Schedules`], whose requests a refusal slows: those of the identity and namespace that met it.
+//! [`Schedules`], whose requests a refusal slows: those of the identity and namespace that met it, and all of the namespace
+//! where several of its identities do.
 //!
 //! What a vault throttles says nothing about others at first: an attacker asks for what it has no right to, as fast as
 //! it can. Only what several namespaces are told is the vault's own state. Several identities are no such witness, since
@@ -19,12 +20,14 @@ use crate::class::identity::IdentityName;
 pub(super) const MAX_OWN: usize = 64;
 /// The least pace of one identity and namespace, in requests per second.
 const MIN_RATE: f64 = 5.0;
+/// The least pace of a namespace of which several identities are throttled.
+const MIN_NAMESPACE_RATE: f64 = 20.0;
 /// The least pace of all of a node. Each that is throttled goes slower by itself.
 const MIN_COMMON_RATE: f64 = 50.0;
 /// The time within which 429s of several namespaces are about the same thing: a vault's limit counts over so long.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Whose requests they are: an identity's in a namespace. Equal ones slow each other.
+/// Whose requests they are: an identity's in a namespace, or all of that. Equal ones slow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     namespace: u64,
@@ -40,6 +43,14 @@ impl Asker {
         Self {
             namespace: KEYS.hash_one(namespace),
             whole: KEYS.hash_one((namespace, identity)),
+        }
+    }
+
+    /// All of its namespace.
+    pub(super) fn of_namespace(self) -> Self {
+        Self {
+            whole: self.namespace,
+            ..self
         }
     }
 }
@@ -67,6 +78,17 @@ impl Schedules {
         }
     }
 
+    /// Whether everyone's schedule has a pace, where a request that comes behind so many others may go before the
+    /// deadline.
+    pub(super) fn admit(
+        &mut self,
+        limits: &Limits,
+        ahead: usize,
+        deadline: Instant,
+    ) -> Result<bool, Overload> {
+        self.common.admit(limits, ahead, deadline)
+    }
+
     /// An interval of `whose` pace, or everyone's, that was taken, and not used.
     pub(super) fn give_back(&mut self, whose: Option<Asker>, interval: Duration) {
         if let Some(schedule) = self.of(whose) {
@@ -81,9 +103,14 @@ impl Schedules {
 
     /// Whether a request of `asker` falls into a pause.
     pub(super) fn is_paused(&mut self, asker: Option<Asker>, now: Instant) -> bool {
-        let is_paused = |schedule: &Schedule| schedule.pause_end(now).is_some();
-        is_paused(&self.common)
-            || asker.is_some() && self.of(asker).is_some_and(|own| is_paused(own))
+        let mut of_asker = asker
+            .into_iter()
+            .flat_map(|asker| [asker, asker.of_namespace()]);
+        self.common.pause_end(now).is_some()
+            || of_asker.any(|whose| {
+                let own = self.of(Some(whose));
+                own.is_some_and(|own| own.pause_end(now).is_some())
+            })
     }
 
     /// Whether anyone is in a pause.
@@ -96,10 +123,13 @@ impl Schedules {
     /// A request that went at `sent` went well.
     pub(super) fn raise(&mut self, asker: Option<Asker>, sent: Instant) {
         self.common.raise(sent);
-        if asker.is_some()
-            && let Some(own) = self.of(asker)
+        for whose in asker
+            .into_iter()
+            .flat_map(|asker| [asker, asker.of_namespace()])
         {
-            own.raise(sent);
+            if let Some(own) = self.of(Some(whose)) {
+                own.raise(sent);
+            }
         }
     }
 
@@ -117,7 +147,14 @@ impl Schedules {
         let is_witnessed = self
             .of_others(asker)
             .any(|other| other.was_throttled(now, WINDOW));
+        let is_of_namespace = self
+            .of_siblings(asker)
+            .any(|sibling| sibling.was_throttled(now, WINDOW) || sibling.asked_end(now).is_some());
         self.own_or_insert(asker).pause(sent, retry_after, MIN_RATE);
+        if is_of_namespace {
+            let of_namespace = self.own_or_insert(asker.of_namespace());
+            of_namespace.pause(sent, retry_after, MIN_NAMESPACE_RATE);
+        }
         if is_witnessed {
             self.common.slow(sent, MIN_COMMON_RATE);
         }
@@ -131,7 +168,15 @@ impl Schedules {
         let Some(asker) = asker else {
             return self.common.pause_as_asked(retry_after, true);
         };
+        let now = Instant::now();
+        let is_of_namespace = self
+            .of_siblings(asker)
+            .any(|sibling| sibling.asked_end(now).is_some());
         self.own_or_insert(asker).pause_as_asked(retry_after, true);
+        if is_of_namespace {
+            let of_namespace = self.own_or_insert(asker.of_namespace());
+            of_namespace.pause_as_asked(retry_after, true);
+        }
         self.keep_what_several_were_told(asker, true);
     }
 
@@ -150,6 +195,16 @@ impl Schedules {
         let others = self.own.iter();
         let others = others.filter(move |(other, _)| other.namespace != asker.namespace);
         others.map(|(_, own)| own)
+    }
+
+    /// Those of other identities of the same namespace.
+    fn of_siblings(&self, asker: Asker) -> impl Iterator<Item = &Schedule> {
+        let whole = asker.of_namespace();
+        let siblings = self.own.iter();
+        let siblings = siblings.filter(move |(other, _)| {
+            other.namespace == asker.namespace && *other != asker && *other != whole
+        });
+        siblings.map(|(_, own)| own)
     }
 
     /// The schedule of one, where it has one, or everyone's.
@@ -177,7 +232,8 @@ impl Schedules {
         &mut self.own[last].1
     }
 
-    /// Makes room: the oldest of the namespace that has most goes, so that no namespace ends another one's pause.
+    /// Makes room: the oldest of the namespace that has most goes, so that no namespace ends another one's pause. What holds
+    /// for the whole namespace goes last, so that it does not end its own either.
     fn forget_one(&mut self) {
         let count = |namespace| {
             let all = self.own.iter();
@@ -188,7 +244,8 @@ impl Schedules {
         let most = counts.max().unwrap_or_default();
         let places = self.own.iter().enumerate();
         let of_largest = places.filter(|(_, (asker, _))| count(asker.namespace) == most);
-        let oldest = of_largest.min_by_key(|(_, (_, own))| own.last_lesson());
+        let oldest = of_largest
+            .min_by_key(|(_, (asker, own))| (*asker == asker.of_namespace(), own.last_lesson()));
         if let Some(index) = oldest.map(|(index, _)| index) {
             self.own.swap_remove(index);
         }

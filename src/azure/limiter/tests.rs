@@ -167,25 +167,33 @@ async fn wait(limiter: &Arc<Limiter>, turn: &Turn) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn a_429_slows_the_identity_and_namespace_that_got_it() {
     let limiter = vault();
-    let attackers: Vec<_> = (0..200)
+    let attackers: Vec<_> = (0..75)
         .map(|n| turn("evil", &format!("client-{n}")))
         .collect();
-    for attacker in &attackers {
-        let permit = limiter.enter(attacker, minute()).await.unwrap();
-        permit.throttled(Some(50 * SECOND));
+    let others = [turn("evil", "other"), turn("evil", "another")];
+    let asking = attackers
+        .iter()
+        .map(|attacker| limiter.enter(attacker, minute()));
+    for (number, permit) in join_all(asking).await.into_iter().enumerate() {
+        permit.unwrap().throttled(Some(50 * SECOND));
+        if number == 0 {
+            // One identity that is refused says nothing about another one of its namespace.
+            assert!(wait(&limiter, &others[0]).await.is_zero());
+        }
     }
-    let (victim, same_identity) = (turn("chat", "client"), turn("chat", "client-199"));
+    let (victim, same_identity) = (turn("chat", "client"), turn("chat", "client-74"));
     assert!(wait(&limiter, &victim).await.is_zero());
     assert!(wait(&limiter, &same_identity).await.is_zero());
-    // Nor is another identity of the namespace slowed.
-    assert!(wait(&limiter, &turn("evil", "other")).await.is_zero());
     assert!(limiter.is_paused());
+    // Several do, also those that were refused so long ago that others have their places.
     let soon = Instant::now() + SECOND;
-    assert!(limiter.enter(&attackers[199], soon).await.is_err());
+    for slowed in [&others[1], &attackers[0], &attackers[74]] {
+        assert!(limiter.enter(slowed, soon).await.is_err());
+    }
     assert!(limiter.schedules().count() <= MAX_OWN);
     // What is over is not kept.
     tokio::time::advance(100 * SECOND).await;
-    assert!(wait(&limiter, &attackers[199]).await.is_zero());
+    assert!(wait(&limiter, &attackers[74]).await.is_zero());
     assert_eq!(limiter.schedules().count(), 0);
 }
 
@@ -228,16 +236,52 @@ async fn without_a_retry_after_all_are_paced_and_nobody_else_is_paused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_who_wait_for_everyones_pace_hold_up_no_other_namespace() {
+    let limiter = vault();
+    for _ in 0..3 {
+        for namespace in ["evil", "worse"] {
+            let permit = limiter.enter(&turn(namespace, "c"), minute()).await;
+            permit.unwrap().throttled(None);
+        }
+    }
+    let waiting: Vec<_> = (0..500)
+        .map(|n| {
+            let (limiter, turn) = (Arc::clone(&limiter), turn("crowd", &n.to_string()));
+            tokio::spawn(async move {
+                let permit = limiter.enter(&turn, minute()).await.unwrap();
+                permit.answered();
+            })
+        })
+        .collect();
+    tokio::time::sleep(SECOND / 10).await;
+    let victim = turn("victim", "c");
+    let took = wait(&limiter, &victim).await;
+    assert!(took <= SECOND / 10, "{took:?}");
+    // Who would wait beyond its deadline in its own line is told at once.
+    let start = Instant::now();
+    let late = turn("crowd", "late");
+    assert!(limiter.enter(&late, start + SECOND).await.is_err());
+    assert!(start.elapsed().is_zero());
+    assert!(waiting.iter().any(|waiting| !waiting.is_finished()));
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_refused_as_many_identities_ends_nobody_elses_pause() {
     let limiter = vault();
     let victim = turn("chat", "c");
     let permit = limiter.enter(&victim, minute()).await.unwrap();
     permit.throttled(Some(30 * SECOND));
-    for n in 0..1000 {
-        let attacker = turn("evil", &n.to_string());
-        let permit = limiter.enter(&attacker, minute()).await.unwrap();
-        permit.throttled(None);
+    let attackers: Vec<_> = (0..75).map(|n| turn("evil", &n.to_string())).collect();
+    let asking = attackers
+        .iter()
+        .map(|attacker| limiter.enter(attacker, minute()));
+    for permit in join_all(asking).await {
+        permit.unwrap().throttled(None);
     }
+    assert_eq!(limiter.schedules().count(), MAX_OWN);
     let soon = Instant::now() + SECOND;
     assert!(limiter.enter(&victim, soon).await.is_err());
 }
