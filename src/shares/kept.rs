@@ -86,18 +86,18 @@ impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
         Some(&mut entry.value)
     }
 
-    /// Keeps a value for a namespace, or in place of an earlier one for those who had that. Returns what had to go, the
-    /// value itself if it is too large.
+    /// Keeps a value for a namespace, or in place of an earlier one for those who had that. Returns what had to go: the value
+    /// itself if it is too large, and then an earlier one stays.
     pub fn put(&mut self, namespace: &Namespace, key: K, value: V) -> Vec<(K, V)> {
         let bytes = OVERHEAD + value.weight();
+        if bytes > self.max_bytes {
+            return vec![(key, value)];
+        }
         let (owner, other) = match self.take(&key) {
             Some((owner, _)) if owner != *namespace => (owner, Some(namespace.clone())),
             Some((owner, earlier)) => (owner, earlier.other),
             None => (namespace.clone(), None),
         };
-        if bytes > self.max_bytes {
-            return vec![(key, value)];
-        }
         let entry = Entry {
             value,
             bytes,
@@ -215,6 +215,7 @@ mod tests {
         // Nor is one that is larger than all there is.
         let gone = kept.put(&attacker, "huge", 1_000_000);
         assert_eq!(gone, [("huge", 1_000_000)]);
+        kept.put(&attacker, "v", 1_000_000);
         assert!(kept.get(&victim, &"v").is_some());
     }
 
