@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 use super::{Namespace, Places, Rank};
 use crate::text::excerpt::plain;
 
-/// The most threads. The runtime has as many at most.
-const MAX_WORKERS: usize = 4;
+/// The most processors that are counted. The runtime has as many threads at most.
+const MAX_PROCESSORS: usize = 4;
 /// The work of one mount that is worth a line in the log before it ends.
 const LONG: Duration = Duration::from_secs(1);
 /// The most characters of a name in the log.
@@ -101,19 +101,20 @@ impl Payer {
 }
 
 impl Default for Workers {
-    /// As many as there are processors beside one; two at least, so that one namespace alone never has all.
+    /// As the processors are.
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
-        Self::new(processors.saturating_sub(1))
+        Self::new(processors)
     }
 }
 
 impl Workers {
-    /// About so many, of which one namespace has all but one at most.
-    pub fn new(threads: usize) -> Self {
-        let threads = threads.clamp(2, MAX_WORKERS);
+    /// One more than there are processors, so that a namespace that is alone has all of these, and leaves a thread to the
+    /// next one.
+    pub fn new(processors: usize) -> Self {
+        let processors = processors.clamp(1, MAX_PROCESSORS);
         Self {
-            places: Places::new(threads, threads - 1),
+            places: Places::new(processors + 1, processors),
         }
     }
 
@@ -187,6 +188,23 @@ mod tests {
         jobs[1].abort();
         while workers.places.load() != (0, 0) {
             tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_alone_has_all_processors() {
+        for processors in 1..=MAX_PROCESSORS {
+            let workers = Workers::new(processors);
+            let all = std::sync::Barrier::new(processors);
+            let all = Arc::new(all);
+            let payer = payer("alone");
+            let jobs = (0..processors).map(|_| {
+                let all = Arc::clone(&all);
+                // Each ends once all have begun.
+                workers.run(&payer, "waiting", move |_| all.wait().is_leader())
+            });
+            let leaders = futures::future::join_all(jobs).await;
+            assert_eq!(leaders.iter().filter(|is_leader| **is_leader).count(), 1);
         }
     }
 
