@@ -35,8 +35,8 @@ use crate::transport::names::hosts::Hosts;
 const IN_HOSTS: (usize, usize) = (4, 2);
 /// of names that have been found before;
 const FOUND_BEFORE: (usize, usize) = (12, 4);
-/// of all other names.
-const UNHEARD_OF: (usize, usize) = (16, 2);
+/// of all other names, most of them for one namespace that is alone with several new vaults.
+const UNHEARD_OF: (usize, usize) = (16, 12);
 /// The stack of a lookup's thread. The C library's resolver has buffers of 64 KiB at most on it.
 const STACK: usize = 256 * 1024;
 /// How long addresses serve without another lookup: for those who waited for the same name, in another line.

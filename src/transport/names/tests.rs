@@ -125,6 +125,21 @@ async fn one_namespace_leaves_places_to_the_others() {
 }
 
 #[tokio::test]
+async fn one_namespace_alone_looks_up_several_new_names_side_by_side() {
+    let resolver = Resolver::new();
+    let waiting: Vec<_> = (0..10)
+        .map(|n| resolver.wait("alone", &format!("{HANGING}-{n}")))
+        .collect();
+    resolver.begin(10).await;
+    for n in 0..10 {
+        resolver.answer(&format!("{HANGING}-{n}"), Ok(vec![address(2)]));
+    }
+    for answer in join_all(waiting).await {
+        assert_eq!(answer.unwrap().unwrap(), [address(2)]);
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_waits_in_one_line_is_looked_up_from_another() {
     let resolver = Resolver::new();
     let _flood: Vec<_> = (0..UNHEARD_OF.1)
