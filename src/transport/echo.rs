@@ -1,5 +1,8 @@
 //! What was sent as a secret and comes back in a refusal: a proxy may show the request to whoever it refuses.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use azure_core::http::Request;
 use azure_core::http::headers::AUTHORIZATION;
 use azure_core::http::request::Body;
@@ -11,8 +14,8 @@ const PART: usize = 16;
 /// What is shorter is no secret worth the name, and would be found in any text.
 const MIN_SECRET: usize = 8;
 
-/// The body without the secrets that the request had, nor parts of them, also where they are percent-encoded or broken
-/// over lines.
+/// The body without the secrets that the request had, nor parts of them, also where they are percent-encoded, escaped
+/// as in JSON or broken over lines.
 pub(super) fn without_secrets(body: Bytes, request: &Request) -> Bytes {
     let secrets = secrets(request);
     if secrets.is_empty() || body.is_empty() {
@@ -66,11 +69,24 @@ struct Character {
     end: usize,
 }
 
-/// What the text says, without white space and escapes of it, and with `%2E` for what it is.
+/// What the text says, without white space and escapes of it, and with `%2E` and `\u002e` for what they are.
 fn characters(text: &[u8]) -> Vec<Character> {
     let mut characters = Vec::with_capacity(text.len());
     let mut start = 0;
     while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
+        if let Some(character) = escaped(rest) {
+            let end = start + ESCAPED;
+            if !character.is_whitespace() {
+                let bytes = character.encode_utf8(&mut [0; 4]).as_bytes().to_vec();
+                characters.extend(bytes.iter().map(|byte| Character {
+                    byte: *byte,
+                    start,
+                    end,
+                }));
+            }
+            start = end;
+            continue;
+        }
         let (byte, length) = match *rest {
             [b'%', high, low, ..] => match (hex(high), hex(low)) {
                 (Some(high), Some(low)) => (Some(high * 16 + low), 3),
@@ -91,32 +107,36 @@ fn characters(text: &[u8]) -> Vec<Character> {
     characters
 }
 
+/// The bytes of an escape of JSON such as `\u002e`.
+const ESCAPED: usize = 6;
+
+/// What such an escape at the start of the text stands for.
+fn escaped(text: &[u8]) -> Option<char> {
+    let digits = text.get(..ESCAPED)?.strip_prefix(b"\\u")?;
+    let mut digits = digits.iter().map(|digit| hex(*digit));
+    let code = digits.try_fold(0, |code, digit| Some(code * 16 + u32::from(digit?)))?;
+    // A half of a pair stands for nothing.
+    char::from_u32(code)
+}
+
 fn hex(digit: u8) -> Option<u8> {
     let value = char::from(digit).to_digit(16)?;
     u8::try_from(value).ok()
 }
 
-/// Where parts of the secret stand in the text.
-fn parts(text: &[u8], secret: &[u8]) -> Vec<std::ops::Range<usize>> {
+/// Where parts of the secret stand in the text, one after the other. Costs time by the length of both alone, whatever is in
+/// them.
+fn parts(text: &[u8], secret: &[u8]) -> Vec<Range<usize>> {
     let length = PART.min(secret.len());
-    let mut found = Vec::new();
-    // Whatever has twice as many bytes of the secret in a row has one of these.
-    for (number, part) in secret.chunks_exact(length).enumerate() {
-        let offset = number * length;
-        let mut at = 0;
-        while let Some(index) = text[at..].windows(length).position(|window| window == part) {
-            let begin = at + index;
-            let before = text[..begin]
-                .iter()
-                .rev()
-                .zip(secret[..offset].iter().rev());
-            let start = begin - before.take_while(|(a, b)| a == b).count();
-            let after = text[begin + length..]
-                .iter()
-                .zip(&secret[offset + length..]);
-            let end = begin + length + after.take_while(|(a, b)| a == b).count();
-            found.push(start..end);
-            at = begin + length;
+    let of_secret: HashSet<_> = secret.windows(length).collect();
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (start, part) in text.windows(length).enumerate() {
+        if !of_secret.contains(part) {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if start <= last.end => last.end = start + length,
+            _ => found.push(start..start + length),
         }
     }
     found
@@ -151,6 +171,8 @@ mod tests {
         };
         let encoded = TOKEN.bytes().map(|byte| format!("%{byte:02x}"));
         let encoded = encoded.collect::<Vec<_>>().concat();
+        let escaped = TOKEN.bytes().map(|byte| format!("\\u{byte:04X}"));
+        let escaped = escaped.collect::<Vec<_>>().concat();
         for (echo, expected) in [
             (TOKEN.to_owned(), "…"),
             (TOKEN[30..80].to_owned(), "…"),
@@ -158,6 +180,10 @@ mod tests {
             (lines(7).collect::<Vec<_>>().join("\\r\\n\\t"), "…"),
             (TOKEN.replace('.', "%2E"), "…"),
             (encoded, "…"),
+            (TOKEN.replace('.', "\\u002e"), "…"),
+            (escaped, "…"),
+            (format!("{}\\n{}", &TOKEN[..40], &TOKEN[40..]), "…"),
+            (TOKEN[3..19].to_owned(), "…"),
             (format!("{TOKEN}{TOKEN}"), "…"),
             (format!("{TOKEN} and {TOKEN}"), "… and …"),
         ] {
@@ -177,6 +203,7 @@ mod tests {
             "%zz \\",
             "größe \\n 100 %",
             "eyJ0eXAi",
+            "\\u12 \\u00zz \\ud800 \\u",
             "\u{0}",
         ] {
             assert_eq!(left(text, &request), text);
@@ -185,6 +212,14 @@ mod tests {
             without_secrets(Bytes::from_static(b"\xff%\xff"), &request).as_ref(),
             b"\xff%\xff"
         );
+    }
+
+    #[test]
+    fn a_secret_that_repeats_itself_is_found_once() {
+        let text = vec![b'a'; 100_000];
+        assert_eq!(parts(&text, &text[..16_384]), vec![0..100_000]);
+        assert_eq!(parts(b"xabababy", b"abababab"), Vec::<Range<usize>>::new());
+        assert_eq!(parts(b"xababababy", b"abababab"), vec![1..9]);
     }
 
     #[test]
