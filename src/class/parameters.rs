@@ -25,6 +25,8 @@ use crate::text::excerpt::Excerpt;
 
 /// The most warnings about one class.
 const MAX_WARNINGS: usize = 100;
+/// The most of them that say what was probably meant: as many as a mount shows.
+const MAX_SUGGESTIONS: usize = 10;
 
 /// What a class asks for.
 #[derive(Debug)]
@@ -374,26 +376,38 @@ pub fn go_bool(text: &str) -> Option<bool> {
 }
 
 fn warnings(request: &Request, entries: &[Result<Fields, YamlError>]) -> Vec<Warning> {
-    let parameters = request
-        .unknown
-        .iter()
-        .map(|name| Warning::UnknownParameter {
-            name: name.clone(),
-            closest: closest(name, NAMES),
-        });
+    let parameters = request.unknown.iter().map(|name| (None, name.as_str()));
     let fields = entries.iter().enumerate().flat_map(|(index, fields)| {
         fields
             .iter()
             .flat_map(Fields::names)
             .filter(|name| !fields::NAMES.contains(name))
-            .map(move |name| Warning::UnknownField {
-                index,
-                name: name.to_owned(),
-                closest: closest(name, fields::NAMES),
-            })
+            .map(move |name| (Some(index), name))
     });
     // An attacker's class may have any number of them.
-    parameters.chain(fields).take(MAX_WARNINGS).collect()
+    let unknown = parameters.chain(fields).take(MAX_WARNINGS).enumerate();
+    unknown
+        .map(|(number, (index, name))| {
+            let closest = |known| {
+                if number < MAX_SUGGESTIONS {
+                    closest(name, known)
+                } else {
+                    None
+                }
+            };
+            match index {
+                None => Warning::UnknownParameter {
+                    name: name.to_owned(),
+                    closest: closest(NAMES),
+                },
+                Some(index) => Warning::UnknownField {
+                    index,
+                    name: name.to_owned(),
+                    closest: closest(fields::NAMES),
+                },
+            }
+        })
+        .collect()
 }
 
 /// The known name that differs in case only, or by a few letters.
@@ -591,6 +605,25 @@ mod tests {
             ]
         );
         assert!(error.to_string().ends_with("; and 3 more"), "{error}");
+    }
+
+    #[test]
+    fn near_misses_are_looked_for_where_they_are_shown() {
+        let names = (0..50).map(|n| format!("keyvaultnam{n:02}"));
+        let names: Vec<_> = names.collect();
+        let attributes: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        let warnings = parse(&attributes).unwrap().warnings;
+        assert_eq!(warnings.len(), 50);
+        let has_suggestion = |warning: &&Warning| {
+            let Warning::UnknownParameter { closest, .. } = warning else {
+                return false;
+            };
+            closest.is_some()
+        };
+        assert_eq!(
+            warnings.iter().filter(has_suggestion).count(),
+            MAX_SUGGESTIONS
+        );
     }
 
     #[test]

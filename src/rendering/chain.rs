@@ -8,9 +8,15 @@
 //! Where all certificates form one chain this is the Go provider's order. It differs on purpose where
 //! Go gives up and keeps the stored order (an intermediate is missing, an unrelated certificate is
 //! present, certificates without key identifiers, two leaves) or fails (a root stored twice,
-//! certificates that issued each other): here the leaf still comes first and the rest after it.
+//! certificates that issued each other): here the leaf still comes first and the rest after it. More than
+//! [`MAX_ORDERED`] certificates stay in their stored order, as Go leaves what is no chain.
+
+use std::collections::HashSet;
 
 use super::certificate::Certificate;
+
+/// The most certificates that are put in order. A chain has three or four.
+pub(super) const MAX_ORDERED: usize = 100;
 
 /// The positions of the certificates in the order in which they are served. `public_keys` are those
 /// of the private keys that are served with them, in their order; the first one's certificate is the
@@ -19,9 +25,15 @@ use super::certificate::Certificate;
 /// Without a key, or when no certificate belongs to one, the leaf is a certificate that issued none
 /// of the others. Certificates that belong to no leaf follow, chain by chain, sorted by their bytes.
 ///
-/// Costs time quadratic in the number of certificates; Key Vault's limit for a secret, 25 KB, leaves
-/// room for a few dozen.
+/// Costs time quadratic in the number of certificates. Key Vault's limit for a secret, 25 KB, leaves room for a few dozen;
+/// more than [`MAX_ORDERED`] stay in their order.
 pub(super) fn order(certificates: &[Certificate<'_>], public_keys: &[&[u8]]) -> Vec<usize> {
+    if certificates.len() > MAX_ORDERED {
+        let mut known = HashSet::new();
+        let all = certificates.iter().enumerate();
+        let first = all.filter(|(_, certificate)| known.insert(certificate.der));
+        return first.map(|(position, _)| position).collect();
+    }
     let mut chains = Chains::new(certificates);
     for public_key in public_keys {
         let leaf = chains.best(|certificate| certificate.certifies(public_key));
@@ -181,6 +193,16 @@ mod tests {
         ("p256 issuing root | other-root", &["p256"]),
         ("p256 | loop-a loop-b", &["p256"]),
     ];
+
+    #[test]
+    fn more_certificates_than_any_chain_has_stay_where_they_are() {
+        let stored = [der("root.crt"), der("issuing.crt")];
+        let certificates: Vec<_> = (0..=MAX_ORDERED)
+            .map(|number| Certificate::read(&stored[number % 2]).unwrap())
+            .collect();
+        assert_eq!(order(&certificates, &[]), [0, 1]);
+        assert_eq!(order(&certificates[..MAX_ORDERED], &[]), [1, 0]);
+    }
 
     #[test]
     fn the_order_is_that_of_the_table_whatever_the_stored_order() {

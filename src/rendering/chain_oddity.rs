@@ -2,6 +2,7 @@
 //! presents them is refused by some of its clients.
 
 use super::certificate::Certificate;
+use super::chain::MAX_ORDERED;
 
 /// The most certificates that are named.
 const MAX_NAMED: usize = 3;
@@ -11,6 +12,11 @@ const MAX_NAMED: usize = 3;
 /// A root need not be there, since whoever trusts it has it. So an issuer counts as missing where it is that of a key's
 /// own certificate, or where others are there that the chain does not reach: beyond the gap, most likely.
 pub(super) fn of(certificates: &[Certificate<'_>], public_keys: &[&[u8]]) -> Option<String> {
+    // What follows costs time quadratic in their number.
+    if certificates.len() > MAX_ORDERED {
+        let count = certificates.len();
+        return Some(format!("{count} certificates are more than a chain has"));
+    }
     let mut leaves: Vec<usize> = (0..certificates.len())
         .filter(|position| {
             public_keys
@@ -76,6 +82,16 @@ mod tests {
     use super::*;
     use crate::rendering::fixtures::der;
     use crate::rendering::private_key::PrivateKey;
+
+    #[test]
+    fn more_certificates_than_any_chain_has_are_not_looked_into() {
+        let stored = der("root.crt");
+        let certificates: Vec<_> = (0..=MAX_ORDERED)
+            .map(|_| Certificate::read(&stored).unwrap())
+            .collect();
+        let found = of(&certificates, &[]).unwrap();
+        assert_eq!(found, "101 certificates are more than a chain has");
+    }
 
     #[test]
     fn gaps_and_strangers_are_named_and_chains_are_not() {
