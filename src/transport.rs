@@ -24,6 +24,7 @@ mod echo;
 mod failure;
 mod names;
 mod origin;
+mod outgoing;
 mod peer;
 mod presented;
 mod probe;

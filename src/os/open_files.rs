@@ -5,13 +5,11 @@
 //! [tries again](with_room).
 
 use std::fs::File;
-use std::pin::pin;
-use std::sync::{Arc, LazyLock, Mutex, Weak};
+use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
 use rustix::io::{self, Errno};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::os::lock::lock;
@@ -32,12 +30,6 @@ pub trait IdleConnections: Send + Sync {
 
 /// All that keep such connections.
 static KEEPERS: Mutex<Vec<Weak<dyn IdleConnections>>> = Mutex::new(Vec::new());
-
-/// One for each outgoing connection.
-static OUTGOING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let most = (limit() / 4).clamp(1, Semaphore::MAX_PERMITS);
-    Arc::new(Semaphore::new(most))
-});
 
 /// Raises the limit to the most that the process may give itself. The usual 1,024 are for programs that
 /// use `select(2)`; a node with many vaults that speak HTTP/1.1 needs more.
@@ -74,22 +66,6 @@ pub fn close_idlest() -> bool {
     };
     idlest.close_idlest();
     true
-}
-
-/// The file of one more outgoing connection, until this is dropped. They get a quarter of the limit that there was at
-/// the start, so that the socket's callers, probes and the resolver have the rest. Waits until one is closed, if it has
-/// to.
-pub async fn outgoing() -> Option<OwnedSemaphorePermit> {
-    let mut waiting = pin!(Arc::clone(&OUTGOING).acquire_owned());
-    loop {
-        if OUTGOING.available_permits() == 0 {
-            close_idlest();
-        }
-        if let Ok(permit) = tokio::time::timeout(PAUSE, &mut waiting).await {
-            // The semaphore is never closed.
-            return permit.ok();
-        }
-    }
 }
 
 /// Does what takes a file. While it fails for the lack of one, idle connections are closed and it is tried again.

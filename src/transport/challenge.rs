@@ -98,6 +98,11 @@ impl Challenge {
     /// What the vault says, asked now unless it is known. Whoever comes while the vault is being asked
     /// waits for the answer; whoever comes after a failure asks again.
     pub(super) async fn learn(&self, origin: &Origin) -> Result<&Known, TransportError> {
+        if let Some(known) = self.known.get() {
+            return Ok(known);
+        }
+        // The one that asks may be of a namespace whose lookups wait for each other.
+        origin.look_up().await?;
         self.known.get_or_try_init(|| self.ask(origin)).await
     }
 
@@ -186,7 +191,70 @@ pub fn scope_in(header: &str, host: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use super::*;
+    use crate::transport::connections::PoolLimits;
+    use crate::transport::dial::Dialer;
+    use crate::transport::dns::Place;
+    use crate::transport::names::Names;
+    use crate::transport::stream::Progress;
+
+    #[tokio::test]
+    async fn a_challenge_that_a_flooder_asks_for_first_waits_in_the_line_of_each() {
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Mutex::new(ended);
+        let resolve = move |name: &str| {
+            if name != "kv1" {
+                // Until the test ends.
+                _ = lock(&ended).recv();
+            }
+            Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+        };
+        let names = Names::with(resolve, "/dev/null".into(), &Metrics::default());
+        let dialer = Dialer {
+            shown: "kv1".to_owned(),
+            place: Place::Of("kv1".to_owned()),
+            names: names.clone(),
+            authority: "kv1".parse().unwrap(),
+            // Nobody listens there.
+            port: 1,
+            tls: None,
+            proxy: None,
+            progress: Progress::default(),
+            canned: None,
+        };
+        let limits = PoolLimits {
+            max_http1: 1,
+            max_age: Duration::from_secs(300),
+        };
+        let origin = Arc::new(Origin::new(dialer, Arc::default(), limits));
+        let challenges = Challenges::new(&Metrics::default());
+        let challenge = challenges.get_or_insert(&Namespace::default(), "kv1", None);
+        let learning = |namespace: &str| {
+            let (challenge, origin) = (Arc::clone(&challenge), Arc::clone(&origin));
+            let learning = async move { challenge.learn(&origin).await.is_ok() };
+            Namespace::new(namespace).around(learning)
+        };
+        let flood: Vec<_> = (0..20)
+            .map(|n| {
+                let names = names.clone();
+                let looking_up = async move { names.addresses(&format!("none-{n}"), 443).await };
+                tokio::spawn(Namespace::new("attacker").around(looking_up))
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let of_attacker = tokio::spawn(learning("attacker"));
+        tokio::task::yield_now().await;
+        // Less than a lookup may take.
+        let of_victim = tokio::time::timeout(Duration::from_secs(8), learning("victim"));
+        assert!(!of_victim.await.expect("it is looked up"));
+        assert!(!of_attacker.await.unwrap());
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+        drop(end);
+    }
 
     #[test]
     fn a_file_of_endpoints_decides_nothing_for_microsofts_clouds() {

@@ -18,20 +18,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::observe::metrics::Traffic;
 use crate::os::lock::lock;
 use crate::os::open_files::{self, IdleConnections};
+use crate::shares::{Namespace, Place, Places, Rank};
 use crate::transport::TransportError;
 use crate::transport::connections::opener::Opener;
 use crate::transport::dial::Dialer;
 
 /// The most HTTP/2 connections to one server.
 const MAX_HTTP2: usize = 4;
-/// The most connections to one server that serve one request each, since another one ended under several.
+/// The most connections to one server that serve one request each, since another one ended under several;
 const MAX_ALONE: usize = 4;
+/// and of these for one namespace.
+const MAX_ALONE_OF_ONE: usize = 3;
 /// How long an unused connection is kept: longer than the minute or two between two mounts of a volume,
 /// and shorter than the four minutes after which Azure's load balancers forget it without a word.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
@@ -60,14 +63,14 @@ pub(super) struct Connections {
     slots: Arc<Semaphore>,
     opener: Opener,
     /// One for each connection that is [leased alone](Connections::lease_alone).
-    alone: Semaphore,
+    alone: Arc<Places>,
 }
 
 /// A connection that nobody else uses, and its place among the few that there are at once.
 #[derive(Debug)]
-pub(super) struct Alone<'a> {
+pub(super) struct Alone {
     pub(super) lease: Lease,
-    pub(super) place: Option<SemaphorePermit<'a>>,
+    pub(super) place: Place,
 }
 
 /// A connection for one request.
@@ -153,7 +156,7 @@ impl Connections {
         open_files::register(keeper);
         Self {
             door: tokio::sync::Mutex::default(),
-            alone: Semaphore::new(MAX_ALONE),
+            alone: Places::new(MAX_ALONE, MAX_ALONE_OF_ONE),
             slots: Arc::new(Semaphore::new(limits.max_http1)),
             opener: Opener {
                 dialer,
@@ -199,14 +202,25 @@ impl Connections {
     }
 
     /// A new connection that nobody else uses, and few of them at once.
-    pub(super) async fn lease_alone(&self) -> Result<Alone<'_>, TransportError> {
-        // The semaphore is never closed, so there is a place for everyone in the end.
-        let place = self.alone.acquire().await.ok();
+    pub(super) async fn lease_alone(&self) -> Result<Alone, TransportError> {
+        let namespace = Namespace::current();
+        let place = self.alone.take(&namespace, Rank::default()).await;
         let opened = self.opener.open().await?;
         Ok(Alone {
             lease: self.lease_of(opened, None),
             place,
         })
+    }
+
+    /// Waits for the addresses that a connection takes if there is none, in the line of the namespace that is served here.
+    pub(super) async fn look_up(&self) -> Result<(), TransportError> {
+        {
+            let known = self.known();
+            if known.speaks_http1 || !known.http2.is_empty() {
+                return Ok(());
+            }
+        }
+        self.opener.dialer.look_up().await
     }
 
     /// One more HTTP/2 connection, or, where another is being made or none can be, a place on a full one.
@@ -387,22 +401,23 @@ impl Drop for Http2 {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use futures::FutureExt as _;
     use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::observe::metrics::Metrics;
-    use crate::transport::dns::Place;
+    use crate::transport::dns;
     use crate::transport::names::Names;
     use crate::transport::stream::Progress;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_nobody_uses_is_closed_by_itself() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// Connections to a server at this address.
+    fn connections(address: SocketAddr) -> Connections {
         let dialer = Dialer {
             shown: "h".to_owned(),
-            place: Place::At(address.ip()),
+            place: dns::Place::At(address.ip()),
             names: Names::new(&Metrics::default()),
             authority: "h".parse().unwrap(),
             port: address.port(),
@@ -415,7 +430,14 @@ mod tests {
             max_http1: 1,
             max_age: IDLE_TIMEOUT * 10,
         };
-        let connections = Connections::new(Arc::new(dialer), Arc::default(), limits);
+        Connections::new(Arc::new(dialer), Arc::default(), limits)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_nobody_uses_is_closed_by_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = connections(address);
         let Lease::Http1(lease) = connections.lease().await.unwrap() else {
             panic!("plain HTTP is HTTP/1.1");
         };
@@ -428,5 +450,24 @@ mod tests {
             open_for >= IDLE_TIMEOUT && open_for <= IDLE_TIMEOUT * 5 / 4,
             "{open_for:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn one_namespace_never_has_all_connections_that_serve_one_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connections = connections(listener.local_addr().unwrap());
+        let lease = |namespace: &str| {
+            let namespace = Namespace::new(namespace);
+            namespace.around(connections.lease_alone())
+        };
+        let mut held = Vec::new();
+        for _ in 0..MAX_ALONE_OF_ONE {
+            held.push(lease("attacker").await.unwrap());
+        }
+        let mut next = Box::pin(lease("attacker"));
+        assert!((&mut next).now_or_never().is_none());
+        let of_victim = lease("victim").await.unwrap();
+        assert_eq!(connections.alone.load(), (MAX_ALONE, 1));
+        drop(of_victim);
     }
 }

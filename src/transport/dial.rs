@@ -8,12 +8,13 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use hyper::http::uri::Authority;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
 
 use crate::os::open_files;
+use crate::shares;
 use crate::transport::dns::Place;
 use crate::transport::names::Names;
+use crate::transport::outgoing;
 use crate::transport::proxy::{Proxy, WayError};
 use crate::transport::stream::{ConnectError, Counted, Dialed, Progress, Stream, Tls, Unreachable};
 use crate::transport::trust::Trust;
@@ -89,25 +90,25 @@ impl Dialer {
 
     async fn dial_once(&self) -> Result<Dialed, TransportError> {
         let addresses = self.addresses().await?;
-        let file = self.file().await?;
+        let place = self.place_among_all().await?;
         self.in_time(async {
             let stream = self.way(self.connect(addresses).await?).await?;
             let Some(tls) = &self.tls else {
-                let stream = Box::new(Counted::new(stream, file));
+                let stream = Box::new(Counted::new(stream, place));
                 let http2 = false;
                 return Ok(Dialed { stream, http2 });
             };
             let stream = self.shake_hands(tls, stream).await?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let stream = Box::new(Counted::new(stream, file));
+            let stream = Box::new(Counted::new(stream, place));
             Ok(Dialed { stream, http2 })
         })
         .await
     }
 
     /// What the connection is counted by among those that go out.
-    async fn file(&self) -> Result<Option<OwnedSemaphorePermit>, TransportError> {
-        tokio::time::timeout(FILE_TIMEOUT, open_files::outgoing())
+    async fn place_among_all(&self) -> Result<shares::Place, TransportError> {
+        tokio::time::timeout(FILE_TIMEOUT, outgoing::place())
             .await
             .map_err(|_| TransportError::no_file(&self.shown))
     }

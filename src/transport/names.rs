@@ -166,7 +166,7 @@ impl Names {
         Self::with(resolve, HOSTS.into(), metrics)
     }
 
-    fn with(
+    pub(super) fn with(
         resolve: impl Fn(&str) -> Answer + Send + Sync + 'static,
         hosts: PathBuf,
         metrics: &Metrics,

@@ -13,7 +13,7 @@ use hyper::{Request, Response, StatusCode, Uri};
 
 use crate::observe::metrics::Traffic;
 use crate::observe::traces::Trace;
-use crate::transport::connections::{Body, Connections, Lease, PoolLimits};
+use crate::transport::connections::{Alone, Body, Connections, Lease, PoolLimits};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, Refusal, TransportError, in_chain};
 
@@ -126,8 +126,8 @@ impl Origin {
         for _ in 0..MAX_TRIED {
             // On a connection to itself, an answer that ends it ends no other request.
             let (lease, _place) = if is_suspect {
-                let alone = self.connections.lease_alone().await?;
-                (alone.lease, alone.place)
+                let alone = self.alone().await?;
+                (alone.lease, Some(alone.place))
             } else {
                 (self.connections.lease().await?, None)
             };
@@ -149,6 +149,24 @@ impl Origin {
             }
         }
         Err(self.interrupted(std::io::Error::other("it closes every connection")))
+    }
+
+    /// A connection for one request, in the time that the request has.
+    async fn alone(&self) -> Result<Alone, TransportError> {
+        tokio::time::timeout(REQUEST_TIMEOUT, self.connections.lease_alone())
+            .await
+            .unwrap_or_else(|_| {
+                Err(TransportError::Timeout {
+                    host: self.shown().to_owned(),
+                    phase: Phase::Answer,
+                    after: REQUEST_TIMEOUT,
+                })
+            })
+    }
+
+    /// Waits for the addresses that a connection takes if there is none.
+    pub(super) async fn look_up(&self) -> Result<(), TransportError> {
+        self.connections.look_up().await
     }
 
     /// Tries one connection. The request is where it was unless there is an answer or a failure.

@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
 use crate::os::lock::lock;
 use crate::os::open_files;
+use crate::shares::Place;
 use crate::transport::Phase;
 use crate::transport::address_kind::AddressKind;
 use crate::transport::names::DnsError;
@@ -52,15 +52,15 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// One of the connections that go out, counted for as long as it is open.
 pub(super) struct Counted<S> {
     stream: S,
-    _file: Option<OwnedSemaphorePermit>,
+    _place: Place,
 }
 
 impl<S> Counted<S> {
     /// Counted by this.
-    pub(super) fn new(stream: S, file: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(stream: S, place: Place) -> Self {
         Self {
             stream,
-            _file: file,
+            _place: place,
         }
     }
 }
