@@ -31,7 +31,7 @@ use crate::class::plan::PlanError;
 use crate::class::problems::Problems;
 use crate::class::request::RequestError;
 use crate::class::service_account_tokens::TokensError;
-use crate::mount::{Failure, Full, MountError, ObjectFailure};
+use crate::mount::{Failure, Full, MountError, ObjectFailure, Work};
 use crate::policy::Refusal;
 use crate::text::excerpt::Excerpt;
 use crate::transport::Phase;
@@ -72,6 +72,8 @@ pub enum CallError {
     Unread {
         /// How much time there was.
         after: Duration,
+        /// Whether a worker had begun to read them.
+        has_begun: bool,
     },
     /// The process ends.
     #[error("the provider is stopping")]
@@ -105,6 +107,8 @@ const IN_THE_CLASS: &str =
 /// What tokens are that the driver did not send.
 const TOKENS_OF_THE_KUBELET: &str = "take csi.storage.k8s.io/serviceAccount.tokens out of the pod's volumeAttributes, and \
     let the CSIDriver object's spec.tokenRequests ask for the tokens";
+/// Why a job has not begun.
+const WORKERS_ARE_BUSY: &str = "other mounts kept the provider's processors busy";
 const LATER: &str = "the kubelet tries again by itself";
 /// What helps when a service of Azure is out of order.
 const OUTAGE: &str =
@@ -151,10 +155,15 @@ impl Explanation {
                 ),
                 fix: format!("see in the provider's log what the others wait for; {LATER}"),
             },
-            CallError::Unread { .. } => Self {
+            CallError::Unread { has_begun: false, .. } => Self {
                 reason: Reason::Timeout,
-                cause: format!("{error}: other mounts of this namespace kept the provider's processors busy"),
+                cause: format!("{error}: {WORKERS_ARE_BUSY}"),
                 fix: LATER.to_owned(),
+            },
+            CallError::Unread { has_begun: true, .. } => Self {
+                reason: Reason::Timeout,
+                cause: format!("{error}: reading them takes so long"),
+                fix: format!("spread the objects over several classes; {LATER}"),
             },
             CallError::ShuttingDown => Self {
                 reason: Reason::ShuttingDown,
@@ -258,14 +267,27 @@ fn of_mount(error: &MountError) -> Explanation {
             fix: format!("give one of them another objectAlias: {IN_THE_CLASS}"),
         },
         Failure::Full(full) => of_full(*full),
-        Failure::Rendering { .. } => Explanation {
-            reason: Reason::Timeout,
-            cause: format!(
-                "{failure}: deriving the keys of PFX files takes the longer, the higher their iteration counts are"
-            ),
-            fix: "import the certificates again with 10000 iterations or fewer, or spread them over several classes"
-                .to_owned(),
-        },
+        Failure::Rendering { work, .. } => {
+            let (cause, fix) = match work {
+                Work::Waiting => (format!("{failure}: {WORKERS_ARE_BUSY}"), LATER.to_owned()),
+                Work::Pem => (
+                    failure.to_string(),
+                    format!("spread the certificates over several classes; {LATER}"),
+                ),
+                Work::Pfx => (
+                    format!(
+                        "{failure}: deriving the keys of PFX files takes the longer, the higher their iteration counts are"
+                    ),
+                    "import the certificates again with 10000 iterations or fewer, or spread them over several classes"
+                        .to_owned(),
+                ),
+            };
+            Explanation {
+                reason: Reason::Timeout,
+                cause,
+                fix,
+            }
+        }
         Failure::Deadline { after, waiting_for } => {
             let (whom, phase) = match waiting_for {
                 WaitingFor::Token(service, phase) => (format!("a token from {service}"), phase),

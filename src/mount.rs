@@ -45,6 +45,7 @@ use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
 
 pub use self::room::Full;
+pub use self::workshop::Work;
 
 /// The most lists of versions that one mount reads at once: each may have thousands of entries, and only its files count
 /// for the answer's size.
@@ -161,6 +162,8 @@ pub enum Failure {
     Rendering {
         /// How much time there was.
         after: Duration,
+        /// What went on.
+        work: Work,
     },
     /// The caller's time, or ours, ran out.
     #[error("time ran out after {} ms", after.as_millis())]
@@ -338,12 +341,15 @@ impl Provider {
         });
         match tokio::time::timeout_at(occasion.deadline, work.as_mut()).await {
             Ok(result) => result,
-            Err(_) if workshop.is_busy() => Err(Failure::Rendering {
-                after: start.elapsed(),
-            }),
-            Err(_) => Err(Failure::Deadline {
-                after: start.elapsed(),
-                waiting_for: vault.waiting_for(),
+            Err(_) => Err(match workshop.work() {
+                Some(work) => Failure::Rendering {
+                    after: start.elapsed(),
+                    work,
+                },
+                None => Failure::Deadline {
+                    after: start.elapsed(),
+                    waiting_for: vault.waiting_for(),
+                },
             }),
         }
     }
@@ -484,7 +490,7 @@ impl<'a> Objects<'a> {
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         // The semaphore is never closed, so there is a place for every list in the end.
         let place = self.lists.acquire().await;
-        let listed = self.source.versions(fetch).await?;
+        let listed = self.workshop.read(self.source.versions(fetch)).await?;
         drop(place);
         let current = if is_undecided(&listed, &fetch.version) {
             self.current(fetch).await?
@@ -529,7 +535,8 @@ impl<'a> Objects<'a> {
         version: &ObjectVersion,
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let object = self.source.object(fetch, version).await?;
+        let reading = self.source.object(fetch, version);
+        let object = self.workshop.read(reading).await?;
         // Nobody else has it, unless it is kept.
         let object = Arc::unwrap_or_clone(object);
         let (mut content_type, mut chain_oddity) = (None, None);

@@ -67,6 +67,28 @@ fn explain(failure: Failure) -> Explanation {
 }
 
 #[test]
+fn what_took_the_time_is_what_the_fix_is_about() {
+    let after = Duration::from_secs(25);
+    let rendering = |work| explain(Failure::Rendering { after, work });
+    let unread = |has_begun| Explanation::of(&CallError::Unread { after, has_begun });
+    for (explanation, is_about_others, fix) in [
+        (rendering(Work::Waiting), true, "the kubelet tries again"),
+        (rendering(Work::Pem), false, "spread the certificates"),
+        (rendering(Work::Pfx), false, "10000 iterations"),
+        (unread(false), true, "the kubelet tries again"),
+        (unread(true), false, "spread the objects"),
+    ] {
+        assert_eq!(explanation.reason, Reason::Timeout);
+        assert_eq!(
+            explanation.cause.contains("other mounts"),
+            is_about_others,
+            "{explanation}"
+        );
+        assert!(explanation.fix.contains(fix), "{explanation}");
+    }
+}
+
+#[test]
 fn a_refusal_by_access_policy_says_who_asked_and_what_to_run() {
     let text = "The user, group or application 'appid=e502213f-1f15-4f03-9fb4-b546f51aafe9;oid=301f31b4-678d;\
                 iss=https://sts.windows.net/t/' does not have secrets get permission on key vault 'kv1'.";

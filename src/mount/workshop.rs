@@ -1,11 +1,13 @@
 //! [`Workshop`], where the objects of one mount become files: by the workers where that may take long, one after the
 //! other, and each version once.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{self, OnceCell};
+use tokio::time::Instant;
 
 use crate::class::plan::Fetch;
 use crate::observe::phases::Phases;
@@ -16,6 +18,20 @@ use crate::rendering::{
 use crate::shares::{Payer, Workers};
 use crate::text::sensitive::Sensitive;
 
+/// A vault that has not answered for so long may hang; a younger request may have begun since a file was ready.
+const HANGING: Duration = Duration::from_secs(1);
+
+/// What a mount waits for while objects become files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One of the workers, which all have others' jobs.
+    Waiting,
+    /// Certificates in PEM.
+    Pem,
+    /// A PFX file.
+    Pfx,
+}
+
 /// What one mount makes files with.
 #[derive(Debug)]
 pub(super) struct Workshop<'a> {
@@ -25,7 +41,10 @@ pub(super) struct Workshop<'a> {
     derivations: Arc<Derivations>,
     /// One job of a mount at a time.
     turn: sync::Mutex<()>,
-    is_busy: AtomicBool,
+    work: Arc<Mutex<Option<Work>>>,
+    /// The reads from the vault that are under way.
+    reads: Mutex<BTreeSet<(Instant, u64)>>,
+    count: AtomicU64,
 }
 
 /// The files of a secret, and what is odd about the certificates in them.
@@ -54,7 +73,9 @@ impl<'a> Workshop<'a> {
             phases,
             derivations: Arc::default(),
             turn: sync::Mutex::default(),
-            is_busy: AtomicBool::new(false),
+            work: Arc::default(),
+            reads: Mutex::default(),
+            count: AtomicU64::new(0),
         }
     }
 
@@ -63,9 +84,20 @@ impl<'a> Workshop<'a> {
         self.phases
     }
 
-    /// Whether something is being made, or waits for its turn.
-    pub(super) fn is_busy(&self) -> bool {
-        self.is_busy.load(Ordering::Relaxed)
+    /// What the mount waits for while objects become files; nothing where it is the vault that does not answer.
+    pub(super) fn work(&self) -> Option<Work> {
+        let reads = lock(&self.reads);
+        let oldest = reads.first().map(|(since, _)| *since);
+        if oldest.is_some_and(|since| since.elapsed() >= HANGING) {
+            return None;
+        }
+        *lock(&self.work)
+    }
+
+    /// Reads from the vault.
+    pub(super) async fn read<T>(&self, reading: impl Future<Output = T>) -> T {
+        let _read = Read::new(&self.reads, self.count.fetch_add(1, Ordering::Relaxed));
+        reading.await
     }
 
     /// Makes the files of a version of a secret, or takes those that are there.
@@ -100,9 +132,14 @@ impl<'a> Workshop<'a> {
     ) -> Result<Made, RenderError> {
         let _turn = self.turn.lock().await;
         let _render = self.phases.render.run();
-        let _busy = Busy::new(&self.is_busy);
+        let _busy = Busy::new(&self.work);
+        let work = Arc::clone(&self.work);
         let derivations = Arc::clone(&self.derivations);
         let job = move |stop: &_| {
+            *lock(&work) = Some(match content {
+                SecretContent::CertificatePfx => Work::Pfx,
+                SecretContent::CertificatePem | SecretContent::Plain => Work::Pem,
+            });
             let stop = Clone::clone(stop);
             made(value, content, how, &Effort { derivations, stop })
         };
@@ -111,19 +148,39 @@ impl<'a> Workshop<'a> {
     }
 }
 
-/// Holds for as long as this lives, however that ends.
-struct Busy<'a>(&'a AtomicBool);
+/// There is a job for as long as this lives, however that ends.
+struct Busy<'a>(&'a Mutex<Option<Work>>);
 
 impl<'a> Busy<'a> {
-    fn new(is_busy: &'a AtomicBool) -> Self {
-        is_busy.store(true, Ordering::Relaxed);
-        Self(is_busy)
+    fn new(work: &'a Mutex<Option<Work>>) -> Self {
+        *lock(work) = Some(Work::Waiting);
+        Self(work)
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        *lock(self.0) = None;
+    }
+}
+
+/// A read that is under way for as long as this lives.
+struct Read<'a> {
+    reads: &'a Mutex<BTreeSet<(Instant, u64)>>,
+    key: (Instant, u64),
+}
+
+impl<'a> Read<'a> {
+    fn new(reads: &'a Mutex<BTreeSet<(Instant, u64)>>, number: u64) -> Self {
+        let key = (Instant::now(), number);
+        lock(reads).insert(key);
+        Self { reads, key }
+    }
+}
+
+impl Drop for Read<'_> {
+    fn drop(&mut self) {
+        lock(self.reads).remove(&self.key);
     }
 }
 
@@ -148,6 +205,7 @@ fn made(
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
+    use futures::FutureExt as _;
 
     use super::*;
     use crate::class::file_mode::FileMode;
@@ -186,6 +244,36 @@ mod tests {
         let mut otherwise = fetch("a");
         otherwise.rendering.separate_files = true;
         assert!(make(otherwise, "1", &good).await);
-        assert!(!workshop.is_busy());
+        assert_eq!(workshop.work(), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_mount_waits_for_is_told_apart() {
+        let (workers, payer, phases) = (Workers::new(1), Payer::default(), Phases::default());
+        let workshop = Workshop::new(&workers, &payer, &phases);
+        let finished = Finished::default();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let mut other = Box::pin(workers.run(&payer, "another mount's", move |_| ended.recv()));
+        assert!((&mut other).now_or_never().is_none());
+        let fetch = fetch("a");
+        let (value, content) = ("no base64".to_owned().into(), SecretContent::CertificatePfx);
+        let mut making = Box::pin(workshop.secret(&finished, &fetch, "1", value, content));
+        assert!((&mut making).now_or_never().is_none());
+        assert_eq!(workshop.work(), Some(Work::Waiting));
+        // A vault that hangs at that moment is what the mount waits for.
+        tokio::time::pause();
+        let reading = Box::pin(workshop.read(std::future::pending::<()>()));
+        let mut reading = Some(reading);
+        assert!(reading.as_mut().unwrap().now_or_never().is_none());
+        assert_eq!(workshop.work(), Some(Work::Waiting));
+        tokio::time::advance(HANGING).await;
+        assert_eq!(workshop.work(), None);
+        drop(reading.take());
+        assert_eq!(workshop.work(), Some(Work::Waiting));
+        tokio::time::resume();
+        end.send(()).unwrap();
+        other.await.unwrap();
+        assert!(making.await.is_err());
+        assert_eq!(workshop.work(), None);
     }
 }

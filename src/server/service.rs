@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -118,10 +119,13 @@ impl Service {
         let _class = notes.phases.class.run();
         let draft = self.refuse_early(&request, draft)?;
         let (service, notes) = (self.clone(), Arc::clone(notes));
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&has_begun);
         let planning =
             self.provider
                 .workers()
                 .run(payer, "reading the class's objects", move |stop| {
+                    begins.store(true, Ordering::Relaxed);
                     service.plan(&request, draft, &notes, stop)
                 });
         tokio::time::timeout_at(deadline, planning)
@@ -129,6 +133,7 @@ impl Service {
             .unwrap_or_else(|_| {
                 Err(CallError::Unread {
                     after: start.elapsed(),
+                    has_begun: has_begun.load(Ordering::Relaxed),
                 })
             })
     }
