@@ -107,6 +107,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if and (eq .Values.healthz.probes "exec") (regexMatch "--(endpoint|provider-name)" (join " " .Values.extraArgs)) -}}
 {{- fail "extraArgs: set providerName, or PROVIDER_AZURE_RS_ENDPOINT in extraEnv, instead of --endpoint and --provider-name: the probes need it too" -}}
 {{- end -}}
+{{- $version := regexFind "^v?[0-9]+\\.[0-9]+\\.[0-9]+" .Values.image.tag -}}
+{{- if and $version (not .Values.image.digest) (eq .Values.healthz.probes "exec") -}}
+{{- if semverCompare "<0.1.1" $version -}}
+{{- fail (printf "image.tag %s is older than 0.1.1, and its ping has no --same-pod: take a newer image, or set healthz.probes to http and healthz.port" .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq .Values.healthz.probes "http") (eq (toString .Values.healthz.port) "0") -}}
 {{- fail "healthz.probes http needs healthz.port, such as 8989" -}}
 {{- end -}}
