@@ -155,12 +155,7 @@ impl State {
         self.clock
     }
 
-    fn wait(
-        &mut self,
-        namespace: &Namespace,
-        rank: Rank,
-        sender: oneshot::Sender<()>,
-    ) -> Position {
+    fn wait(&mut self, namespace: &Namespace, rank: Rank, sender: oneshot::Sender<()>) -> Position {
         let position = (rank, self.tick());
         let line = self.namespaces.entry(namespace.clone()).or_default();
         line.waiting.insert(position, sender);
