@@ -9,7 +9,6 @@ use azure_emulator::{Emulator, ManagedIdentity};
 use futures::stream::{self, StreamExt as _};
 use tempfile::TempDir;
 
-use super::attempt::Attack;
 use super::class::{ATTACKERS, SECRET};
 use crate::driver::Driver;
 use crate::failure::{Failure, cannot};
@@ -37,13 +36,21 @@ pub struct Scene {
     _folder: TempDir,
 }
 
+/// What an attack needs there to be.
+pub struct Props<'a> {
+    /// What there is in Azure before.
+    pub prepare: &'a dyn Fn(&Emulator),
+    /// The provider's flags.
+    pub flags: Vec<String>,
+    /// The most files that the provider may have open.
+    pub open_files: Option<u32>,
+    /// Has what the flags name.
+    pub folder: TempDir,
+}
+
 impl Scene {
     /// Starts the emulator with everyone in it, and the provider.
-    pub async fn set(
-        attack: &dyn Attack,
-        binary: &Path,
-        network: Network,
-    ) -> Result<Self, Failure> {
+    pub async fn set(props: Props<'_>, binary: &Path, network: Network) -> Result<Self, Failure> {
         let azure = Emulator::start(network.settings()).await?;
         azure
             .imds()
@@ -51,17 +58,16 @@ impl Scene {
         let vault = azure.vault(ATTACKERS);
         vault.allow_everyone();
         vault.set_secret(SECRET, "the attacker's value");
-        attack.prepare(&azure);
+        (props.prepare)(&azure);
 
-        let folder = tempfile::tempdir().map_err(cannot("make a temporary folder"))?;
+        let (folder, mut flags) = (props.folder, props.flags);
         let [health, metrics] = free_ports()?;
-        let mut flags = attack.flags(folder.path())?;
         flags.extend([
             format!("--healthz-port={health}"),
             format!("--prometheus-port={metrics}"),
             format!("--drain-timeout={}s", DRAIN.as_secs()),
         ]);
-        let binary = match attack.open_files() {
+        let binary = match props.open_files {
             Some(most) => limited(binary, most, folder.path())?,
             None => binary.to_owned(),
         };

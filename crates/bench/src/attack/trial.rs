@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::attempt::{Attack, Course};
 use super::liveness::{Liveness, Probes};
-use super::scene::{DRAIN, Scene};
+use super::scene::{DRAIN, Props, Scene};
 use super::victim::{ALONE, Mounting, Mounts, PATIENCE};
-use crate::failure::Failure;
+use crate::failure::{Failure, cannot};
 use crate::network::Network;
 use crate::report::{megabytes, milliseconds};
 
@@ -137,7 +137,14 @@ async fn try_once(
     binary: &Path,
     network: Network,
 ) -> Result<Outcome, Failure> {
-    let scene = Scene::set(attack, binary, network).await?;
+    let folder = tempfile::tempdir().map_err(cannot("make a temporary folder"))?;
+    let props = Props {
+        prepare: &|azure| attack.prepare(azure),
+        flags: attack.flags(folder.path())?,
+        open_files: attack.open_files(),
+        folder,
+    };
+    let scene = Scene::set(props, binary, network).await?;
     let victim = attack.victim();
     let mut mounting = Mounting::new(scene.driver.clone(), victim.pods(&scene.azure));
     // The first mount of a process is not what the others are like.
