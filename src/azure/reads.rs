@@ -33,6 +33,8 @@ use crate::shares::Weight;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For how long a value is kept at most for mounts that came before it was asked for, and still earn their token.
 const MAX_AGE: Duration = Duration::from_secs(5);
+/// How often what is older is looked for.
+const SWEEP: Duration = Duration::from_millis(500);
 /// How many failures of others a mount takes before it asks by itself.
 const MAX_FAILURES_OF_OTHERS: u32 = 2;
 
@@ -62,6 +64,14 @@ pub struct Reading<V> {
     pub way: Way,
     /// When it was asked for.
     pub asked_at: Instant,
+}
+
+impl<V> Reading<V> {
+    /// When it was asked for, if by this mount. What others have read they keep themselves: the vault may have denied it
+    /// since.
+    pub fn own_since(&self) -> Option<Instant> {
+        (self.way == Way::Own).then_some(self.asked_at)
+    }
 }
 
 /// How a mount came to a value.
@@ -216,6 +226,11 @@ where
                 let permit = enter().await?;
                 return self.alone(key, send(permit)).await;
             }
+            if failures >= MAX_FAILURES_OF_OTHERS {
+                // What others read is not for this mount, or no longer.
+                changed.await;
+                continue;
+            }
             let look = self
                 .reads
                 .lock()
@@ -238,10 +253,24 @@ where
                 }
                 Look::Ask { attempts } => {
                     watch(&mut watched, attempts, Way::Shared);
+                    if waits_for_own {
+                        // Its own is slow; another one beside it is for those who wait for one of others.
+                        changed.await;
+                        continue;
+                    }
                     let permit = tokio::select! {
                         biased;
-                        () = changed => continue,
-                        permit = enter() => permit?,
+                        () = changed.as_mut() => continue,
+                        permit = enter() => permit,
+                    };
+                    let permit = match permit {
+                        Ok(permit) => permit,
+                        Err(error) if watched.is_empty() => return Err(error),
+                        // It may not ask, and need not.
+                        Err(_) => {
+                            changed.await;
+                            continue;
+                        }
                     };
                     // Another one may have begun meanwhile.
                     let own = self.start(key, || send(permit));
@@ -284,6 +313,7 @@ where
         let value = Arc::new(sending.await?);
         let mut board = self.reads.lock();
         board.keep(&self.group, key, sent, Arc::clone(&value), asked_at);
+        self.reads.sweep_later(board);
         Ok(Reading {
             value,
             way: Way::Own,
@@ -389,30 +419,33 @@ where
         self.attempt.lose();
         let mut board = self.reads.lock();
         board.ended(&self.group, &self.key, &self.attempt);
-        let begins = board.begin_sweeping();
-        drop(board);
-        if begins {
-            sweep_later(&self.reads.board);
-        }
+        self.reads.sweep_later(board);
     }
 }
 
-/// Sees to it that nothing is kept for longer than it may be.
-fn sweep_later<G, K, V, E>(board: &Arc<Mutex<Board<G, K, V, E>>>)
+impl<G, K, V, E> Reads<G, K, V, E>
 where
     G: Clone + Eq + Hash + Send + 'static,
     K: Clone + Eq + Hash + Send + 'static,
     V: Weight + Send + Sync + 'static,
     E: Clone + Send + Sync + 'static,
 {
-    let board = Arc::downgrade(board);
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(MAX_AGE / 2).await;
-            let Some(board) = board.upgrade() else { return };
-            if !lock(&board).sweep(Instant::now()) {
-                return;
-            }
+    /// Sees to it that nothing is kept for longer than it may be.
+    fn sweep_later(&self, mut board: MutexGuard<'_, Board<G, K, V, E>>) {
+        let begins = board.begin_sweeping();
+        drop(board);
+        if !begins {
+            return;
         }
-    });
+        let board = Arc::downgrade(&self.board);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(board) = board.upgrade() else { return };
+                if !lock(&board).sweep(Instant::now()) {
+                    return;
+                }
+            }
+        });
+    }
 }

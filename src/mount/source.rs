@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::azure::limiter::{Permit, Turn};
-use crate::azure::reads::{Member, Reads, Shareable, Way, Whose};
+use crate::azure::reads::{Member, Reading, Reads, Shareable, Way, Whose};
 use crate::azure::retry::{Attempts, Retriable as _, tell};
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Holder, Memory, Principal, Recollection};
@@ -149,21 +149,21 @@ impl FromVault<'_> {
         }
         let read = self.read(fetch, What::Version(version.clone())).await;
         let object = match read {
-            Ok((given, asked_at)) => match &*given {
-                Given::Object(object) => Ok((Arc::clone(object), asked_at)),
+            Ok(reading) => match &*reading.value {
+                Given::Object(object) => Ok((Arc::clone(object), reading.own_since())),
                 Given::Versions(_) => Err(VaultError::Forgotten),
             },
             Err(error) => Err(error),
         };
         if let Some((memory, holder)) = self.memory() {
             match &object {
-                Ok((object, at)) => {
+                Ok((object, Some(at))) => {
                     memory.keep_object(&holder, fetch, version, object, *at);
                 }
                 Err(error) if error.is_denial() => {
                     memory.forget(&holder, fetch, Some(version));
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         object.map(|(object, _)| object)
@@ -179,28 +179,28 @@ impl FromVault<'_> {
     async fn versions(&self, fetch: &Fetch) -> Result<Vec<ListedVersion>, VaultError> {
         let read = self.read(fetch, What::Versions(fetch.most_listed())).await;
         let listed = match read {
-            Ok((given, asked_at)) => match &*given {
-                Given::Versions(listed) => Ok((listed.clone(), asked_at)),
+            Ok(reading) => match &*reading.value {
+                Given::Versions(listed) => Ok((listed.clone(), reading.own_since())),
                 Given::Object(_) => Err(VaultError::Forgotten),
             },
             Err(error) => Err(error),
         };
         if let Some((memory, holder)) = self.memory() {
             match &listed {
-                Ok((listed, at)) => {
+                Ok((listed, Some(at))) => {
                     memory.keep_versions(&holder, fetch, listed, *at);
                 }
                 Err(error) if error.is_denial() => {
                     memory.forget(&holder, fetch, None);
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
         listed.map(|(listed, _)| listed)
     }
 
     /// What the vault gives, and when it was asked: by this mount, or by another one.
-    async fn read(&self, fetch: &Fetch, what: What) -> Result<(Arc<Given>, Instant), VaultError> {
+    async fn read(&self, fetch: &Fetch, what: What) -> Result<Reading<Given>, VaultError> {
         let wanted = Wanted {
             kind: fetch.kind,
             name: fetch.name.clone(),
@@ -214,7 +214,7 @@ impl FromVault<'_> {
     }
 
     /// Tries until it succeeds, or it is no use.
-    async fn attempts(&self, wanted: &Wanted) -> Result<(Arc<Given>, Instant), VaultError> {
+    async fn attempts(&self, wanted: &Wanted) -> Result<Reading<Given>, VaultError> {
         let mut attempts = Attempts::new(self.deadline);
         loop {
             match self.attempt(wanted).await {
@@ -225,7 +225,7 @@ impl FromVault<'_> {
         }
     }
 
-    async fn attempt(&self, wanted: &Wanted) -> Result<(Arc<Given>, Instant), VaultError> {
+    async fn attempt(&self, wanted: &Wanted) -> Result<Reading<Given>, VaultError> {
         let enter = || async {
             let permit = self.vault.limiter().enter(&self.turn, self.deadline).await;
             permit.map_err(|overload| VaultError::overloaded(overload, None))
@@ -235,7 +235,11 @@ impl FromVault<'_> {
             let asked_at = Instant::now();
             let given = ask(Arc::clone(self.vault), wanted.clone(), permit).await?;
             self.counts.count(ReadSource::Own);
-            return Ok((Arc::new(given), asked_at));
+            return Ok(Reading {
+                value: Arc::new(given),
+                way: Way::Own,
+                asked_at,
+            });
         };
         // Other mounts may wait for it too, so it has all it needs with it.
         let send = |permit| {
@@ -248,7 +252,7 @@ impl FromVault<'_> {
             Way::Own => ReadSource::Own,
             Way::Shared => ReadSource::Shared,
         });
-        Ok((reading.value, reading.asked_at))
+        Ok(reading)
     }
 }
 

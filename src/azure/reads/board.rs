@@ -95,6 +95,8 @@ struct Group<K, V, E> {
     /// When their requests came, with their numbers.
     members: BTreeSet<(Moment, u64)>,
     reads: HashMap<K, Read<V, E>>,
+    /// What its reads keep.
+    bytes: usize,
 }
 
 struct Read<V, E> {
@@ -129,6 +131,7 @@ impl<K, V, E> Default for Group<K, V, E> {
         Self {
             members: BTreeSet::new(),
             reads: HashMap::new(),
+            bytes: 0,
         }
     }
 }
@@ -165,7 +168,7 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
         };
         group.members.remove(&(since, number));
         let Some((oldest, _)) = group.members.first().copied() else {
-            self.bytes -= group.reads.values().map(Read::bytes).sum::<usize>();
+            self.bytes -= group.bytes;
             self.groups.remove(key);
             return;
         };
@@ -237,19 +240,21 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
         let Some(group) = self.groups.get_mut(group) else {
             return;
         };
-        let wanted = group
-            .members
-            .first()
-            .is_some_and(|(oldest, _)| *oldest <= sent);
+        // One that is alone keeps it for nobody.
+        let came_before = |(oldest, _): &(Moment, u64)| *oldest <= sent;
+        let wanted = group.members.len() > 1 && group.members.first().is_some_and(came_before);
         let Some(read) = group.reads.get_mut(key) else {
             return;
         };
         let is_newest = read.last.as_ref().is_none_or(|last| last.sent < sent);
-        let rest = self.bytes - read.bytes();
-        if !wanted || !is_newest || rest + bytes > self.max_bytes {
+        let (others, of_group) = (self.bytes - read.bytes(), group.bytes - read.bytes());
+        // No group fills it alone.
+        let fits = others + bytes <= self.max_bytes && of_group + bytes <= self.max_bytes / SHARE;
+        if !wanted || !is_newest || !fits {
             return;
         }
-        self.bytes = rest + bytes;
+        self.bytes = others + bytes;
+        group.bytes = of_group + bytes;
         read.last = Some(Ended {
             sent,
             at,
@@ -341,6 +346,8 @@ impl<G, K, V, E> Board<G, K, V, E> {
     }
 }
 
+/// The part of all that is kept which one group may have.
+const SHARE: usize = 4;
 /// What an error weighs, about.
 const ERROR: usize = 512;
 
@@ -354,6 +361,7 @@ impl<K: Clone + Eq + Hash, V, E> Group<K, V, E> {
             }
             !read.is_over()
         });
+        self.bytes -= bytes;
         bytes
     }
 }

@@ -197,7 +197,7 @@ proptest! {
         does in prop::collection::vec(any_deed(), 1..12),
     ) {
         in_test_time(async {
-            let (reads, vault) = (TestReads::new(3000), Vault::new(does));
+            let (reads, vault) = (TestReads::new(12_000), Vault::new(does));
             let results = join_all(mounts.iter().map(|one| mount(&reads, &vault, one))).await;
             for (came, results) in results.into_iter().flatten() {
                 for (value, _) in results.into_iter().flatten() {
@@ -394,5 +394,68 @@ fn what_is_kept_goes_with_the_last_that_came_before_it() {
         assert_eq!(reads.lock().bytes(), 0);
         drop(late);
         assert!(reads.lock().is_empty());
+    });
+}
+
+#[test]
+fn a_mount_that_is_rejected_meanwhile_gets_nothing_of_others() {
+    in_test_time(async {
+        // The first one's request hangs, and the second one's succeeds beside it.
+        let does = vec![(0, Does::Hang), (20, Does::Give)];
+        let (reads, vault) = (TestReads::new(100_000), Vault::new(does));
+        let [rejected, other] = [(); 2].map(|()| reads.join("group", reads.arrive()));
+        let is_rejected = std::cell::Cell::new(false);
+        let first = rejected.read(
+            &0,
+            || !is_rejected.get(),
+            || async { Ok(()) },
+            |()| vault.send(0),
+        );
+        let others = async {
+            sleep(ms(10)).await;
+            is_rejected.set(true);
+            other
+                .read(&0, || true, || async { Ok(()) }, |()| vault.send(0))
+                .await
+        };
+        let (first, others) = tokio::join!(first, others);
+        assert_eq!(first.unwrap_err(), Failure(Whose::Nobodys));
+        assert_eq!(others.unwrap().way, Way::Own);
+    });
+}
+
+#[test]
+fn a_mount_that_is_alone_asks_once_however_slow_the_vault_is() {
+    in_test_time(async {
+        let (reads, vault) = (
+            TestReads::new(100_000),
+            Vault::new(vec![(4000, Does::Give)]),
+        );
+        let alone = Mount {
+            keys: vec![0],
+            ..pod(0)
+        };
+        assert!(mount(&reads, &vault, &alone).await.is_some());
+        assert_eq!(vault.requests(), 1);
+    });
+}
+
+#[test]
+fn a_second_request_that_may_not_go_ends_nothing() {
+    in_test_time(async {
+        let (reads, vault) = (
+            TestReads::new(100_000),
+            Vault::new(vec![(3000, Does::Give)]),
+        );
+        let [first, second] = [(); 2].map(|()| reads.join("group", reads.arrive()));
+        let asking = first.read(&0, || true, || async { Ok(()) }, |()| vault.send(0));
+        let refused = || async { Err::<(), _>(Failure(Whose::Nobodys)) };
+        let following = async {
+            sleep(ms(10)).await;
+            second.read(&0, || true, refused, |()| vault.send(0)).await
+        };
+        let (own, shared) = tokio::join!(asking, following);
+        assert_eq!(own.unwrap().way, Way::Own);
+        assert_eq!(shared.unwrap().way, Way::Shared);
     });
 }
