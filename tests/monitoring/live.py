@@ -222,7 +222,9 @@ class Here:
         if not manifest.exists():
             entries = "".join(f"      - |\n        objectName: {one}\n        objectType: secret\n" for one in objects)
             # JSON is YAML. The class's name is in what the driver sends, beside the parameters.
-            parameters = {"secretProviderClass": name, "objects": "array:\n" + entries, **parameters}
+            # With its pod's UID, which its path has too, its volume is known when it is mounted again.
+            parameters = {"secretProviderClass": name, "csi.storage.k8s.io/pod.uid": name,
+                          "objects": "array:\n" + entries, **parameters}
             manifest.write_text(json.dumps({
                 "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
                 "metadata": {"name": name, "namespace": namespace},

@@ -2,7 +2,7 @@
 //! as strings (the documented form), or maps as they are; or the list by itself.
 //!
 //! Scalars stay text: `0644`, `1e3` and `yes` arrive as they were written. Of several documents the
-//! first counts, as in the Go provider. The cost of reading is bounded by one [budget](budget) for the list and all of
+//! first counts, as in the Go provider. The cost of reading is bounded by one [`budget`] for the list and all of
 //! its entries, since the text may come from anyone who may create a pod.
 
 mod budget;

@@ -1,4 +1,4 @@
-//! Which connections to a server nobody uses, for [`open_files`], which has them closed when files run out.
+//! Which connections to a server nobody uses, for [`crate::os::open_files`], which has them closed when files run out.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
