@@ -537,7 +537,7 @@ impl<'a> Objects<'a> {
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         let reading = self.source.object(fetch, version);
         let object = self.workshop.read(reading).await?;
-        // Nobody else has it, unless it is kept.
+        // Copied where others have it too: mounts that share the read, or what is kept.
         let object = Arc::unwrap_or_clone(object);
         let (mut content_type, mut chain_oddity) = (None, None);
         let rendered = match object.contents {

@@ -222,14 +222,14 @@ where
                 }
             }
             let waits_for_own = watched.iter().any(|watched| watched.way == Way::Own);
-            if failures >= MAX_FAILURES_OF_OTHERS && !waits_for_own {
-                let permit = enter().await?;
-                return self.alone(key, send(permit)).await;
-            }
             if failures >= MAX_FAILURES_OF_OTHERS {
                 // What others read is not for this mount, or no longer.
-                changed.await;
-                continue;
+                if waits_for_own {
+                    changed.await;
+                    continue;
+                }
+                let permit = enter().await?;
+                return self.alone(key, send(permit)).await;
             }
             let look = self
                 .reads
