@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::observe::metrics::Metrics;
+use crate::observe::warnings::Warnings;
 use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Place, Places, Rank, Weight};
 use crate::transport::names::hosts::Hosts;
@@ -51,8 +52,6 @@ const MAX_AGE: Duration = Duration::from_secs(6 * 3600);
 const MAX_BYTES: usize = 512 * 1024;
 /// The most addresses of a name that are kept.
 const MAX_ADDRESSES: usize = 16;
-/// The least time between two warnings that the resolver cannot say.
-const WARNING_PAUSE: Duration = Duration::from_secs(60);
 /// Where names have addresses without DNS.
 const HOSTS: &str = "/etc/hosts";
 
@@ -81,6 +80,7 @@ struct Inner {
     unheard_of: Arc<Places>,
     hosts: Hosts,
     state: Mutex<State>,
+    warnings: Warnings,
     metrics: Metrics,
 }
 
@@ -88,7 +88,6 @@ struct State {
     /// Lookups that are under way, or that somebody waits for.
     flights: HashMap<String, Weak<Flight>>,
     found: Kept<String, Found>,
-    warned: Option<Instant>,
 }
 
 /// One lookup of a name.
@@ -181,8 +180,8 @@ impl Names {
             state: Mutex::new(State {
                 flights: HashMap::new(),
                 found: Kept::new(MAX_BYTES),
-                warned: None,
             }),
+            warnings: Warnings::default(),
             metrics: metrics.clone(),
         }))
     }
@@ -323,20 +322,19 @@ impl Names {
     fn put_off(&self, name: &str, problem: &str) {
         self.0.metrics.outages().addresses.inc();
         let mut state = lock(&self.0.state);
-        let now = Instant::now();
         if let Some(known) = state.found.get_mut(&Namespace::current(), &name.to_owned()) {
-            known.fresh_until = now + OUTAGE_PAUSE;
+            known.fresh_until = Instant::now() + OUTAGE_PAUSE;
         }
-        if state.warned.is_some_and(|then| now - then < WARNING_PAUSE) {
-            return;
-        }
-        state.warned = Some(now);
         drop(state);
-        tracing::warn!(
-            name,
-            problem,
-            "DNS does not answer: the last known addresses of this name, and of others in the next minute, are in use"
-        );
+        let (name, problem) = (name.to_owned(), problem.to_owned());
+        self.0.warnings.warn(move |left_out| {
+            tracing::warn!(
+                name,
+                problem,
+                left_out,
+                "DNS does not answer: the last known addresses of this name, and of others in the next minute, are in use"
+            );
+        });
     }
 }
 
