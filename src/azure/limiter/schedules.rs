@@ -53,6 +53,11 @@ impl Asker {
             ..self
         }
     }
+
+    /// Whose schedules hold its requests back, besides everyone's.
+    fn both(self) -> [Self; 2] {
+        [self, self.of_namespace()]
+    }
 }
 
 /// The schedules of one server.
@@ -103,9 +108,7 @@ impl Schedules {
 
     /// Whether a request of `asker` falls into a pause.
     pub(super) fn is_paused(&mut self, asker: Option<Asker>, now: Instant) -> bool {
-        let mut of_asker = asker
-            .into_iter()
-            .flat_map(|asker| [asker, asker.of_namespace()]);
+        let mut of_asker = asker.into_iter().flat_map(Asker::both);
         self.common.pause_end(now).is_some()
             || of_asker.any(|whose| {
                 let own = self.of(Some(whose));
@@ -123,10 +126,7 @@ impl Schedules {
     /// A request that went at `sent` went well.
     pub(super) fn raise(&mut self, asker: Option<Asker>, sent: Instant) {
         self.common.raise(sent);
-        for whose in asker
-            .into_iter()
-            .flat_map(|asker| [asker, asker.of_namespace()])
-        {
+        for whose in asker.into_iter().flat_map(Asker::both) {
             if let Some(own) = self.of(Some(whose)) {
                 own.raise(sent);
             }
