@@ -48,7 +48,7 @@ pub trait Attack {
         None
     }
 
-    /// Bytes that the provider may keep on top of what it needs: what the operator asks for, or what is known not to go back.
+    /// Bytes that the operator asks the provider to keep, on top of what it needs.
     fn kept(&self) -> u64 {
         0
     }

@@ -61,11 +61,6 @@ impl Attack for Lookups {
         Victim::Newcomers
     }
 
-    fn kept(&self) -> u64 {
-        // What is left of 600 mounts that waited lies between what is kept (docs/decisions/0031).
-        4 * 1024 * 1024
-    }
-
     fn needs_own_network(&self) -> bool {
         true
     }
