@@ -3,7 +3,6 @@
 pub mod clock;
 pub mod core_dumps;
 pub mod freed_memory;
-pub mod lock;
 pub mod memory_lock;
 pub mod open_files;
 pub mod own_program;

@@ -37,15 +37,15 @@ mod trust;
 
 use std::error::Error as StdError;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::http::uri::Authority;
+use parking_lot::Mutex;
 use thiserror::Error;
 use url::{Position, Url};
 
 use crate::observe::metrics::{AzureService, Cache, CacheMetrics, Metrics};
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::transport::challenge::Challenges;
 use crate::transport::connections::PoolLimits;
@@ -225,7 +225,7 @@ impl Transport {
         service: AzureService,
     ) -> Result<Arc<Origin>, TransportSetupError> {
         let key = url.to_owned();
-        let mut servers = lock(&self.0.servers);
+        let mut servers = self.0.servers.lock();
         if let Some(origin) = servers.get(namespace, &key) {
             return Ok(Arc::clone(origin));
         }
@@ -363,6 +363,6 @@ mod tests {
             origin("attacker", &format!("junk-{number}"));
         }
         assert!(Arc::ptr_eq(&victims, &origin("victim", "good")));
-        assert_eq!(lock(&transport.0.servers).len(), MAX_SERVERS);
+        assert_eq!(transport.0.servers.lock().len(), MAX_SERVERS);
     }
 }

@@ -22,17 +22,17 @@ mod schedule;
 mod schedules;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use self::schedules::Schedules;
 use crate::observe::metrics::Traffic;
 use crate::observe::phases::Stopwatch;
-use crate::os::lock::lock;
 use crate::shares::{Namespace, Place, Places, Rank};
 
 pub use self::schedules::Asker;
@@ -331,7 +331,7 @@ impl Limiter {
     }
 
     fn schedules(&self) -> MutexGuard<'_, Schedules> {
-        lock(&self.schedules)
+        self.schedules.lock()
     }
 }
 

@@ -19,14 +19,14 @@ mod tests;
 use std::fmt;
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::board::{Attempt, Board, Look, Moment};
-use crate::os::lock::lock;
 use crate::shares::Weight;
 
 /// How long an attempt may take before another one is sent beside it.
@@ -149,7 +149,7 @@ where
     }
 
     fn lock(&self) -> MutexGuard<'_, Board<G, K, V, E>> {
-        lock(&self.board)
+        self.board.lock()
     }
 }
 
@@ -442,7 +442,7 @@ where
             loop {
                 tokio::time::sleep(SWEEP).await;
                 let Some(board) = board.upgrade() else { return };
-                if !lock(&board).sweep(Instant::now()) {
+                if !board.lock().sweep(Instant::now()) {
                     return;
                 }
             }

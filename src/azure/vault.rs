@@ -9,8 +9,9 @@ mod listing;
 pub mod memory;
 pub mod refusal;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use time::OffsetDateTime;
 
@@ -25,7 +26,6 @@ use crate::class::cloud::VaultName;
 use crate::class::plan::Plan;
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics, Traffic};
 use crate::os::clock::Clock;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::text::sensitive::Sensitive;
 use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
@@ -275,7 +275,7 @@ impl Vaults {
             // Whether it is still good enough is for Entra ID to say, not for what was earned with it.
             return self.connect(plan, owner).map(Arc::new);
         }
-        if let Some(vault) = lock(&self.open).get(&plan.namespace, &owner) {
+        if let Some(vault) = self.open.lock().get(&plan.namespace, &owner) {
             return Ok(Arc::clone(vault));
         }
         self.connect(plan, owner).map(Arc::new)
@@ -287,7 +287,7 @@ impl Vaults {
         if plan.identity.proof_has_expired(now) || !vault.is_signed_in() {
             return;
         }
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         if open.get(&plan.namespace, vault.owner()).is_some() {
             return;
         }
@@ -331,7 +331,7 @@ impl Vaults {
         traffic: &Arc<Traffic>,
     ) -> Arc<Limiter> {
         let limits = Limits::of_vault(self.max_concurrent_requests, MAX_CONNECTIONS);
-        let mut limiters = lock(&self.limiters);
+        let mut limiters = self.limiters.lock();
         let host = host.to_owned();
         if let Some(limiter) = limiters.get(namespace, &host) {
             return Arc::clone(limiter);

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -15,7 +16,6 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 
 use super::choice_and_rest;
 use crate::commands::serve::MAX_HEADERS;
-use crate::os::lock::lock;
 use crate::server::socket::authority::{AnyAuthority, MAX_FRAME_SIZE, PREFACE};
 
 /// What a client of HTTP/2 begins with: the preface, and an empty frame of settings.
@@ -116,7 +116,7 @@ pub fn outcome(said: &[u8], has_layer: bool) -> Outcome {
     let runtime = Builder::new_current_thread().enable_time().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let calls = runtime.block_on(serve(caller));
-    let answer = std::mem::take(&mut *lock(&heard));
+    let answer = std::mem::take(&mut *heard.lock());
     Outcome { calls, answer }
 }
 
@@ -250,7 +250,7 @@ impl AsyncWrite for Caller {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        lock(&self.heard).extend_from_slice(bytes);
+        self.heard.lock().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

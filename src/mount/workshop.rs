@@ -2,16 +2,16 @@
 //! other, and each version once.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{self, OnceCell};
 use tokio::time::Instant;
 
 use crate::class::plan::Fetch;
 use crate::observe::phases::Phases;
-use crate::os::lock::lock;
 use crate::rendering::{
     self, Derivations, Effort, RenderError, Rendered, Rendering, SecretContent,
 };
@@ -86,12 +86,12 @@ impl<'a> Workshop<'a> {
 
     /// What the mount waits for while objects become files; nothing where it is the vault that does not answer.
     pub(super) fn work(&self) -> Option<Work> {
-        let reads = lock(&self.reads);
+        let reads = self.reads.lock();
         let oldest = reads.first().map(|(since, _)| *since);
         if oldest.is_some_and(|since| since.elapsed() >= HANGING) {
             return None;
         }
-        *lock(&self.work)
+        *self.work.lock()
     }
 
     /// Reads from the vault.
@@ -117,7 +117,7 @@ impl<'a> Workshop<'a> {
         // Names have no case.
         let name = fetch.name.as_str().to_ascii_lowercase();
         let once = {
-            let mut known = lock(&finished.0);
+            let mut known = finished.0.lock();
             Arc::clone(known.entry((name, version.to_owned(), how)).or_default())
         };
         let making = || self.make(value, content, how);
@@ -136,7 +136,7 @@ impl<'a> Workshop<'a> {
         let work = Arc::clone(&self.work);
         let derivations = Arc::clone(&self.derivations);
         let job = move |stop: &_| {
-            *lock(&work) = Some(match content {
+            *work.lock() = Some(match content {
                 SecretContent::CertificatePfx => Work::Pfx,
                 SecretContent::CertificatePem | SecretContent::Plain => Work::Pem,
             });
@@ -153,14 +153,14 @@ struct Busy<'a>(&'a Mutex<Option<Work>>);
 
 impl<'a> Busy<'a> {
     fn new(work: &'a Mutex<Option<Work>>) -> Self {
-        *lock(work) = Some(Work::Waiting);
+        *work.lock() = Some(Work::Waiting);
         Self(work)
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        *lock(self.0) = None;
+        *self.0.lock() = None;
     }
 }
 
@@ -173,14 +173,14 @@ struct Read<'a> {
 impl<'a> Read<'a> {
     fn new(reads: &'a Mutex<BTreeSet<(Instant, u64)>>, number: u64) -> Self {
         let key = (Instant::now(), number);
-        lock(reads).insert(key);
+        reads.lock().insert(key);
         Self { reads, key }
     }
 }
 
 impl Drop for Read<'_> {
     fn drop(&mut self) {
-        lock(self.reads).remove(&self.key);
+        self.reads.lock().remove(&self.key);
     }
 }
 

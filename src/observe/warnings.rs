@@ -1,9 +1,9 @@
 //! [`Warnings`] that others can cause as often as they like: one line a minute, with a count of those left out.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::os::lock::lock;
+use parking_lot::Mutex;
 
 /// How long nothing more is said after a line.
 const QUIET: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ struct State {
 impl Warnings {
     /// Logs this, now or at the end of the minute, unless a newer one takes its place.
     pub fn warn(&self, line: impl FnOnce(Option<u64>) + Send + 'static) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if state.is_quiet {
             let before = state.unsaid.take().map_or(0, |(_, count)| count);
             state.unsaid = Some((Box::new(line), before + 1));
@@ -42,7 +42,7 @@ impl Warnings {
     async fn say_the_rest(self) {
         loop {
             tokio::time::sleep(QUIET).await;
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             let Some((line, count)) = state.unsaid.take() else {
                 state.is_quiet = false;
                 return;
@@ -69,22 +69,22 @@ mod tests {
         let said = Arc::new(Mutex::new(Vec::<(u32, Option<u64>)>::new()));
         let warn = |number| {
             let said = Arc::clone(&said);
-            warnings.warn(move |left_out| lock(&said).push((number, left_out)));
+            warnings.warn(move |left_out| said.lock().push((number, left_out)));
         };
         let second = Duration::from_secs(1);
         for number in 0..100 {
             warn(number);
         }
-        assert_eq!(*lock(&said), [(0, None)]);
+        assert_eq!(*said.lock(), [(0, None)]);
         tokio::time::sleep(QUIET + second).await;
-        assert_eq!(*lock(&said), [(0, None), (99, Some(98))]);
+        assert_eq!(*said.lock(), [(0, None), (99, Some(98))]);
         // The minute after that line is as quiet.
         warn(100);
         tokio::time::sleep(QUIET).await;
-        assert_eq!(lock(&said).last(), Some(&(100, None)));
+        assert_eq!(said.lock().last(), Some(&(100, None)));
         tokio::time::sleep(QUIET * 2).await;
         warn(101);
-        assert_eq!(lock(&said).last(), Some(&(101, None)));
-        assert_eq!(lock(&said).len(), 4);
+        assert_eq!(said.lock().last(), Some(&(101, None)));
+        assert_eq!(said.lock().len(), 4);
     }
 }

@@ -5,14 +5,13 @@
 //! [tries again](with_room).
 
 use std::fs::File;
-use std::sync::{Mutex, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::io::{self, Errno};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::Instant;
-
-use crate::os::lock::lock;
 
 /// How often a file that cannot be opened is tried again.
 const TRIES: u32 = 20;
@@ -50,14 +49,14 @@ pub fn limit() -> usize {
 
 /// Has these connections closed when files run out.
 pub fn register(keeper: Weak<dyn IdleConnections>) {
-    let mut keepers = lock(&KEEPERS);
+    let mut keepers = KEEPERS.lock();
     keepers.retain(|keeper| keeper.strong_count() > 0);
     keepers.push(keeper);
 }
 
 /// Closes the outgoing connection that has been idle for longest. False if none is idle.
 pub fn close_idlest() -> bool {
-    let keepers: Vec<_> = lock(&KEEPERS).iter().filter_map(Weak::upgrade).collect();
+    let keepers: Vec<_> = KEEPERS.lock().iter().filter_map(Weak::upgrade).collect();
     let idle = keepers
         .iter()
         .filter_map(|keeper| Some((keeper.idle_since()?, keeper)));

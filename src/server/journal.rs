@@ -7,8 +7,9 @@
 
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tonic::Code;
@@ -25,7 +26,6 @@ use crate::observe::metrics::spelling;
 use crate::observe::phases::{MountPhase, Phases, ReadSource};
 use crate::observe::telemetry::FAILED_MOUNTS;
 use crate::observe::traces::Trace;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::text::excerpt::{causes, one_line, plain};
 
@@ -189,7 +189,7 @@ impl Journal {
     }
 
     fn known(&self) -> MutexGuard<'_, Kept<u64, Last>> {
-        lock(&self.known)
+        self.known.lock()
     }
 }
 
@@ -345,7 +345,7 @@ impl Entry<'_> {
     /// not change.
     fn chain_oddities(&self, files: &[MountedFile]) -> Vec<String> {
         let vault = self.notes.planned.get().map(|planned| &planned.vault);
-        let mut said = lock(&self.journal.said);
+        let mut said = self.journal.said.lock();
         let new = files.iter().filter_map(|file| {
             let oddity = file.chain_oddity.as_ref()?;
             let object = (vault, &file.id, &file.version, oddity);

@@ -8,11 +8,11 @@
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::os::lock::lock;
 use crate::policy::{MAX_BYTES, Policy, PolicyError};
 
 /// A policy that follows its file.
@@ -71,7 +71,7 @@ impl PolicyFile {
     /// Mounts read one after another: of two that read side by side, the one that has seen the older file
     /// might come back last and bring it back.
     pub fn current(&self) -> Arc<Policy> {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         let found = read(&self.path);
         if found != held.seen {
             let path = self.path.display();

@@ -3,10 +3,9 @@
 //! It matters for what may be answered from memory (`--cache-ttl`): the first mount of a volume always asks the vault, so
 //! that a pod that starts has what is there now.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use crate::class::request::Pod;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 
 /// The most bytes of what is known of volumes. A node with 250 pods of four volumes each takes a third of it.
@@ -65,14 +64,14 @@ impl Default for Volumes {
 impl Volumes {
     /// Whether the volume has its files, so that this mount is a remount.
     pub fn is_filled(&self, volume: &Volume) -> bool {
-        let mut volumes = lock(&self.0);
+        let mut volumes = self.0.lock();
         let answered = volumes.get(&volume.namespace, &volume.path);
         answered.is_some_and(|answered| answered.times >= ANSWERS)
     }
 
     /// A mount of the volume was answered with its files.
     pub fn answered(&self, volume: Volume) {
-        let mut volumes = lock(&self.0);
+        let mut volumes = self.0.lock();
         if let Some(answered) = volumes.get_mut(&volume.namespace, &volume.path) {
             answered.times = answered.times.saturating_add(1);
             return;

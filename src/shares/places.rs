@@ -1,12 +1,12 @@
 //! [`Places`], how much may be worked on at once, fair between namespaces.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Namespace;
-use crate::os::lock::lock;
 
 /// Of so many places that a namespace is given, one goes to the oldest that waits, whatever its order: so that much work
 /// ends though less of it keeps coming, and what is old does not stand before everybody.
@@ -83,13 +83,13 @@ impl Places {
     /// and of what others leave at most half. So there are some for one that comes late, however long the others stay.
     pub fn leaving_some(total: usize) -> Arc<Self> {
         let places = Self::new(total, usize::MAX);
-        lock(&places.state).leaves_some = true;
+        places.state.lock().leaves_some = true;
         places
     }
 
     /// There are so many from now on, not fewer than before.
     pub fn grow(&self, total: usize, most: usize) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.total = state.total.max(total);
         state.most = state.most.max(most);
         drop(state);
@@ -99,7 +99,7 @@ impl Places {
     /// Waits for a place. What is dropped while it waits has lost its turn.
     pub async fn take(self: &Arc<Self>, namespace: &Namespace, rank: Rank) -> Place {
         let (sender, receiver) = oneshot::channel();
-        let position = lock(&self.state).wait(namespace, rank, sender);
+        let position = self.state.lock().wait(namespace, rank, sender);
         let mut waiting = Waiting {
             places: self,
             namespace,
@@ -114,7 +114,7 @@ impl Places {
 
     /// How many wait in this namespace.
     pub fn waiting(&self, namespace: &Namespace) -> usize {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let line = state.namespaces.get(namespace);
         line.map_or(0, |line| line.waiting.len())
     }
@@ -122,7 +122,7 @@ impl Places {
     /// How many are taken, and how many wait.
     #[cfg(test)]
     pub fn load(&self) -> (usize, usize) {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         let waiting = state.namespaces.values().map(|line| line.waiting.len());
         (state.taken, waiting.sum())
     }
@@ -136,7 +136,7 @@ impl Places {
 
     /// Gives what is free to those whose turn it is.
     fn give(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         while let Some(next) = state.next() {
             // One that has gone meanwhile gives it back itself.
             _ = next.send(());
@@ -144,7 +144,7 @@ impl Places {
     }
 
     fn free(&self, namespace: &Namespace) {
-        lock(&self.state).freed(namespace);
+        self.state.lock().freed(namespace);
         self.give();
     }
 }
@@ -246,7 +246,7 @@ impl Drop for Waiting<'_> {
         let Some(position) = self.position else {
             return;
         };
-        let mut state = lock(&self.places.state);
+        let mut state = self.places.state.lock();
         let line = state.namespaces.get_mut(self.namespace);
         let waited = line.is_some_and(|line| line.waiting.remove(&position).is_some());
         state.tidy();
@@ -444,6 +444,6 @@ mod tests {
         drop(given);
         drop(there(&mut next).unwrap());
         assert_eq!(places.load(), (0, 0));
-        assert!(lock(&places.state).namespaces.is_empty());
+        assert!(places.state.lock().namespaces.is_empty());
     }
 }

@@ -6,11 +6,10 @@
 //! provider reads of an answer is the same from 2016-10-01 on.
 
 use std::borrow::Cow;
-use std::sync::Mutex;
 
 use hyper::StatusCode;
+use parking_lot::Mutex;
 
-use crate::os::lock::lock;
 use crate::transport::origin::Answer;
 
 /// The parameter that has it.
@@ -37,7 +36,7 @@ impl ApiVersion {
 
     /// The path and query of a request in the vault's own version.
     pub(super) fn applied<'a>(&self, path: &'a str) -> Cow<'a, str> {
-        let agreed = lock(&self.agreed);
+        let agreed = self.agreed.lock();
         let Some(agreed) = agreed.as_deref() else {
             return path.into();
         };
@@ -60,7 +59,7 @@ impl ApiVersion {
         if place(path).is_some_and(|place| &path[place] == latest) {
             return false;
         }
-        let mut agreed = lock(&self.agreed);
+        let mut agreed = self.agreed.lock();
         *agreed = Some(latest.to_owned());
         true
     }

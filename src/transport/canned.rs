@@ -1,11 +1,11 @@
 //! [`Canned`], who answers in a server's place with bytes that are known beforehand:
 //! [`crate::foreign_bytes`] judges by it what any answer brings.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
-use crate::os::lock::lock;
 use crate::transport::stream::Dialed;
 
 /// The bytes that are on their way at once.
@@ -57,7 +57,7 @@ impl Canned {
 }
 
 fn next(answers: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
-    let mut answers = lock(answers);
+    let mut answers = answers.lock();
     if answers.len() > 1 {
         answers.pop().unwrap_or_default()
     } else {

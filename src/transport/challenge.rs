@@ -5,17 +5,17 @@
 //! secrets, keys and certificates apart. The answer is the same for all of them, so a vault is asked once,
 //! and the vaults of Microsoft's own clouds, whose scope is documented, never.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::WWW_AUTHENTICATE;
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics};
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::transport::TransportError;
 use crate::transport::api_version::ApiVersion;
@@ -51,7 +51,7 @@ impl Challenges {
         host: &str,
         resource: Option<&str>,
     ) -> Arc<Challenge> {
-        let mut kept = lock(&self.kept);
+        let mut kept = self.kept.lock();
         let key = (host.to_owned(), resource.is_some());
         if let Some(challenge) = kept.get(namespace, &key) {
             return Arc::clone(challenge);
@@ -209,7 +209,7 @@ mod tests {
         let resolve = move |name: &str| {
             if name != "kv1" {
                 // Until the test ends.
-                _ = lock(&ended).recv();
+                _ = ended.lock().recv();
             }
             Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
         };

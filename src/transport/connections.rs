@@ -12,17 +12,17 @@ mod idle;
 mod opener;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::observe::metrics::Traffic;
-use crate::os::lock::lock;
 use crate::os::open_files::{self, IdleConnections};
 use crate::shares::{Namespace, Place, Places, Rank};
 use crate::transport::TransportError;
@@ -292,7 +292,7 @@ impl Connections {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        lock(&self.known)
+        self.known.lock()
     }
 }
 

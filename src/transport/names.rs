@@ -16,10 +16,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -27,7 +28,6 @@ use tokio::time::Instant;
 
 use crate::observe::metrics::Metrics;
 use crate::observe::warnings::Warnings;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Place, Places, Rank, Weight};
 use crate::transport::names::hosts::Hosts;
 
@@ -240,7 +240,7 @@ impl Names {
     /// Addresses that are fresh; or the lookup that is under way or waited for, or a new one, and what was found lately
     /// enough.
     fn find(&self, name: &str) -> Find {
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         let now = Instant::now();
         let known = state.found.get(&Namespace::current(), &name.to_owned());
         let known = known.filter(|found| now - found.at < MAX_AGE);
@@ -293,7 +293,7 @@ impl Names {
 
     /// A lookup has ended.
     fn landed(&self, namespace: &Namespace, name: &str, flight: &Flight, answer: Answer) {
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         state.flights.remove(name);
         let name = name.to_owned();
         match &answer {
@@ -321,7 +321,7 @@ impl Names {
     /// Earlier addresses serve in the place of an answer, and for a while without another lookup.
     fn put_off(&self, name: &str, problem: &str) {
         self.0.metrics.outages().addresses.inc();
-        let mut state = lock(&self.0.state);
+        let mut state = self.0.state.lock();
         if let Some(known) = state.found.get_mut(&Namespace::current(), &name.to_owned()) {
             known.fresh_until = Instant::now() + OUTAGE_PAUSE;
         }

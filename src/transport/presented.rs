@@ -1,14 +1,14 @@
 //! The certificate that a server presents although it is not accepted: who made it tells a proxy that inspects TLS
 //! from a wrong host.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use crate::os::lock::lock;
 use crate::transport::stream::{Stream, Tls};
 
 /// Notes the certificate that it is shown, and accepts none: a handshake with it always fails, and nothing is ever
@@ -41,7 +41,7 @@ pub(super) async fn certificate(
     _ = TlsConnector::from(Arc::new(config))
         .connect(tls.name.clone(), stream)
         .await;
-    lock(&witness.seen).take()
+    witness.seen.lock().take()
 }
 
 impl ServerCertVerifier for Witness {
@@ -53,7 +53,7 @@ impl ServerCertVerifier for Witness {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen.lock();
         *seen = Some(end_entity.clone().into_owned());
         Err(refused())
     }

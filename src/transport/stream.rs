@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::task::{Context, Poll};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustls::pki_types::ServerName;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,7 +13,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use url::Host;
 
-use crate::os::lock::lock;
 use crate::os::open_files;
 use crate::shares::Place;
 use crate::transport::Phase;
@@ -182,8 +181,8 @@ impl Progress {
         *self.lock()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Phase>> {
-        lock(&self.0)
+    fn lock(&self) -> MutexGuard<'_, Option<Phase>> {
+        self.0.lock()
     }
 }
 

@@ -4,16 +4,16 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::os::lock::lock;
 use crate::transport::roots::{RootFiles, RootsError};
 
 /// Why there are no trusted certificates.
@@ -93,7 +93,7 @@ impl Trust {
 
     /// TLS for HTTP/2 where the server has it, or for HTTP/1.1 alone.
     pub(super) fn tls(&self, http2: bool) -> Arc<ClientConfig> {
-        let mut held = lock(&self.0);
+        let mut held = self.0.lock();
         if held.looked.elapsed() >= LOOK_AGAIN || held.has_other_files() {
             held.look();
         }
@@ -102,13 +102,13 @@ impl Trust {
 
     /// How often the certificates have changed.
     pub(super) fn generation(&self) -> u64 {
-        lock(&self.0).generation
+        self.0.lock().generation
     }
 
     /// After a handshake in which the server's certificate was not accepted: whether others are trusted now than at
     /// this generation.
     pub(super) fn has_changed_since(&self, generation: u64) -> bool {
-        let mut held = lock(&self.0);
+        let mut held = self.0.lock();
         if held.generation == generation {
             let lately = held
                 .looked_after_failure

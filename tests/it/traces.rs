@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use prost::Message;
 use rustix::process::Signal;
 use tonic::body::Body;
@@ -102,7 +103,7 @@ impl Collector {
     }
 
     fn exports(&self) -> Vec<Export> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().clone()
     }
 
     fn spans(&self) -> Vec<Span> {
@@ -142,7 +143,7 @@ impl UnaryService<Export> for Collector {
     type Future = Ready<Result<tonic::Response<Exported>, tonic::Status>>;
 
     fn call(&mut self, request: tonic::Request<Export>) -> Self::Future {
-        self.0.lock().unwrap().push(request.into_inner());
+        self.0.lock().push(request.into_inner());
         ready(Ok(tonic::Response::new(Exported {})))
     }
 }

@@ -1,14 +1,14 @@
 //! [`AtVault`], an identity's credential at one vault, which may reject tokens that others take.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
+use parking_lot::Mutex;
 
 use super::tokens::{Digest, Step};
 use super::{Credential, TokenError, TokenService, sha256};
-use crate::os::lock::lock;
 use crate::transport::{Phase, TokenHolder};
 
 /// The most tokens of an identity that one vault's rejections are remembered of. There are two at a time.
@@ -57,7 +57,7 @@ impl AtVault {
     /// Whether the identity has proved who it is: whether there is a token for it, and the vault has not rejected the
     /// last one that it got.
     pub fn is_proved(&self) -> bool {
-        self.credential.0.tokens.are_there() && !lock(&self.rejections).are_latest
+        self.credential.0.tokens.are_there() && !self.rejections.lock().are_latest
     }
 
     /// A token for this scope: one that the vault has not rejected, if there is one.
@@ -66,7 +66,7 @@ impl AtVault {
     }
 
     fn rejected(&self) -> Vec<Digest> {
-        lock(&self.rejections).tokens.clone()
+        self.rejections.lock().tokens.clone()
     }
 }
 
@@ -75,7 +75,7 @@ impl TokenHolder for AtVault {
     async fn rejected(&self, scope: &str, token: &str) -> bool {
         let digest = sha256(token.as_bytes());
         {
-            let mut rejections = lock(&self.rejections);
+            let mut rejections = self.rejections.lock();
             rejections.are_latest = true;
             rejections.tokens.retain(|other| *other != digest);
             if rejections.tokens.len() == MAX_REJECTED {
@@ -89,7 +89,7 @@ impl TokenHolder for AtVault {
     }
 
     fn accepted(&self, token: &str) {
-        let mut rejections = lock(&self.rejections);
+        let mut rejections = self.rejections.lock();
         rejections.are_latest = false;
         if !rejections.tokens.is_empty() {
             let digest = sha256(token.as_bytes());

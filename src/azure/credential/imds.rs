@@ -3,15 +3,15 @@
 //! A request that reserves its place in the pace stands before all that come later. So only one at a time may wait for
 //! the pace, and the others wait in lines of their namespaces: an identity that several want, in the lines of all of these.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::azure::limiter::{Limiter, Turn};
 use crate::azure::retry::{Again, Attempts, Retriable, tell};
 use crate::class::identity::IdentityId;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Place, Places, Rank, Waiters, Weight};
 
 /// The most requests at once for identities that IMDS has given no token yet: less than IMDS takes, so that those which it
@@ -114,7 +114,7 @@ impl ImdsQueue {
             None
         } else {
             let applicant = (identity.clone(), namespace.clone());
-            let refused = lock(&self.refused).get(&namespace, &applicant).copied();
+            let refused = self.refused.lock().get(&namespace, &applicant).copied();
             if let Some(refused) = refused {
                 tokio::time::sleep_until(refused.until).await;
             }
@@ -135,7 +135,7 @@ impl ImdsQueue {
 
     /// All that waited for the identity wait longer for the next answer.
     fn refuse(&self, identity: &IdentityId, waiters: &Waiters) {
-        let mut refused = lock(&self.refused);
+        let mut refused = self.refused.lock();
         for namespace in waiters.all() {
             let applicant = (identity.clone(), namespace.clone());
             let times = refused
@@ -151,7 +151,7 @@ impl ImdsQueue {
     }
 
     fn forgive(&self, identity: &IdentityId, waiters: &Waiters) {
-        let mut refused = lock(&self.refused);
+        let mut refused = self.refused.lock();
         for namespace in waiters.all() {
             refused.remove(&(identity.clone(), namespace));
         }
@@ -240,7 +240,7 @@ mod tests {
         async fn answer(&self, says: Result<(), ()>) -> Result<(), No> {
             let sent = Instant::now();
             tokio::time::sleep(TAKES).await;
-            lock(&self.asked).push((sent, Instant::now()));
+            self.asked.lock().push((sent, Instant::now()));
             says.map_err(|()| No)
         }
 
@@ -284,7 +284,7 @@ mod tests {
 
         /// At most 5 requests at once, and 20 in a second.
         fn has_kept_the_limits(&self) {
-            let asked = lock(&self.asked);
+            let asked = self.asked.lock();
             for (sent, _) in asked.iter() {
                 let at_once = asked.iter().filter(|(from, to)| from <= sent && sent < to);
                 assert!(at_once.count() <= 5);
@@ -312,7 +312,7 @@ mod tests {
                 assert!(took <= most, "{namespaces} {is_proved} {took:?}");
             }
             join_all(flood).await;
-            assert_eq!(lock(&imds.asked).len(), 302);
+            assert_eq!(imds.asked.lock().len(), 302);
             imds.has_kept_the_limits();
         }
     }
@@ -329,7 +329,7 @@ mod tests {
         assert!(took <= 2 * TAKES, "{took:?}");
         assert!(of_attacker.await.unwrap() <= SECOND + 2 * TAKES);
         join_all(flood).await;
-        assert_eq!(lock(&imds.asked).len(), 301);
+        assert_eq!(imds.asked.lock().len(), 301);
         imds.has_kept_the_limits();
     }
 

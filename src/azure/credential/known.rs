@@ -6,15 +6,15 @@
 //! until it may be asked for again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use azure_core::credentials::AccessToken;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::azure::credential::{Credential, IdentityKey, Inner, TokenError};
 use crate::observe::metrics::{Cache, CacheMetrics, Metrics};
 use crate::os::clock::Clock;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 
 /// The most bytes of credentials that have a token. One has 6 to 10 KB, as its tokens are long. The kubelet renews each
@@ -178,7 +178,7 @@ impl Known {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
     }
 }
 

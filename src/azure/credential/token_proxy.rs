@@ -22,19 +22,18 @@ pub mod server_name;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request};
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
 use crate::observe::metrics::Traffic;
-use crate::os::lock::lock;
 use crate::text::excerpt::{causes, one_line};
 use crate::transport::{
     Names, Peer, Phase, Route, Transport, TransportError, Trust, client_options,
@@ -98,8 +97,8 @@ pub struct TokenProxy {
     names: Names,
     max_connection_age: Duration,
     /// Locked for as long as the API server is asked, so that one caller asks for all.
-    server_name: Mutex<Discovery>,
-    client: StdMutex<Option<Client>>,
+    server_name: tokio::sync::Mutex<Discovery>,
+    client: Mutex<Option<Client>>,
     traffic: Arc<Traffic>,
 }
 
@@ -130,8 +129,8 @@ impl TokenProxy {
             usual: transport.trust().clone(),
             names: transport.names().clone(),
             max_connection_age: transport.max_connection_age(),
-            server_name: Mutex::new(server_name),
-            client: StdMutex::new(None),
+            server_name: tokio::sync::Mutex::new(server_name),
+            client: Mutex::new(None),
             traffic,
             settings,
         }
@@ -192,8 +191,8 @@ impl TokenProxy {
         Ok(route)
     }
 
-    fn last_client(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
-        lock(&self.client)
+    fn last_client(&self) -> MutexGuard<'_, Option<Client>> {
+        self.client.lock()
     }
 
     /// The certificates to trust instead of the usual ones. Read in place: the file is small and in

@@ -11,20 +11,20 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::AccessToken;
 use azure_core::time::OffsetDateTime;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::azure::credential::{TokenError, sha256};
 use crate::azure::retry::{Again, Retriable as _, wait_before};
 use crate::observe::traces;
 use crate::os::clock::Clock;
-use crate::os::lock::lock;
 use crate::shares::{Namespace, Waiters};
 
 /// How long before its end a token is replaced, while it still serves.
@@ -132,7 +132,7 @@ impl Tokens {
     /// for the successor of one that serves, nor for another scope's.
     pub(super) fn is_awaited(&self, scope: &str, rejected: &[Digest]) -> bool {
         let now = self.clock.now();
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let Some(slot) = slots.get(scope) else {
             return false;
         };
@@ -168,7 +168,7 @@ impl Tokens {
     /// Whether there is a token for this scope that serves, other than those that are `rejected`.
     pub(super) fn has_other(&self, scope: &str, rejected: &[Digest]) -> bool {
         let now = self.clock.now();
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let slot = slots.get(scope);
         slot.is_some_and(|slot| slot.accepted(now, rejected).is_some())
     }
@@ -184,7 +184,7 @@ impl Tokens {
     where
         F: Future<Output = Result> + Send + 'static,
     {
-        let mut slots = lock(&self.slots);
+        let mut slots = self.slots.lock();
         let slot = slots.get_mut(scope)?;
         let now = self.clock.now();
         // Where none serves, whoever comes next asks for one.
@@ -209,14 +209,14 @@ impl Tokens {
     /// Whether there is a token that serves.
     pub(super) fn are_there(&self) -> bool {
         let now = self.clock.now();
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         slots.values().any(|slot| slot.serving(now).is_some())
     }
 
     /// Whether the next request may not go yet.
     pub(super) fn must_wait(&self) -> bool {
         let now = Instant::now();
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         slots
             .values()
             .any(|slot| slot.next.is_some_and(|next| now < next))
@@ -224,7 +224,7 @@ impl Tokens {
 
     /// The bytes of the tokens.
     pub(super) fn weight(&self) -> usize {
-        let slots = lock(&self.slots);
+        let slots = self.slots.lock();
         let kept = slots
             .values()
             .flat_map(|slot| [&slot.token, &slot.beside.token]);
@@ -237,7 +237,7 @@ impl Tokens {
     where
         F: Future<Output = Result> + Send + 'static,
     {
-        let mut slots = lock(&self.slots);
+        let mut slots = self.slots.lock();
         if slots.len() >= MAX_SCOPES && !slots.contains_key(scope) {
             slots.clear();
         }
@@ -293,7 +293,7 @@ impl Tokens {
             }
             let result = AssertUnwindSafe(asking).catch_unwind().await.ok();
             let now = clock.now();
-            let mut slots = lock(&slots);
+            let mut slots = slots.lock();
             land(slots.entry(scope).or_default(), result.as_ref(), now);
             result
         }));
@@ -312,11 +312,11 @@ impl Flight {
 
 impl Step {
     fn is_over(&self) -> bool {
-        lock(&self.0).is_none_or(|end| end <= Instant::now())
+        self.0.lock().is_none_or(|end| end <= Instant::now())
     }
 
     fn begin(&self, length: Duration) {
-        let mut end = lock(&self.0);
+        let mut end = self.0.lock();
         *end = (*end).max(Some(Instant::now() + length));
     }
 }
@@ -646,6 +646,6 @@ mod tests {
                     .is_some_and(|token| token.is_ok())
             );
         }
-        assert!(lock(&tokens.slots).len() <= MAX_SCOPES);
+        assert!(tokens.slots.lock().len() <= MAX_SCOPES);
     }
 }

@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -22,7 +23,6 @@ use crate::class::identity::IdentityName;
 use crate::class::object::{ObjectKind, ObjectName, ObjectVersion};
 use crate::class::plan::Fetch;
 use crate::observe::metrics::Metrics;
-use crate::os::lock::lock;
 use crate::shares::{Namespace, Weight};
 
 /// The longest that an exact version answers remounts. It never changes, but somebody may lose the right to it.
@@ -168,7 +168,7 @@ pub struct Recollection<'a> {
     principal: Arc<Principal>,
     host: String,
     /// The oldest of what it found.
-    oldest: std::sync::Mutex<Option<Instant>>,
+    oldest: Mutex<Option<Instant>>,
 }
 
 impl Memory {
@@ -254,7 +254,7 @@ impl Memory {
             namespace: namespace.clone(),
             principal,
             host,
-            oldest: std::sync::Mutex::default(),
+            oldest: Mutex::default(),
         }
     }
 }
@@ -309,8 +309,8 @@ impl Recollection<'_> {
         self.lock().map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        lock(&self.oldest)
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.oldest.lock()
     }
 }
 

@@ -4,9 +4,10 @@
 //! mounted for longest makes room, of the namespace that has the most.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -15,7 +16,6 @@ use time::OffsetDateTime;
 
 use crate::observe::metrics::Cache;
 use crate::observe::metrics::caches::{CacheMetrics, Caches};
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 use crate::text::excerpt::plain;
 
@@ -105,7 +105,7 @@ impl Classes {
     }
 
     fn known(&self) -> MutexGuard<'_, Kept<ClassName, Times>> {
-        lock(&self.known)
+        self.known.lock()
     }
 }
 

@@ -8,19 +8,19 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::observe::warnings::Warnings;
-use crate::os::lock::lock;
 use crate::os::open_files;
 
 /// The most connections to one port at once, and the most from one source.
@@ -177,7 +177,7 @@ impl Visit {
 
     /// Whether nothing is asked here, or the answer is not read.
     fn may_leave(&self) -> bool {
-        let requests = lock(&self.requests);
+        let requests = self.requests.lock();
         let is_sent = |since: Instant| since.elapsed() >= READING;
         requests.unanswered == 0 && requests.unsent.is_none_or(is_sent)
     }
@@ -186,14 +186,14 @@ impl Visit {
 impl By {
     /// A request has been read.
     pub(super) fn ask(&self) -> Asked {
-        lock(&self.0.requests).unanswered += 1;
+        self.0.requests.lock().unanswered += 1;
         Asked(Arc::clone(&self.0))
     }
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let mut requests = lock(&self.0.requests);
+        let mut requests = self.0.requests.lock();
         requests.unanswered -= 1;
         requests.unsent.get_or_insert_with(Instant::now);
     }
@@ -332,7 +332,7 @@ impl AsyncWrite for Visitor {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if flushed.is_ready() {
-            lock(&self.visit.requests).unsent = None;
+            self.visit.requests.lock().unsent = None;
         }
         flushed
     }

@@ -6,15 +6,15 @@
 //! leaves them takes seats from itself.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::observe::warnings::Warnings;
-use crate::os::lock::lock;
 
 /// The most connections at once.
 const MAX_SEATS: usize = 64;
@@ -134,7 +134,7 @@ impl Seats {
     }
 
     fn taken(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
-        lock(&self.taken)
+        self.taken.lock()
     }
 }
 
@@ -165,7 +165,7 @@ impl Seat {
     }
 
     fn heard(&self) -> MutexGuard<'_, Instant> {
-        lock(&self.heard)
+        self.heard.lock()
     }
 }
 

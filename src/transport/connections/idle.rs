@@ -1,12 +1,11 @@
 //! Which connections to a server nobody uses, for [`crate::os::open_files`], which has them closed when files run out.
 
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Known, Shared};
-use crate::os::lock::lock;
 use crate::os::open_files::IdleConnections;
 
 impl Shared {
@@ -33,14 +32,14 @@ impl Known {
 
 impl IdleConnections for Mutex<Known> {
     fn idle_since(&self) -> Option<Instant> {
-        let known = lock(self);
+        let known = self.lock();
         let found = [known.idlest_http2(), known.idlest_http1()];
         found.into_iter().flatten().map(|(since, _)| since).min()
     }
 
     /// Lets go of it, which ends it. Nor is it renewed.
     fn close_idlest(&self) {
-        let mut known = lock(self);
+        let mut known = self.lock();
         match (known.idlest_http2(), known.idlest_http1()) {
             (Some((shared, place)), idle) if idle.is_none_or(|(idle, _)| shared <= idle) => {
                 let shared = known.http2.remove(place);

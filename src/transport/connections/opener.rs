@@ -8,17 +8,17 @@ use std::convert::Infallible;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Http2, IDLE_TIMEOUT, Idle, Known, Load, Opened, Shared};
 use crate::observe::metrics::Traffic;
-use crate::os::lock::lock;
 use crate::transport::dial::Dialer;
 use crate::transport::stream::Dialed;
 use crate::transport::{MAX_HEADERS, TransportError};
@@ -131,7 +131,7 @@ impl Opener {
             match aside.open().await {
                 Ok(opened) => {
                     if let Some(known) = self.known.upgrade() {
-                        lock(&known).replace(is_over, opened);
+                        known.lock().replace(is_over, opened);
                     }
                     return;
                 }
@@ -181,7 +181,7 @@ impl Known {
 /// Lets go of unused connections for as long as this runs, which is beside each of them.
 async fn let_go(known: Weak<Mutex<Known>>) -> Infallible {
     while let Some(known) = known.upgrade() {
-        lock(&known).let_go_of_unused();
+        known.lock().let_go_of_unused();
         drop(known);
         tokio::time::sleep(IDLE_TIMEOUT / 4).await;
     }

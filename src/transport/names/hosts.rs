@@ -8,9 +8,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
-use crate::os::lock::lock;
+use parking_lot::Mutex;
 
 /// The most bytes of the file that are read: what follows counts as any other name.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -39,7 +38,7 @@ impl Hosts {
 
     /// Whether this name, in lower case, has an address in the file.
     pub(super) fn have(&self, name: &str) -> bool {
-        let mut read = lock(&self.read);
+        let mut read = self.read.lock();
         let version = std::fs::metadata(&self.path).as_ref().map(version).ok();
         if read.as_ref().map(|read| read.version) != version {
             *read = self.read().ok();

@@ -41,7 +41,7 @@ impl Resolver {
                 return Ok(vec![address(1)]);
             }
             let (answer, answered) = mpsc::channel();
-            lock(&of_lookups).push(Asked {
+            of_lookups.lock().push(Asked {
                 name: name.to_owned(),
                 answer,
             });
@@ -63,7 +63,7 @@ impl Resolver {
     }
 
     fn begun(&self) -> usize {
-        lock(&self.asked).len()
+        self.asked.lock().len()
     }
 
     /// Waits until so many lookups have begun.
@@ -75,7 +75,7 @@ impl Resolver {
 
     /// Answers a lookup of this name.
     fn answer(&self, name: &str, answer: Answer) {
-        let mut asked = lock(&self.asked);
+        let mut asked = self.asked.lock();
         let index = asked.iter().position(|asked| asked.name == name).unwrap();
         asked.remove(index).answer.send(answer).unwrap();
     }
@@ -96,7 +96,11 @@ async fn a_flood_of_hanging_names_delays_no_other_kind_of_name() {
         .collect();
     resolver.begin(UNHEARD_OF.0).await;
     // All places for unheard-of names are taken. What is known by now would be asked for again.
-    lock(&resolver.names.0.state)
+    resolver
+        .names
+        .0
+        .state
+        .lock()
         .found
         .get_mut(&Namespace::default(), &"known".to_owned())
         .unwrap()
@@ -166,7 +170,7 @@ async fn a_name_is_looked_up_once_whoever_waits() {
         assert_eq!(answer.unwrap().unwrap(), [address(2)]);
     }
     assert_eq!(resolver.begun(), 0);
-    assert!(lock(&resolver.names.0.state).flights.is_empty());
+    assert!(resolver.names.0.state.lock().flights.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +193,7 @@ async fn the_last_addresses_serve_while_the_resolver_cannot_say() {
     tokio::time::advance(OUTAGE_PAUSE).await;
     resolver.begin(1).await;
     resolver.answer(HANGING, refused(true));
-    let state = || lock(&resolver.names.0.state);
+    let state = || resolver.names.0.state.lock();
     while !state().flights.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -211,7 +215,11 @@ async fn an_answer_is_an_answer() {
             resolver.answer(HANGING, answer.clone());
             let found = waiting.await.unwrap();
             assert_eq!(found.is_ok(), answer.is_ok() || serves);
-            if let Some(known) = lock(&resolver.names.0.state)
+            if let Some(known) = resolver
+                .names
+                .0
+                .state
+                .lock()
                 .found
                 .get_mut(&Namespace::default(), &HANGING.to_owned())
             {
@@ -219,7 +227,7 @@ async fn an_answer_is_an_answer() {
             }
         }
         // What is said not to be there is known no longer.
-        let found = &mut lock(&resolver.names.0.state).found;
+        let found = &mut resolver.names.0.state.lock().found;
         assert_eq!(
             found
                 .get(&Namespace::default(), &HANGING.to_owned())

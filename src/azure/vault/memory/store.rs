@@ -3,13 +3,13 @@
 //! What has ended is dropped by a sweep, not by whoever comes next, since what is kept here is secret.
 
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::observe::metrics::ValueMetrics;
-use crate::os::lock::lock;
 use crate::shares::{Kept, Namespace, Weight};
 
 /// How often at most, and at least, what has ended is looked for.
@@ -123,7 +123,7 @@ where
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
-        lock(&self.entries)
+        self.entries.lock()
     }
 }
 
@@ -138,7 +138,7 @@ async fn sweep<K: Clone + Eq + Hash, V: Weight>(
         let Some(entries) = entries.upgrade() else {
             return;
         };
-        let mut entries = lock(&entries);
+        let mut entries = entries.lock();
         let now = Instant::now();
         entries.kept.retain(|_, entry| now < entry.end);
         metrics.size(entries.kept.len(), entries.kept.bytes());
