@@ -15,10 +15,14 @@ const PAGE: &str = "\
 
 When a mount fails, the message that `kubectl describe pod` shows begins with one of these words in brackets. They stay
 the same from release to release, so alerts and searches can rely on them; the sentence behind them may become better.
-Each message also says which vault, object and identity it was about, and mostly has the command that mends it.
+Each message also says which vault, object and identity it was about, and usually has the command that fixes it; the
+last column says who can, and which runbook goes on from there.
 
 `provider-azure-rs explain CODE` says the same on a terminal. This page is made from the code (`make generate`).
 ";
+
+/// Where the runbooks are.
+const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/runbooks");
 
 /// Why there is nothing to explain.
 #[derive(Debug, Error)]
@@ -85,12 +89,16 @@ fn find(code: &str) -> Result<Reason, ExplainError> {
 }
 
 fn explain(reason: Reason) -> String {
+    let runbook = reason.runbook().map_or_else(String::new, |page| {
+        format!("  Runbook: {RUNBOOKS}/{page}.md\n")
+    });
     format!(
-        "{} (gRPC {:?})\n  {}\n  {}\n",
+        "{} (gRPC {:?})\n  {}\n  {}\n  Who can fix it: {}.\n{runbook}",
         reason.as_str(),
         reason.code(),
         reason.meaning(),
-        reason.remedy()
+        reason.remedy(),
+        reason.owner()
     )
 }
 
@@ -110,16 +118,20 @@ fn page() -> String {
     for (group, reasons) in Reason::GROUPS {
         _ = write!(
             page,
-            "\n## {group}\n\n| code | gRPC | what it means | what to do |\n|---|---|---|---|\n"
+            "\n## {group}\n\n| code | gRPC | what it means | what to do | who can fix it |\n|---|---|---|---|---|\n"
         );
         for reason in *reasons {
+            let runbook = reason.runbook().map_or_else(String::new, |page| {
+                format!(" ([runbook](runbooks/{page}.md))")
+            });
             _ = writeln!(
                 page,
-                "| `{}` | `{:?}` | {} | {} |",
+                "| `{}` | `{:?}` | {} | {} | {}{runbook} |",
                 reason.as_str(),
                 reason.code(),
                 reason.meaning(),
-                reason.remedy()
+                reason.remedy(),
+                reason.owner()
             );
         }
     }

@@ -50,11 +50,11 @@ reasons! {
         InvalidRequest = "INVALID_REQUEST", InvalidArgument,
             "The driver and its version: its attributes, secrets and permission must be JSON as driver v1.1 \
             and later send it, with names as long as Kubernetes allows.";
-        /// The class has a parameter that cannot be.
+        /// A parameter of the class is invalid.
         InvalidParameter = "INVALID_PARAMETER", InvalidArgument,
             "The message names the parameter, what was expected and what was found; of a value that is too long, the \
             maximum and the length. `provider-azure-rs validate CLASS.yaml` says the same with line and column, before anything is deployed. A pod's \
-            volumeAttributes lie over the class's parameters.";
+            volumeAttributes override the class's parameters.";
         /// Two objects want one path.
         PathConflict = "PATH_CONFLICT", InvalidArgument,
             "Give one of them another objectAlias. A certificate may write NAME.crt and NAME.key too, and a \
@@ -98,13 +98,14 @@ reasons! {
             for 169.254.169.254 on the node.";
         /// IMDS is asked for as many tokens as it allows.
         ImdsThrottled = "IMDS_THROTTLED", FailedPrecondition,
-            "20 in a second and 5 at once for the machine, whoever asks. This provider stays below; look for \
-            what else on the node asks for tokens.";
+            "The limit is 20 a second and 5 at once, for all programs of the machine together. This provider stays \
+            below it; look for what else on the node asks for tokens.";
     }
     "Entra ID" {
         /// Entra ID knows no such application in the tenant (AADSTS700016).
         EntraAppNotFound = "ENTRA_APP_NOT_FOUND", Unauthenticated,
-            "Correct clientID (the client ID, not the object ID) or tenantID: az ad sp show --id CLIENT-ID.";
+            "Correct clientID (the client ID, not the object ID) or tenantID: az ad sp show --id CLIENT-ID. If the \
+            identity was deleted, create it again, with its rights.";
         /// Entra ID knows no such tenant (AADSTS90002).
         EntraTenantNotFound = "ENTRA_TENANT_NOT_FOUND", Unauthenticated,
             "Set tenantID to the vault's tenant: az keyvault show --name VAULT --query properties.tenantId.";
@@ -126,8 +127,9 @@ reasons! {
             CLIENT-ID --append. It is the secret's value that is needed, not its ID.";
         /// Entra ID refuses for another reason.
         EntraRefused = "ENTRA_REFUSED", Unauthenticated,
-            "The message has the fix for what concerns the cluster's issuer and its keys, or a policy of the tenant. \
-            Otherwise look its AADSTS code up at https://login.microsoftonline.com/error.";
+            "The message has the fix for what concerns the cluster's issuer and its keys (AADSTS7000272, AADSTS50166), \
+            or a policy of the tenant (AADSTS700223, AADSTS700238). Otherwise look its AADSTS code up at \
+            https://login.microsoftonline.com/error.";
         /// Entra ID asks for fewer requests.
         EntraThrottled = "ENTRA_THROTTLED", FailedPrecondition,
             "The kubelet tries again by itself. Each identity is asked for once per hour or so; many pods \
@@ -237,5 +239,103 @@ reasons! {
         /// A bug.
         Internal = "INTERNAL", Internal,
             "Report it with the provider's log around this moment.";
+    }
+}
+
+impl Reason {
+    /// Who can fix it.
+    pub fn owner(self) -> &'static str {
+        match self {
+            Self::InvalidParameter
+            | Self::PathConflict
+            | Self::IdentityMissing
+            | Self::AnswerTooLarge => "the class's author",
+            Self::PolicyDenied => "the platform team",
+            Self::InvalidRequest | Self::TokenAudienceMissing => "the driver's operator",
+            Self::IdentityNotAssigned
+            | Self::IdentityAmbiguous
+            | Self::ImdsUnreachable
+            | Self::ImdsFailed
+            | Self::ImdsThrottled => "the nodes' operator",
+            Self::EntraAppNotFound
+            | Self::EntraTenantNotFound
+            | Self::EntraResourceNotFound
+            | Self::EntraNoFederatedCredential
+            | Self::EntraTokenExpired
+            | Self::EntraBadClientSecret
+            | Self::EntraRefused
+            | Self::KvTokenRejected => "the identity's owner",
+            Self::TokenProxyUnreachable | Self::TokenProxyRefused | Self::TokenProxyFailed => {
+                "the cluster's operator"
+            }
+            Self::KvAccessDenied | Self::KvRbacDenied | Self::KvForbidden => "the vault's owner",
+            Self::KvObjectNotFound
+            | Self::KvObjectDisabled
+            | Self::KvObjectUnusable
+            | Self::KvBadParameter => "the secret's owner",
+            Self::KvCertificatePending | Self::KvKeyNotExportable => "the certificate's owner",
+            Self::KvFirewallDenied
+            | Self::KvHostNotFound
+            | Self::KvUnreachable
+            | Self::KvUnexpectedAnswer
+            | Self::EntraUnreachable
+            | Self::TlsNotTrusted
+            | Self::Timeout => "the network's operator",
+            Self::KvThrottled
+            | Self::KvUnavailable
+            | Self::EntraThrottled
+            | Self::EntraUnavailable
+            | Self::ShuttingDown => "no one has to, since it is tried again",
+            Self::Internal => "this project",
+        }
+    }
+
+    /// The page of `docs/runbooks/` that goes on from here, which is also the page of its alert.
+    pub fn runbook(self) -> Option<&'static str> {
+        Some(match self {
+            Self::KvAccessDenied
+            | Self::KvRbacDenied
+            | Self::KvFirewallDenied
+            | Self::KvForbidden
+            | Self::PolicyDenied => "access-denied",
+            Self::IdentityNotAssigned
+            | Self::IdentityAmbiguous
+            | Self::TokenAudienceMissing
+            | Self::TokenProxyRefused
+            | Self::EntraAppNotFound
+            | Self::EntraTenantNotFound
+            | Self::EntraResourceNotFound
+            | Self::EntraNoFederatedCredential
+            | Self::EntraTokenExpired
+            | Self::EntraBadClientSecret
+            | Self::EntraRefused
+            | Self::KvTokenRejected => "identity",
+            Self::InvalidParameter
+            | Self::PathConflict
+            | Self::IdentityMissing
+            | Self::AnswerTooLarge
+            | Self::KvObjectNotFound
+            | Self::KvObjectDisabled
+            | Self::KvObjectUnusable
+            | Self::KvBadParameter
+            | Self::KvCertificatePending
+            | Self::KvKeyNotExportable => "class-mistakes",
+            Self::KvThrottled | Self::EntraThrottled | Self::ImdsThrottled => "throttling",
+            Self::KvUnavailable
+            | Self::KvUnreachable
+            | Self::KvHostNotFound
+            | Self::KvUnexpectedAnswer
+            | Self::EntraUnavailable
+            | Self::EntraUnreachable
+            | Self::ImdsFailed
+            | Self::ImdsUnreachable
+            | Self::TokenProxyUnreachable
+            | Self::TokenProxyFailed
+            | Self::TlsNotTrusted
+            | Self::Timeout => "vault-outage",
+            Self::Internal | Self::InvalidRequest => "upgrade-and-rollback",
+            // Its caller has asked again already.
+            Self::ShuttingDown => return None,
+        })
     }
 }

@@ -25,6 +25,7 @@ fn a_code_is_explained_and_an_unknown_one_is_said_to_be_none() {
         "{said}"
     );
     assert!(said.contains("az role assignment create"), "{said}");
+    assert!(said.contains("/docs/runbooks/access-denied.md\n"), "{said}");
     let (well, _, said) = explain(&["KV_RBAC_DENID"]);
     assert!(
         !well && said.contains("did you mean KV_RBAC_DENIED?"),

@@ -70,7 +70,9 @@ def check_alerts(known):
     alerts = [rule for group in rules["groups"] for rule in group["rules"]]
     repository = re.search(r'^repository = "(.+)"$', Path("Cargo.toml").read_text(encoding="utf-8"), re.M).group(1)
     index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
-    reasons = set(re.findall(r"^\| `([A-Z_]+)` \|", Path("docs/errors.md").read_text(encoding="utf-8"), re.M))
+    errors = Path("docs/errors.md").read_text(encoding="utf-8")
+    reasons = set(re.findall(r"^\| `([A-Z_]+)` \|", errors, re.M))
+    runbooks = dict(re.findall(r"^\| `([A-Z_]+)` \|.*\(runbooks/([\w-]+\.md)\)\) \|$", errors, re.M))
     alerted = {}
     for alert in alerts:
         name = alert["alert"]
@@ -95,6 +97,8 @@ def check_alerts(known):
             for reason in words.split("|"):
                 if reason not in reasons:
                     problem(f"{name}: {reason} is not in docs/errors.md")
+                elif match and runbooks.get(reason) != match[1]:
+                    problem(f"{name}: docs/errors.md leads from {reason} to {runbooks.get(reason)}")
                 alerted.setdefault(reason, []).append(name)
     for reason in sorted(reasons - HARMLESS):
         if len(alerted.get(reason, [])) != 1:

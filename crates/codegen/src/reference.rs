@@ -160,7 +160,7 @@ Everything that a SecretProviderClass can say to this provider. Made from the co
 marked so. `provider-azure-rs validate CLASS.yaml` checks a class by all of this.
 
 All parameters are texts for Kubernetes: write `\"true\"`, not `true`. Spaces around a value do not count. A pod's
-`volumeAttributes` lie over the class's parameters.
+`volumeAttributes` override the class's parameters.
 ";
 
 const ABOUT_IDENTITY: &str = "
