@@ -158,7 +158,7 @@ impl Bench<'_> {
             network: network.describe(),
             repeats: arguments.repeats(),
         };
-        println!("{document}");
+        println!("{document}\n{}", document.usage());
         if let Some(path) = &arguments.report {
             document.write(path)?;
         }

@@ -16,7 +16,7 @@ use crate::machine;
 /// What a page begins with.
 const INTRODUCTION: &str = include_str!("introduction.md");
 
-/// The tables, and what they are from. Displayed in Markdown.
+/// The tables, and what they are from. Displayed in Markdown, without [`usage`](Self::usage).
 #[derive(Debug)]
 pub struct Document<'a> {
     /// What was measured.
@@ -43,6 +43,12 @@ impl Document<'_> {
         let name = picture.file_name().unwrap_or_default().display();
         let page = format!("{page}\n![Time by number of objects and of pods]({name})\n");
         write(path, page)
+    }
+
+    /// Requests and resources of every row: for the terminal, and too much for the page.
+    pub fn usage(&self) -> String {
+        let table = tables::of_usage(self.results);
+        format!("Requests and resources, medians of all repeats:\n\n{table}")
     }
 
     fn growth(&self, f: &mut fmt::Formatter<'_>, growth: &Growth) -> fmt::Result {
@@ -77,18 +83,13 @@ impl fmt::Display for Document<'_> {
         for growth in &results.growth {
             self.growth(f, growth)?;
         }
-        writeln!(
-            f,
-            "\nRequests and resources, medians of all repeats:\n\n{}",
-            tables::of_usage(results)
-        )?;
         for failed in &results.failed {
             let name = &results.contestants[failed.contestant];
-            writeln!(f, "{name} has failed: {}\n", failed.why)?;
+            writeln!(f, "\n{name} has failed: {}", failed.why)?;
         }
         writeln!(
             f,
-            "Measured on {}, with {} repeats of each row; {}.",
+            "\nMeasured on {}, with {} repeats of each row; {}.",
             machine::describe(),
             self.repeats,
             self.network
