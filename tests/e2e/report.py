@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import json
-import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +65,10 @@ class Run:
 INTRODUCTION = f"""# Validation on a real cluster
 
 This page was made by `make e2e`: a one-node cluster of the real programs for each version of the Secrets Store CSI
-Driver, each check with a PASS or FAIL. [tests/e2e](../tests/e2e/README.md) says how it works and how to run it; all
-that its commands print is in `target/e2e.md` after a run. Azure is the [emulator](../crates/emulator/README.md), under
-the public cloud's own host names, so classes, driver and provider are as in production; what only the real Azure can
-show is not here.
+Driver, each check with a PASS or FAIL. [tests/e2e](../tests/e2e/README.md) says how it works and how to run it. What the checks
+saw and measured, and all that their commands print, is in `target/e2e.md` after a run. Azure is the
+[emulator](../crates/emulator/README.md), under the public cloud's own host names, so classes, driver and provider are as
+in production. What only the real Azure can show is not here.
 
 For a short run, the kubelet's `syncFrequency` is 5 s (1 m by default), and the driver's `rotationPollInterval`
 {driver.ROTATION_SECONDS} s (2 m). Two containers of the driver's pod, the registrar and the liveness probe, are
@@ -78,15 +77,12 @@ stand-ins of 100 lines.
 
 
 def write(path: Path, runs: list[Run]) -> None:
-    """Writes the page: what passed, and the sentences that checks have for readers."""
+    """Writes the page: what passed. What a check has to say is in the details."""
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     facts = {"date": today, "machine": machine.description()} | versions_of_programs()
     parts = [INTRODUCTION, "| | |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in facts.items())]
     parts.append("## Checks, by the driver's version\n\n" + table(runs))
-    parts.append("## What was seen\n")
-    for number, check in made(runs).items():
-        if lines := seen(runs, number):
-            parts.append(f"### {number}. {check.title}\n\n" + "\n".join(lines) + "\n")
+    parts += ["\n".join(missing) + "\n"] if (missing := not_passed(runs)) else []
     path.write_text("\n".join(parts))
 
 
@@ -117,20 +113,12 @@ def table(runs: list[Run]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def seen(runs: list[Run], number: int) -> list[str]:
-    """The notes of a check, those once that differ with the driver only in figures."""
-    lines, before = [], set()
-    for run in runs:
-        if not (result := run.result(number)):
-            continue
-        if result.failure or result.left_out:
-            lines.append(f"- v{run.driver}: {result.failure or 'left out, since ' + result.left_out}")
-        for note in result.notes:
-            shape = re.sub(r"[0-9a-f]*\d[0-9a-f.]*", "#", note)
-            if shape not in before:
-                before.add(shape)
-                lines.append(f"{note}\n" if note.endswith("\n") else f"- v{run.driver}: {note}")
-    return lines
+def not_passed(runs: list[Run]) -> list[str]:
+    """Why checks failed or were left out."""
+    return [
+        f"- v{run.driver}, {result.number}: {result.failure or f'left out, since {result.left_out}'}"
+        for run in runs for result in run.results if result.failure or result.left_out
+    ]
 
 
 def details(result: Result) -> str:
