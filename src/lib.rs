@@ -16,6 +16,7 @@
 
 mod azure;
 mod class;
+mod cluster;
 pub mod commands;
 mod explain;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -62,11 +62,11 @@ pub use canned::Canned;
 pub use challenge::scope_in;
 pub use failure::{Phase, Refusal, TransportError};
 pub use names::Names;
-pub use peer::Peer;
+pub use peer::{Peer, Server};
 pub use probe::{Greeting, Handshake, Probe};
 pub use route::{Route, TokenHolder, client_options};
 pub use server_certificate::ServerCertificate;
-pub use trust::{Trust, TrustError};
+pub use trust::{ClientCertificate, Trust, TrustError};
 #[cfg(any(test, feature = "fuzzing"))]
 pub use {origin::retry_after, proxy::leads_out};
 

@@ -10,6 +10,7 @@
 
 mod caches;
 mod classes;
+mod cluster;
 mod compat;
 mod endpoint;
 mod mounts;
@@ -35,6 +36,7 @@ use crate::observe::metrics::values::Values;
 use crate::observe::phases::Phases;
 
 pub use caches::{Cache, CacheMetrics};
+pub use cluster::{EventMetrics, EventOutcome};
 pub use compat::ObjectRequests;
 pub use endpoint::serve;
 pub use mounts::Mounting;
@@ -61,6 +63,7 @@ struct Inner {
     caches: Caches,
     values: Values,
     outages: OutageMetrics,
+    events: EventMetrics,
     compat: Option<Compat>,
 }
 
@@ -95,6 +98,7 @@ impl Metrics {
             traffic::registered(ours),
         );
         let outages = OutageMetrics::registered(ours);
+        let events = EventMetrics::registered(ours);
         Self(Arc::new(Inner {
             registry,
             mounts,
@@ -102,6 +106,7 @@ impl Metrics {
             caches,
             values,
             outages,
+            events,
             compat,
         }))
     }

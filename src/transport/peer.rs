@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
 use hyper::http::uri::Authority;
 use rustls::pki_types::{CertificateDer, ServerName};
 use url::{Position, Url};
@@ -27,8 +30,27 @@ pub struct Peer {
     pub url: Url,
     /// Its address, where that is known without DNS.
     pub address: Option<IpAddr>,
-    /// What TLS calls it, a DNS name.
+    /// What TLS calls it, a DNS name or an address.
     pub tls_name: String,
+}
+
+/// The most HTTP/1.1 connections to a [`Server`].
+const FOR_WORDS: usize = 4;
+
+/// A server of the cluster that is asked in HTTP's own words rather than in those of Azure's SDK. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Server(Arc<Origin>);
+
+impl Server {
+    /// Sends a request, whose URL is a path, and reads the answer. One that is no success is a
+    /// [refusal](TransportError::Refused). It has no time limit of its own.
+    pub async fn ask(&self, request: Request<Bytes>) -> Result<Bytes, TransportError> {
+        let answer = self.0.exchange(request.map(Full::new)).await?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        Err(TransportError::Refused(self.0.refusal(answer)))
+    }
 }
 
 impl Peer {
@@ -49,6 +71,25 @@ impl Peer {
             below: self.url.path().to_owned(),
             ..Route::new(Arc::new(origin))
         }))
+    }
+
+    /// The same server for those who ask it what it is there for.
+    pub fn server(
+        &self,
+        trust: &Trust,
+        names: &Names,
+        max_age: Duration,
+    ) -> Result<Server, TransportSetupError> {
+        let limits = PoolLimits {
+            max_http1: FOR_WORDS,
+            max_age,
+        };
+        let dialer = self.dialer(trust, names)?;
+        Ok(Server(Arc::new(Origin::new(
+            dialer,
+            Arc::default(),
+            limits,
+        ))))
     }
 
     /// The certificate that it shows, if that proves that it has its name. Nothing is sent but the
@@ -95,7 +136,11 @@ impl Peer {
     /// What messages call it.
     fn shown(&self) -> String {
         let host = &self.url[Position::BeforeHost..Position::AfterPort];
-        if self.url.host_str() == Some(&self.tls_name) {
+        let name = self
+            .url
+            .host_str()
+            .map(|name| name.trim_matches(['[', ']']));
+        if name == Some(&self.tls_name) {
             host.to_owned()
         } else {
             format!("{host} (in TLS {})", self.tls_name)

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -28,6 +29,9 @@ pub enum TrustError {
     /// A CA that was to be the only one has no certificate.
     #[error("expected PEM certificates, found none that can be used")]
     PemEmpty,
+    /// A client's certificate and key are none, or do not belong together.
+    #[error("expected a client certificate and its key in PEM")]
+    ClientCertificate(#[source] Box<dyn StdError + Send + Sync>),
     /// The TLS library refuses its own defaults.
     #[error("TLS cannot be set up")]
     Library(#[source] rustls::Error),
@@ -45,8 +49,13 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Trust(Arc<Mutex<Held>>);
 
+/// What this process proves to a server who it is by, besides or instead of a token. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate(Arc<SingleCertAndKey>);
+
 #[derive(Debug)]
 struct Held {
+    client: Option<ClientCertificate>,
     /// The files, where they are to be followed.
     files: Option<RootFiles>,
     /// Made once for the same certificates: they have the tickets with which TLS is resumed.
@@ -62,12 +71,23 @@ impl Trust {
     /// The system's certificates, those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and the operator's.
     pub(super) fn usual(ca_file: Option<&Path>) -> Result<Self, TrustError> {
         let files = RootFiles::open(ca_file)?;
-        let store = files.store();
-        Self::of(store, Some(files))
+        Self::of(files.store(), Some(files), None)
+    }
+
+    /// The system's certificates and those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, for servers that want to see this
+    /// one.
+    pub fn usual_for(client: ClientCertificate) -> Result<Self, TrustError> {
+        let files = RootFiles::open(None)?;
+        Self::of(files.store(), Some(files), Some(client))
     }
 
     /// These certificates, in PEM, and no others.
     pub fn only(pem: &[u8]) -> Result<Self, TrustError> {
+        Self::only_for(pem, None)
+    }
+
+    /// The same, for servers that want to see this certificate.
+    pub fn only_for(pem: &[u8], client: Option<ClientCertificate>) -> Result<Self, TrustError> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<_, _>>()
             .map_err(TrustError::Pem)?;
@@ -76,12 +96,17 @@ impl Trust {
         if roots.is_empty() {
             return Err(TrustError::PemEmpty);
         }
-        Self::of(roots, None)
+        Self::of(roots, None, client)
     }
 
-    fn of(roots: RootCertStore, files: Option<RootFiles>) -> Result<Self, TrustError> {
-        let (http2, http1) = configs(roots).map_err(TrustError::Library)?;
+    fn of(
+        roots: RootCertStore,
+        files: Option<RootFiles>,
+        client: Option<ClientCertificate>,
+    ) -> Result<Self, TrustError> {
+        let (http2, http1) = configs(roots, client.as_ref()).map_err(TrustError::Library)?;
         Ok(Self(Arc::new(Mutex::new(Held {
+            client,
             files,
             http2,
             http1,
@@ -133,7 +158,7 @@ impl Held {
             return;
         };
         if files.read_again()
-            && let Ok(configs) = configs(files.store())
+            && let Ok(configs) = configs(files.store(), self.client.as_ref())
         {
             (self.http2, self.http1) = configs;
             self.generation += 1;
@@ -141,13 +166,37 @@ impl Held {
     }
 }
 
+impl ClientCertificate {
+    /// The certificate with its chain, and its key, both in PEM.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TrustError> {
+        fn unusable(error: impl StdError + Send + Sync + 'static) -> TrustError {
+            TrustError::ClientCertificate(Box::new(error))
+        }
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(unusable)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(unusable)?;
+        let provider = rustls::crypto::ring::default_provider();
+        let certified = CertifiedKey::from_der(chain, key, &provider).map_err(unusable)?;
+        Ok(Self(Arc::new(certified.into())))
+    }
+}
+
 /// TLS 1.2 and 1.3 by ring, for HTTP/2 and for HTTP/1.1 alone.
-fn configs(roots: RootCertStore) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), rustls::Error> {
+fn configs(
+    roots: RootCertStore,
+    client: Option<&ClientCertificate>,
+) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>), rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut http2 = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut http2 = match client {
+        Some(ClientCertificate(certificate)) => {
+            builder.with_client_cert_resolver(Arc::<SingleCertAndKey>::clone(certificate))
+        }
+        None => builder.with_no_client_auth(),
+    };
     let mut http1 = http2.clone();
     http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     http1.alpn_protocols = vec![b"http/1.1".to_vec()];

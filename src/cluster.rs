@@ -1,0 +1,29 @@
+//! What goes to and comes from the Kubernetes API server: what the driver says of a volume ([`PodStatus`]), and what
+//! pods are told ([`PodEvents`]).
+//!
+//! Nothing here is part of a mount: an API server that is slow or absent delays none. What it says can make a node ask a
+//! vault again or less, and never gives anybody a value.
+//!
+//! It is asked over the [transport](crate::transport) of the process, since kube-client would add more to the program and
+//! its memory than all this does (docs/decisions/0034).
+
+// The callers come with those who decide when pods are told.
+#![allow(dead_code, unused_imports)]
+
+mod api_server;
+mod event;
+mod events;
+mod kubeconfig;
+mod note;
+mod pod_status;
+mod queue;
+mod source;
+
+pub use api_server::{ApiServer, ClusterError, ClusterSetupError, ServiceAddress};
+pub use event::{EventReason, PodEvent, PodName};
+pub use events::PodEvents;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use kubeconfig::Kubeconfig;
+pub use kubeconfig::KubeconfigError;
+pub use note::Note;
+pub use pod_status::PodStatus;
