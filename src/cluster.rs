@@ -18,8 +18,13 @@ mod note;
 mod pod_status;
 mod queue;
 mod source;
+#[cfg(test)]
+#[path = "../tests/it/support/api_server.rs"]
+mod test_server;
 
-pub use api_server::{ApiServer, ClusterError, ClusterSetupError, ServiceAddress};
+pub use api_server::{
+    ApiServer, ClusterError, ClusterSettings, ClusterSetupError, PodEventsChoice, ServiceAddress,
+};
 pub use event::{EventReason, PodEvent, PodName};
 pub use events::PodEvents;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -5,6 +5,7 @@
 // The comments on flags are their help texts, which have no Markdown.
 #![allow(clippy::doc_markdown)]
 
+mod cluster;
 mod commands;
 mod go_flags;
 mod provider;
@@ -16,6 +17,7 @@ use std::ffi::OsString;
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub use cluster::PodEventSettings;
 pub use commands::{
     DoctorSettings, ExplainSettings, MountSettings, PingSettings, PodSettings, ValidateSettings,
 };
@@ -62,7 +64,8 @@ impl Settings {
 
 const LIBRARIES: &str = "\
 Also read from the environment: SSL_CERT_FILE and SSL_CERT_DIR (trusted certificates, instead of the
-system's), HTTPS_PROXY and NO_PROXY (never used for IMDS and the AKS token proxy).";
+system's), HTTPS_PROXY and NO_PROXY (never used for IMDS, the API server and
+the AKS token proxy).";
 
 /// The command, for which a variable that is empty counts as one that is not set: templates write
 /// `value: ""` where nothing is meant.
@@ -117,6 +120,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cluster::PodEventsChoice;
     use crate::server::socket::AllowedUsers;
 
     fn parse(arguments: &[&str]) -> Result<Settings, clap::Error> {
@@ -196,6 +200,29 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_told_where_that_is_possible() {
+        for (said, expected) in [
+            (&[][..], PodEventsChoice::Auto),
+            (&["--pod-events=AUTO"], PodEventsChoice::Auto),
+            (&["--pod-events"], PodEventsChoice::On),
+            (&["--pod-events=1"], PodEventsChoice::On),
+            (&["--pod-events=false"], PodEventsChoice::Off),
+        ] {
+            let settings = parse(said).unwrap().serve.cluster();
+            assert_eq!(settings.pod_events, expected, "{said:?}");
+        }
+        let said = [
+            "--kubeconfig=/k",
+            "--node-name=n1",
+            "--kubernetes-service-host=fd00::1",
+        ];
+        let serve = parse(&said).unwrap().serve;
+        assert_eq!(serve.pod_events.node_name(), "n1");
+        assert_eq!(serve.cluster().kubeconfig, Some(PathBuf::from("/k")));
+        assert_eq!(serve.cluster().service.host, "fd00::1");
+    }
+
+    #[test]
     fn a_flag_that_cannot_be_is_refused() {
         for arguments in [
             ["--endpoint", "tcp://127.0.0.1:80"],
@@ -220,6 +247,7 @@ mod tests {
             ["--sni-name", "a/b"],
             ["--sni-name", "10.0.0.1"],
             ["--kubernetes-service-port", "0"],
+            ["--kubernetes-service-port=1", "--pod-events=never"],
         ] {
             assert!(parse(&arguments).is_err(), "{arguments:?}");
         }

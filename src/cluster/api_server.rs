@@ -73,9 +73,37 @@ pub struct ServiceAddress {
     pub port: u16,
 }
 
+/// What the operator decides about what pods are told, and what the kubelet says of the API server.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// Whether pods are told anything.
+    pub pod_events: PodEventsChoice,
+    /// A file that says where the API server is and how to log in, rather than a pod's service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// What the kubelet says.
+    pub service: ServiceAddress,
+}
+
+/// Whether pods are told of their rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodEventsChoice {
+    /// If there is a kubeconfig file, or a service account's token.
+    #[default]
+    Auto,
+    /// They are, or the process does not start.
+    On,
+    /// They are not.
+    Off,
+}
+
 /// Why there is no API server to be asked.
 #[derive(Debug, Error)]
 pub enum ClusterSetupError {
+    /// There is neither a token nor a file.
+    #[error(
+        "--pod-events=true needs --kubeconfig, or a service account's token at {SERVICE_ACCOUNT}/token"
+    )]
+    NoToken,
     /// There is a token, and nobody says for whom.
     #[error(
         "the API server's address is not known: expected KUBERNETES_SERVICE_HOST, or --kubernetes-service-host"
@@ -191,6 +219,29 @@ impl ClusterError {
 }
 
 impl ApiServer {
+    /// The API server that the operator's settings lead to; none where pods are told nothing. Where nobody has decided, a
+    /// service account that cannot be used is a warning: mounts do not depend on it.
+    pub fn of_settings(
+        transport: &Transport,
+        settings: &ClusterSettings,
+    ) -> Result<Option<Self>, ClusterSetupError> {
+        if settings.pod_events == PodEventsChoice::Off {
+            return Ok(None);
+        }
+        if let Some(path) = &settings.kubeconfig {
+            return Self::from_kubeconfig(transport, path).map(Some);
+        }
+        let is_wanted = settings.pod_events == PodEventsChoice::On;
+        match Self::in_cluster(transport, &settings.service) {
+            Ok(None) if is_wanted => Err(ClusterSetupError::NoToken),
+            Err(error) if !is_wanted => {
+                tracing::warn!(%error, "pods are not told of their rotation");
+                Ok(None)
+            }
+            result => result,
+        }
+    }
+
     /// The API server of the cluster that this process is a pod of, as that pod's service account. None where the pod has
     /// no token of one.
     pub fn in_cluster(
@@ -447,3 +498,6 @@ impl fmt::Debug for ApiServer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use crate::class::cloud::environment_file::EnvironmentFileError;
 use crate::class::cloud::{Cloud, CloudChoice, CloudError};
 use crate::class::plan::{Conventions, HistoryCount};
 use crate::class::property::clouds;
+use crate::cluster::ServiceAddress;
 use crate::server::environment_files::{self, EnvironmentFiles};
 use crate::transport::TransportSettings;
 
@@ -265,6 +266,14 @@ impl CacheSettings {
 }
 
 impl IdentityBindingSettings {
+    /// What the kubelet says of the API server.
+    pub fn service_address(&self) -> ServiceAddress {
+        ServiceAddress {
+            host: self.kubernetes_service_host.clone(),
+            port: self.kubernetes_service_port,
+        }
+    }
+
     /// What the token proxy needs of it.
     pub fn token_proxy(&self) -> TokenProxySettings {
         let ca_file = &self.token_proxy_ca_file;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ProviderSettings;
 use super::values::{class_count, duration, go_bool, provider_name, socket_path, url_path};
+use super::{PodEventSettings, ProviderSettings};
+use crate::cluster::ClusterSettings;
 use crate::observe::metrics::MetricsSettings;
 use crate::server::socket::AllowedUsers;
 
@@ -54,6 +55,9 @@ pub struct ServeSettings {
     /// What every provider decides.
     #[command(flatten)]
     pub provider: ProviderSettings,
+    /// What pods are told.
+    #[command(flatten)]
+    pub pod_events: PodEventSettings,
     /// The health check over HTTP.
     #[command(flatten)]
     pub healthz: HealthzSettings,
@@ -70,6 +74,12 @@ pub struct ServeSettings {
 }
 
 impl ServeSettings {
+    /// Which API server is asked, and told, what.
+    pub fn cluster(&self) -> ClusterSettings {
+        let identity_binding = &self.provider.identity_binding;
+        self.pod_events.cluster(identity_binding.service_address())
+    }
+
     /// Who may call.
     pub fn allowed_users(&self) -> AllowedUsers {
         AllowedUsers::new(self.allowed_uid.clone())

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::class::file_mode::FileMode;
 use crate::class::parameters;
+use crate::cluster::PodEventsChoice;
 
 /// The API server, which AKS has the token proxy behind.
 pub(super) const TOKEN_PROXY: &str = "https://kubernetes.default.svc.cluster.local";
@@ -39,6 +40,15 @@ pub(super) fn class_count(text: &str) -> Result<usize, String> {
 
 pub(super) fn go_bool(text: &str) -> Result<bool, String> {
     parameters::go_bool(text).ok_or_else(|| "expected true or false".to_owned())
+}
+
+pub(super) fn pod_events(text: &str) -> Result<PodEventsChoice, String> {
+    match parameters::go_bool(text) {
+        _ if text.eq_ignore_ascii_case("auto") => Ok(PodEventsChoice::Auto),
+        Some(true) => Ok(PodEventsChoice::On),
+        Some(false) => Ok(PodEventsChoice::Off),
+        None => Err("expected auto, true or false".to_owned()),
+    }
 }
 
 pub(super) fn url_path(text: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! A provider process and the Azure that it sees, for one test.
 
+pub mod api_server;
 pub mod class;
 pub mod frames;
 pub mod http;
