@@ -18,11 +18,11 @@ mod operator;
 #[cfg(test)]
 pub mod tests;
 
-pub use answers::{challenge, header, mount, refusal};
+pub use answers::{challenge, header, mount, pod_status, refusal};
 pub use calls::{class, mount_request, objects, token};
 pub use certificates::{pem, pfx, server_certificate};
 pub use frames::authority;
-pub use operator::{environment_file, policy, proxy};
+pub use operator::{environment_file, kubeconfig, policy, proxy};
 
 use crate::explain::{CallError, Explanation};
 use crate::text::excerpt::causes;
@@ -31,7 +31,7 @@ use crate::text::excerpt::causes;
 type Target = fn(&[u8]);
 
 /// The name of each target, in the order of a mount.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("authority", authority),
     ("mount_request", mount_request),
     ("class", class),
@@ -47,6 +47,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("policy", policy),
     ("environment_file", environment_file),
     ("proxy", proxy),
+    ("kubeconfig", kubeconfig),
+    ("pod_status", pod_status),
 ];
 
 /// The word that marks a secret. Where it stands once in an input, and there in a secret, nobody may read it.

@@ -20,7 +20,7 @@ impl Note {
         let (begin, end) = (one_line(begin, usize::MAX), one_line(end, usize::MAX));
         let end = shortened(&end, MAX_BYTES);
         let gap = usize::from(!begin.is_empty() && !end.is_empty());
-        let begin = shortened(&begin, MAX_BYTES - end.len() - gap);
+        let begin = shortened(&begin, MAX_BYTES.saturating_sub(end.len() + gap));
         Self(match (begin.is_empty(), end.is_empty()) {
             (true, _) => end,
             (_, true) => begin,
@@ -72,6 +72,7 @@ mod tests {
                 format!("… {}", "y".repeat(1020)),
             ),
             ("abcdefgh", &"y".repeat(1022), "y".repeat(1022)),
+            ("abcdefgh", &"y".repeat(1024), "y".repeat(1024)),
         ] {
             assert_eq!(Note::new(begin, end).as_str(), expected);
         }

@@ -91,11 +91,7 @@ impl ApiServer {
 
 impl PodStatus {
     /// The status in the API server's answer, if it is that of this pod and class.
-    pub(super) fn read(
-        answer: &[u8],
-        pod: &str,
-        class: &str,
-    ) -> Result<Option<Self>, ClusterError> {
+    pub fn read(answer: &[u8], pod: &str, class: &str) -> Result<Option<Self>, ClusterError> {
         let Document { metadata, status } =
             serde_json::from_slice(answer).map_err(|_| ClusterError::Malformed)?;
         if status.pod_name != pod || status.secret_provider_class_name != class {
@@ -155,7 +151,7 @@ mod tests {
                 None
             );
         }
-        for text in ["", "[]", "{", r#"{"status": {"objects": 1}}"#] {
+        for text in ["", "1", "{", r#"{"status": {"objects": 1}}"#] {
             let read = PodStatus::read(text.as_bytes(), "web-0", "kv");
             assert!(matches!(read, Err(ClusterError::Malformed)), "{text}");
         }

@@ -29,6 +29,18 @@ pub struct SourceError {
 }
 
 impl Source {
+    /// Whether it is here and has this word in it.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn says(&self, word: &str) -> bool {
+        let bytes = match self {
+            Self::File(_) => return false,
+            Self::Inline(bytes) => bytes.expose(),
+        };
+        bytes
+            .windows(word.len())
+            .any(|found| found == word.as_bytes())
+    }
+
     /// What is there now.
     pub fn read(&self) -> Result<Cow<'_, Sensitive>, SourceError> {
         match self {

@@ -27,6 +27,7 @@ use crate::class::identity::{IdentityId, IdentityName};
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, HistoryCount, Plan};
 use crate::class::request::Request;
+use crate::cluster::PodStatus;
 use crate::explain::{CallError, Explanation};
 use crate::mount::{Failure, MountError, MountedFile, Occasion, Provider};
 use crate::observe::metrics::Metrics;
@@ -42,6 +43,26 @@ use crate::transport::{
 const MOUNT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest pause that a server gets: two minutes and what is added by chance.
 const LONGEST_PAUSE: Duration = Duration::from_secs(151);
+
+/// What the API server says of a volume.
+pub fn pod_status(input: &[u8]) {
+    match PodStatus::read(input, "p", "c") {
+        Ok(Some(status)) => {
+            // Nothing comes out that is not in it.
+            let texts = [&status.target_path]
+                .into_iter()
+                .chain(status.pod_uid.as_ref());
+            let of_objects = status
+                .objects
+                .iter()
+                .flat_map(|(id, version)| [id, version]);
+            let bytes: usize = texts.chain(of_objects).map(String::len).sum();
+            assert!(bytes <= input.len(), "{bytes} of {} bytes", input.len());
+        }
+        Ok(None) => {}
+        Err(error) => Secrets::NONE.keep_out_of(&error.to_string()),
+    }
+}
 
 /// The transport of this process. To read the system's certificates takes longer than all the rest.
 pub(super) fn usual_transport() -> &'static Transport {

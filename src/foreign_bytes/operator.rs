@@ -1,4 +1,4 @@
-//! What operators write: the policy, the file of an Azure Stack's endpoints, a proxy's URL. Those who do may
+//! What operators write: the policy, the file of an Azure Stack's endpoints, a kubeconfig file, a proxy's URL. Those who do may
 //! make mistakes, and the files may come from a template that a pod's author can influence.
 
 use std::path::Path;
@@ -6,12 +6,13 @@ use std::path::Path;
 use url::Url;
 
 use super::answers::usual_transport;
-use super::{Secrets, parts};
+use super::{CANARY, Secrets, count, parts};
 use crate::class::cloud::environment_file;
 use crate::class::cloud::{Cloud, VaultName};
 use crate::class::parameters::Parameters;
 use crate::class::plan::{Conventions, HistoryCount, Plan};
 use crate::class::request::{Pod, Request};
+use crate::cluster::Kubeconfig;
 use crate::policy::Policy;
 use crate::transport::leads_out;
 
@@ -53,6 +54,24 @@ pub fn policy(input: &[u8]) {
         ..pod
     };
     assert!(policy.check(&nobody, &plan, &Cloud::public()).is_err());
+}
+
+/// The file of `--kubeconfig`.
+pub fn kubeconfig(input: &[u8]) {
+    match Kubeconfig::parse(input, Path::new("/etc/kubernetes")) {
+        Ok(read) => {
+            assert!(read.server.scheme() == "https" && read.server.has_host());
+            assert!(read.server.username().is_empty() && read.server.password().is_none());
+            let login = &read.login;
+            assert!(login.token.is_some() || login.certificate.is_some());
+            let is_token = login.token.as_ref().is_some_and(|token| token.says(CANARY));
+            if is_token && count(input, CANARY.as_bytes()) == 1 {
+                assert!(!format!("{read:?}").contains(CANARY), "the token is shown");
+            }
+        }
+        // Which names the clusters and users of, and quotes nothing else.
+        Err(error) => Secrets::NONE.keep_out_of(&error.to_string()),
+    }
 }
 
 fn plan() -> Plan {

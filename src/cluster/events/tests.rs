@@ -61,7 +61,7 @@ fn event(pod: &str, reason: EventReason, key: &str) -> PodEvent {
         pod: PodName {
             namespace: "shop".to_owned(),
             name: pod.to_owned(),
-            uid: format!("uid-of-{pod}"),
+            uid: format!("uid-of-{}", cut(pod, 100)),
         },
         reason,
         note: Note::new(&format!("{} of {pod}", reason.as_str()), key),

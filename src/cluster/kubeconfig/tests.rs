@@ -143,7 +143,7 @@ fn a_user_that_cannot_be_used_is_refused_by_its_name() {
         ),
         (
             "token: [canary]",
-            "expected a kubeconfig, found something else at line 13 column",
+            "expected a kubeconfig, found something else at line 15 column",
         ),
     ] {
         let error = parse("https://api.example", "", user)
@@ -160,8 +160,8 @@ fn what_is_no_kubeconfig_is_refused() {
     let cluster = format!("{context}clusters: [{{name: k, cluster: {{server: https://a}}}}]\n");
     let bomb = format!("a: &a [1,1,1,1]\n{}", "b: [*a,*a,*a,*a]\n".repeat(2000));
     for (text, words) in [
-        ("", "expected a kubeconfig"),
-        ("[]", "expected a kubeconfig"),
+        ("", "current-context is missing"),
+        ("1", "expected a kubeconfig"),
         ("canary: {", "expected a kubeconfig"),
         ("kind: Config", "current-context is missing"),
         ("current-context: ''", "current-context is missing"),

@@ -70,7 +70,8 @@ fn a_namespace_with_much_to_tell_holds_up_none_but_its_own() {
         }
     }
     assert!((30..40).contains(&written), "{written}");
-    // Who comes late is next.
+    // Who comes late is next, as soon as the node may write.
+    now += OF_NODE.1;
     queue.tell(event("victim", 1), at(0));
     assert_eq!(next(&mut queue, now), Ok("victim/p-1".to_owned()));
     // The rest comes at the namespace's pace.
