@@ -5,14 +5,13 @@
 //! needs no task and no timer, and leaves no time in which a mount is judged by a policy that has been
 //! replaced. Times and inodes could not tell as much: a file can change twice within one tick of the clock.
 
-use std::fs;
-use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use crate::os::small_file::{self, SmallFileError};
 use crate::policy::{MAX_BYTES, Policy, PolicyError};
 
 /// A policy that follows its file.
@@ -34,15 +33,9 @@ struct Held {
 /// Why a file gives no policy.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum PolicyFileError {
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
-    Unreadable(io::ErrorKind),
-    /// It is a folder, a pipe, or the like.
-    #[error("expected a file")]
-    NotAFile,
-    /// It is larger than any policy.
-    #[error("expected at most {MAX_BYTES} bytes, found more")]
-    TooLarge,
+    /// It is none that can be read.
+    #[error(transparent)]
+    File(#[from] SmallFileError),
     /// It is not text.
     #[error("expected YAML in UTF-8")]
     NotText,
@@ -98,19 +91,6 @@ impl PolicyFile {
 }
 
 fn read(path: &Path) -> Result<String, PolicyFileError> {
-    let failed = |error: io::Error| PolicyFileError::Unreadable(error.kind());
-    // Opening a pipe would wait for somebody to write.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(PolicyFileError::NotAFile);
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .map_err(failed)?
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() > MAX_BYTES {
-        return Err(PolicyFileError::TooLarge);
-    }
+    let bytes = small_file::read(path, MAX_BYTES)?;
     String::from_utf8(bytes).map_err(|_| PolicyFileError::NotText)
 }

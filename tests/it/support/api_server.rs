@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use parking_lot::{Mutex, MutexGuard};
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -256,7 +257,7 @@ impl ApiServer {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.state.lock()
     }
 }
 
@@ -299,7 +300,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, state: Arc<Mutex<S
             let Ok(stream) = acceptor.accept(stream).await else {
                 return;
             };
-            state.lock().unwrap().connections += 1;
+            state.lock().connections += 1;
             let has_certificate = stream.get_ref().1.peer_certificates().is_some();
             let service = service_fn(|request| {
                 let state = Arc::clone(&state);
@@ -323,7 +324,7 @@ async fn answer(
     let (method, path) = (head.method.as_str(), head.uri.path().to_owned());
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let fault = {
-        let mut state = state.lock().unwrap();
+        let mut state = state.lock();
         state.requests.push(Seen {
             method: method.to_owned(),
             path: path.clone(),
@@ -350,7 +351,7 @@ async fn answer(
         }
         Some(Fault::LoseAnswer) | None => {}
     }
-    let mut state = state.lock().unwrap();
+    let mut state = state.lock();
     let place = path.strip_prefix("/apis/events.k8s.io/v1/namespaces/");
     let place = place.and_then(|rest| rest.split_once('/'));
     let kind = header("content-type").unwrap_or_default();
