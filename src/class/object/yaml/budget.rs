@@ -6,9 +6,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use granit_parser::{Event, Parser};
 use serde::de::DeserializeOwned;
 use serde_saphyr::budget::{BudgetBreach, BudgetReport};
-use serde_saphyr::granit_parser::{Event, Parser};
 use serde_saphyr::{Error, Options};
 
 use super::{MAX_BYTES, Unreadable};
