@@ -7,7 +7,7 @@
 # "make image" packs the last stage with a root that was built outside (image/pack), where no base image can be had.
 # Both build the root by image/root. docs/decisions/0019 says why it is glibc, and why root.
 
-ARG RUST=docker.io/library/rust:1.95-bookworm
+ARG RUST=docker.io/library/rust:1.95.0-bookworm
 FROM --platform=$BUILDPLATFORM ${RUST} AS build
 ARG TARGETARCH
 ARG SOURCE_DATE_EPOCH=0

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test traces lint fuzz witness clients docs docs-check monitoring chart manifests image image-check
+.PHONY: help demo quick test traces lint fuzz witness clients docs docs-check monitoring chart manifests image image-check
 .PHONY: e2e figures bench attack release-check pictures generate
 
 help: ## List the targets
@@ -13,6 +13,11 @@ demo: ## Mount the example's class from an emulated Azure, rotate its secret, an
 	@echo "Building the provider, the emulator and the demo (minutes the first time, seconds afterwards) ..."
 	@$(CARGO) build --workspace
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/demo"
+
+quick: ## Check formatting and lints, and run the unit tests: what to run before each commit
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace --lib
 
 test: ## Run all tests: pure modules, and the real binary on a real socket against the emulator
 	$(CARGO) test --workspace
