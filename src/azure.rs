@@ -6,4 +6,6 @@ pub mod credential;
 pub mod limiter;
 pub mod reads;
 pub mod retry;
+#[cfg(test)]
+mod sdk;
 pub mod vault;
