@@ -51,7 +51,6 @@ pub enum PolicyError {
         "line {line} column {column}: expected every rule to have a name of its own, found a second {name}"
     )]
     SameName {
-        /// The name.
         name: String,
         /// Where it stands for the second time.
         line: u64,

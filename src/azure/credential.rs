@@ -56,7 +56,6 @@ pub struct Credentials {
 /// Whose token it is. Two identities with equal keys may share a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdentityKey {
-    /// The identity.
     pub identity: IdentityName,
     /// Where it is known; nothing for one of the node's, which IMDS knows.
     pub realm: Option<Realm>,
@@ -69,7 +68,6 @@ pub struct IdentityKey {
 pub struct Realm {
     /// The authority's URL.
     pub authority: String,
-    /// The tenant.
     pub tenant: TenantId,
 }
 
@@ -141,7 +139,6 @@ pub enum TokenError {
     /// The service could not be asked, or did not answer.
     #[error("{service} cannot be asked for a token")]
     Transport {
-        /// The service.
         service: TokenService,
         /// What went wrong.
         #[source]
@@ -150,7 +147,6 @@ pub enum TokenError {
     /// No token in time.
     #[error("{service} gave no token within {} s: it took too long to {phase}", after.as_secs())]
     Timeout {
-        /// The service.
         service: TokenService,
         /// The time it had.
         after: Duration,
@@ -168,10 +164,7 @@ pub enum TokenError {
     },
     /// An answer that has no token in it.
     #[error("{service} answered with something that is no token")]
-    Unreadable {
-        /// The service.
-        service: TokenService,
-    },
+    Unreadable { service: TokenService },
 }
 
 impl Retriable for TokenError {

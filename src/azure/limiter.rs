@@ -206,9 +206,7 @@ pub struct Permit {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{}: the next request may go in {:.1} s", told(self), wait.as_secs_f64())]
 pub struct Overload {
-    /// The limit.
     pub limit: Limit,
-    /// The wait.
     pub wait: Duration,
     /// Whether the server is out of order, and has asked for the wait itself.
     pub is_outage: bool,

@@ -83,9 +83,7 @@ pub struct VaultObject {
 /// What is in an object.
 #[derive(Clone, Debug)]
 pub enum Contents {
-    /// A secret.
     Secret {
-        /// The value.
         value: Sensitive,
         /// `kid`, which only a certificate's secret has.
         kid: Option<String>,
@@ -195,7 +193,6 @@ impl VaultError {
 pub enum WaitingFor {
     /// The service that gives the token.
     Token(TokenService, Option<Phase>),
-    /// The vault.
     Vault(Option<Phase>),
 }
 

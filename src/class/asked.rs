@@ -12,7 +12,6 @@ pub struct Asked {
     pub vault: String,
     /// The vault's host.
     pub host: String,
-    /// The tenant.
     pub tenant: String,
     /// Who.
     pub identity: IdentityName,

@@ -33,9 +33,7 @@ struct Payload {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// One.
     One(String),
-    /// Several.
     Several(Vec<String>),
 }
 

@@ -26,7 +26,6 @@ impl FileMode {
         u32::from_str_radix(text, 8).ok().and_then(Self::new)
     }
 
-    /// The bits.
     pub fn bits(self) -> u16 {
         self.0
     }

@@ -181,7 +181,6 @@ pub enum IdentityError {
     /// A key of `nodePublishSecretRef` has a value longer than it may be.
     #[error("nodePublishSecretRef: {key}: expected at most {max} bytes, found {found}")]
     TooLong {
-        /// The key.
         key: &'static str,
         /// The maximum number of bytes.
         max: usize,

@@ -169,7 +169,6 @@ pub enum ObjectError {
     /// A field has a value that it cannot have.
     #[error("{}: expected {}, found {found}", field.name, field.expected)]
     Field {
-        /// The field.
         field: &'static Property,
         /// What was there, quoted.
         found: String,
@@ -177,7 +176,6 @@ pub enum ObjectError {
     /// A field's value is longer than it may be.
     #[error("{}: expected at most {} bytes, found {found}", field.name, field.max.unwrap_or_default())]
     TooLong {
-        /// The field.
         field: &'static Property,
         /// How many bytes it has.
         found: usize,
@@ -195,7 +193,6 @@ pub enum ObjectError {
     /// Two fields that do not go together.
     #[error("{}: {found} goes with objectType secret only, found objectType {kind}", field.name)]
     SecretsOnly {
-        /// The field.
         field: &'static Property,
         /// Its value, quoted.
         found: String,

@@ -33,13 +33,11 @@ const MAX_SUGGESTIONS: usize = 10;
 pub struct Parameters {
     /// The pod's, which pays for what is kept.
     pub namespace: Namespace,
-    /// The vault.
     pub vault: VaultName,
     /// The vault that is asked when that one is out of order.
     pub failover_vault: Option<VaultName>,
     /// The tenant that the vault's identities live in.
     pub tenant: TenantId,
-    /// The cloud.
     pub cloud: CloudChoice,
     /// Who asks.
     pub identity: Identity,
@@ -76,7 +74,6 @@ pub enum Warning {
     /// A parameter that does nothing.
     #[error("parameter {} is unknown and does nothing{}", Excerpt(name), did_you_mean(*closest))]
     UnknownParameter {
-        /// The name.
         name: String,
         /// The parameter that was probably meant.
         closest: Option<&'static str>,
@@ -86,7 +83,6 @@ pub enum Warning {
     UnknownField {
         /// Which entry, counted from 0.
         index: usize,
-        /// The name.
         name: String,
         /// The field that was probably meant.
         closest: Option<&'static str>,
@@ -99,7 +95,6 @@ pub enum ParameterError {
     /// A parameter has a value that it cannot have, or none.
     #[error("{}: expected {}, found {found}", parameter.name, parameter.expected)]
     Value {
-        /// The parameter.
         parameter: &'static Property,
         /// Its value, quoted.
         found: String,
@@ -107,7 +102,6 @@ pub enum ParameterError {
     /// A parameter's value is longer than it may be.
     #[error("{}: expected at most {} bytes, found {found}", parameter.name, parameter.max.unwrap_or_default())]
     TooLong {
-        /// The parameter.
         parameter: &'static Property,
         /// How many bytes it has.
         found: usize,

@@ -42,7 +42,6 @@ pub enum HistoryCount {
 pub struct Plan {
     /// The pod's namespace, which pays for what is kept.
     pub namespace: Namespace,
-    /// The vault.
     pub vault: VaultName,
     /// The vault that is asked when that one is out of order.
     pub failover_vault: Option<VaultName>,
@@ -59,7 +58,6 @@ pub struct Plan {
 /// One object and the file it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// Its kind.
     pub kind: ObjectKind,
     /// Its name in the vault.
     pub name: ObjectName,
@@ -89,9 +87,7 @@ pub enum PlanError {
     SamePath {
         /// The first entry, counted from 0.
         first: usize,
-        /// The second.
         second: usize,
-        /// The path.
         path: String,
     },
     /// One object's file is another's folder.

@@ -103,14 +103,12 @@ pub enum Shape {
     Spelled(&'static [Spelling]),
     /// A map from texts to texts.
     Map,
-    /// A list.
     List,
 }
 
 /// A word that counts in any case, and what else means the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spelling {
-    /// The word.
     pub word: &'static str,
     /// What else means the same, in any case.
     pub others: &'static [&'static str],

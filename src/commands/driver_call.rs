@@ -27,12 +27,10 @@ const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 /// Why there is no call for a pod.
 #[derive(Debug, Error)]
 pub enum DriverCallError {
-    /// The token file.
     #[error("--token-file {}: cannot be read", path.display())]
     TokenFile {
         /// The file.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The folder that stands for `nodePublishSecretRef`.
@@ -40,7 +38,6 @@ pub enum DriverCallError {
     NodePublishSecret {
         /// The folder, or a file in it.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
 }

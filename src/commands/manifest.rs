@@ -33,7 +33,6 @@ pub enum ManifestError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The YAML.
@@ -61,7 +60,6 @@ pub enum ManifestError {
         path: PathBuf,
         /// The class.
         name: String,
-        /// Its provider.
         provider: String,
     },
 }

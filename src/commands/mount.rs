@@ -59,7 +59,6 @@ pub enum MountCommandError {
     NoProvider {
         /// The socket.
         path: PathBuf,
-        /// Why.
         source: tonic::transport::Error,
     },
     /// The pod's token is missing, and no driver sends one here.

@@ -28,7 +28,6 @@ pub enum PingError {
     NoProvider {
         /// The socket.
         path: PathBuf,
-        /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
     /// Another container's provider answers.

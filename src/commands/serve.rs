@@ -68,7 +68,6 @@ pub enum ServiceSetupError {
     Policy {
         /// The file.
         path: PathBuf,
-        /// Why.
         source: PolicyFileError,
     },
 }

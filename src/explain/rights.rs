@@ -8,7 +8,6 @@ use crate::class::object::ObjectKind;
 /// What it takes to read one kind of object.
 #[derive(Clone, Copy, Debug)]
 pub struct Right {
-    /// The kind.
     pub kind: ObjectKind,
     /// What of such an object is read, for people.
     pub read: &'static str,

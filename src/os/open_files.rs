@@ -41,7 +41,6 @@ pub fn raise_limit() -> io::Result<()> {
     setrlimit(Resource::Nofile, raised)
 }
 
-/// The limit.
 pub fn limit() -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX))

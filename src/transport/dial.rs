@@ -45,7 +45,6 @@ pub(super) struct Dialer {
     pub(super) names: Names,
     /// What HTTP calls it: `HOST`, or `HOST:PORT` where the port is not the usual one.
     pub(super) authority: Authority,
-    /// Its port.
     pub(super) port: u16,
     /// How it proves who it is; nothing for plain HTTP.
     pub(super) tls: Option<Tls>,

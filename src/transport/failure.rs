@@ -92,7 +92,6 @@ pub enum TransportError {
     /// A request that cannot be sent.
     #[error("the header {name} of a request to {host} cannot be sent")]
     Header {
-        /// The host.
         host: String,
         /// The header's name.
         name: String,
@@ -125,9 +124,7 @@ pub enum Phase {
     Connect,
     /// The proxy is asked for the way to the host.
     Proxy,
-    /// TLS.
     Tls,
-    /// The answer.
     Answer,
 }
 

@@ -42,9 +42,7 @@ pub(super) struct Origin {
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: StatusCode,
-    /// The headers.
     pub(super) headers: HeaderMap,
-    /// The body.
     pub(super) body: Bytes,
 }
 
@@ -323,7 +321,6 @@ impl Origin {
 /// What comes of a request on one connection.
 #[derive(Debug)]
 enum Outcome {
-    /// The answer.
     Answer(Answer),
     /// The server has not begun to work on it.
     LeftAlone,
@@ -357,9 +354,7 @@ fn has_unusable_headers(error: &(dyn std::error::Error + 'static)) -> bool {
 /// What takes no requests, and has not begun to work on one that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LeftAlone {
-    /// This stream.
     Stream,
-    /// The connection.
     Connection,
 }
 

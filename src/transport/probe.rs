@@ -41,7 +41,6 @@ pub struct Handshake {
 /// What a vault says to who brings no token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Greeting {
-    /// Its clock.
     pub clock: Option<OffsetDateTime>,
     /// The tenant that it belongs to.
     pub tenant: Option<String>,

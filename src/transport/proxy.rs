@@ -31,7 +31,6 @@ pub(super) struct Proxies {
 pub(super) struct Proxy {
     /// Where it is.
     pub(super) place: Place,
-    /// Its port.
     pub(super) port: u16,
     /// How it proves who it is, where its URL says so.
     pub(super) tls: Option<Tls>,
@@ -221,7 +220,6 @@ impl Variable {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{variable}: expected the URL of an HTTP proxy, such as http://proxy.example:3128")]
 pub struct ProxyError {
-    /// The variable.
     variable: &'static str,
 }
 

@@ -57,7 +57,6 @@ pub struct TokenProxySettings {
     pub ca_file: Option<PathBuf>,
     /// The API server's address, where it is known without DNS.
     pub api_server_address: Option<IpAddr>,
-    /// Its port.
     pub api_server_port: u16,
 }
 
@@ -83,10 +82,7 @@ pub enum TokenProxyError {
     NoClusterId,
     /// There is no client for it.
     #[error("there is no client for it: {problem}")]
-    Client {
-        /// Why.
-        problem: String,
-    },
+    Client { problem: String },
 }
 
 /// The token proxy of the cluster.

@@ -31,7 +31,6 @@ pub enum EnvironmentFileError {
     Unreadable {
         /// The path, quoted.
         path: String,
-        /// Why.
         problem: io::ErrorKind,
     },
     /// A file that says something else.

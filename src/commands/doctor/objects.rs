@@ -31,7 +31,6 @@ const MAX_CHARS: usize = 80;
 
 /// What came of one object.
 enum Looked {
-    /// Its files.
     Files(Step, Vec<MountedFile>),
     /// It fails, and others may not.
     Fails(Step),

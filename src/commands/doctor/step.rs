@@ -31,7 +31,6 @@ pub(super) enum Subject {
     TokenServiceTls,
     /// Who asks.
     Identity,
-    /// The token.
     Token,
     /// Whether the vault answers and takes the token.
     Vault,
@@ -105,7 +104,6 @@ pub(super) struct Step {
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Finding {
-    /// It works.
     Works(Facts),
     /// It does not, for the reason that a mount would give.
     Failed {

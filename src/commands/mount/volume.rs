@@ -54,20 +54,12 @@ impl fmt::Display for Outcome {
 pub enum VolumeError {
     /// A path that the driver refuses.
     #[error("the provider's answer has the path {path:?}, which the driver does not accept")]
-    Path {
-        /// The path.
-        path: String,
-    },
+    Path { path: String },
     /// A mode that the driver refuses.
     #[error(
         "the provider's answer has mode {mode:o} for {path:?}, which the driver does not accept"
     )]
-    Mode {
-        /// The path.
-        path: String,
-        /// The mode.
-        mode: i32,
-    },
+    Mode { path: String, mode: i32 },
     /// Something is there that this command did not make, and that it leaves alone.
     #[error("{}: is in the way; it was not made by this command", .0.display())]
     InTheWay(PathBuf),

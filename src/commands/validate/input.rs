@@ -14,7 +14,6 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub struct Input {
     /// Its path, or `<stdin>`.
     pub name: String,
-    /// Its text.
     pub text: String,
 }
 
@@ -26,7 +25,6 @@ pub enum InputError {
     Unreadable {
         /// Its path, or `<stdin>`.
         name: String,
-        /// Why.
         source: io::Error,
     },
     /// Something that no manifest is.

@@ -22,9 +22,7 @@ const MAX_PROBLEM_CHARS: usize = 200;
 /// A place in the file: line and column, in characters, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The line.
     pub line: usize,
-    /// The column.
     pub column: usize,
 }
 
@@ -32,12 +30,7 @@ pub struct Position {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// So many lines below the file's first, and so many columns to the right.
-    Shift {
-        /// Lines.
-        lines: usize,
-        /// Columns.
-        columns: usize,
-    },
+    Shift { lines: usize, columns: usize },
     /// Its lines are not lines of the file (it was quoted or folded), so that all of it is here.
     Point(Position),
 }
@@ -79,7 +72,6 @@ pub struct Node {
 /// What a node is.
 #[derive(Debug)]
 pub enum Content {
-    /// A scalar.
     Scalar(Scalar),
     /// A list.
     Sequence(Vec<Rc<Node>>),
@@ -90,7 +82,6 @@ pub enum Content {
 /// A scalar, as it was written.
 #[derive(Debug)]
 pub struct Scalar {
-    /// Its text.
     pub text: String,
     /// Whether it was written without quotes and without a tag, so that its text decides its type.
     pub plain: bool,
@@ -160,7 +151,6 @@ pub struct Text<'a> {
     pub whole: &'a str,
     /// Where it stands.
     pub origin: Origin,
-    /// Its lines.
     lines: Vec<&'a str>,
 }
 

@@ -64,7 +64,6 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The name of a parameter.
     pub fn parameter_name(&self, name: &str) -> Subject {
         let entry = self
             .parameters
