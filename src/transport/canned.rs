@@ -1,6 +1,9 @@
 //! [`Canned`], who answers in a server's place with bytes that are known beforehand:
 //! [`crate::foreign_bytes`] judges by it what any answer brings.
 
+#[cfg(test)]
+pub(super) mod http2;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,7 +21,7 @@ pub enum Canned {
     Http1(Arc<Mutex<Vec<Vec<u8>>>>),
     /// A server of the test's own.
     #[cfg(test)]
-    Http2(fn(DuplexStream) -> futures::future::BoxFuture<'static, ()>),
+    Http2(http2::Server),
 }
 
 impl Canned {
@@ -27,14 +30,6 @@ impl Canned {
         let mut answers: Vec<_> = answers.into_iter().collect();
         answers.reverse();
         Self::Http1(Arc::new(Mutex::new(answers)))
-    }
-
-    /// A server of the test's own.
-    #[cfg(test)]
-    pub(super) fn http2(
-        server: fn(DuplexStream) -> futures::future::BoxFuture<'static, ()>,
-    ) -> Self {
-        Self::Http2(server)
     }
 
     /// A connection that gives the next answer to whatever is asked, and ends.
@@ -46,8 +41,8 @@ impl Canned {
                 false
             }
             #[cfg(test)]
-            Self::Http2(serve) => {
-                tokio::spawn(serve(server));
+            Self::Http2(serving) => {
+                serving.begin(server);
                 true
             }
         };

@@ -305,3 +305,76 @@ async fn connect_to(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectErro
     }
     Err(first_failure.map_or(ConnectError::NoAddress, ConnectError::Unreachable))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// An address that takes no connection and refuses none, as one behind a firewall, for as long as this is kept.
+    async fn silent() -> (SocketAddr, TcpListener) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        // Until those that nobody accepts are as many as may wait.
+        while let Ok(connected) = timeout(SECOND, TcpStream::connect(address)).await {
+            drop(connected.unwrap());
+        }
+        (address, listener)
+    }
+
+    /// An address that takes connections.
+    async fn open() -> (SocketAddr, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (listener.local_addr().unwrap(), listener)
+    }
+
+    /// An address that refuses connections.
+    async fn closed() -> SocketAddr {
+        open().await.0
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_does_not_answer_is_passed_over_soon() {
+        let ((silent, _silent), (open, _open)) = (silent().await, open().await);
+        for (addresses, expected) in [
+            (vec![open], 0),
+            (vec![silent, open], 250),
+            (vec![silent, silent, open], 500),
+            // What is refused is no reason to wait.
+            (vec![closed().await, open], 0),
+            (vec![silent, closed().await, open], 250),
+        ] {
+            let start = Instant::now();
+            let shown = format!("{addresses:?}");
+            let connecting = timeout(60 * SECOND, connect_to(addresses));
+            let stream = connecting.await.unwrap().unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), open, "{shown}");
+            assert_eq!(start.elapsed(), Duration::from_millis(expected), "{shown}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_address_is_tried_on_where_the_others_refuse() {
+        let (silent, _silent) = silent().await;
+        let connecting = connect_to(vec![silent, closed().await]);
+        assert!(timeout(SECOND, connecting).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn where_no_address_takes_a_connection_the_first_failure_is_told() {
+        let (first, second) = (closed().await, closed().await);
+        let error = connect_to(vec![first, second]).await.unwrap_err();
+        let ConnectError::Unreachable(unreachable) = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(unreachable.address, first);
+        let error = connect_to(Vec::new()).await.unwrap_err();
+        assert!(matches!(error, ConnectError::NoAddress));
+    }
+}

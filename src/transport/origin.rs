@@ -393,63 +393,18 @@ mod tests {
 
     use futures::future::join_all;
     use hyper::http::uri::Authority;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::observe::metrics::Metrics;
-    use crate::transport::canned::Canned;
+    use crate::transport::canned::http2::{DATA, GOAWAY, HEADERS, RST_STREAM, Server};
+    use crate::transport::canned::http2::{frame, ok, serve};
     use crate::transport::dns::Place;
     use crate::transport::names::Names;
     use crate::transport::stream::Progress;
 
-    /// Kinds of frames.
-    const HEADERS: u8 = 1;
-    const RST_STREAM: u8 = 3;
-    const SETTINGS: u8 = 4;
-    const GOAWAY: u8 = 7;
-
-    const DATA: u8 = 0;
-
-    static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
-
-    /// A frame (RFC 9113, section 4.1).
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
-        [&head, payload].concat()
-    }
-
-    /// Answers ten requests, refuses the next, and says that it takes no more on this connection.
-    async fn ends_after_ten(mut stream: DuplexStream) {
-        CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        stream.read_exact(&mut [0; 24]).await.unwrap();
-        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
-        let (mut requests, mut last) = (0, 0);
-        let mut head = [0; 9];
-        while stream.read_exact(&mut head).await.is_ok() {
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            stream.read_exact(&mut payload).await.unwrap();
-            if head[3] != HEADERS {
-                continue;
-            }
-            requests += 1;
-            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            let answer = match requests {
-                // `:status: 200` of the static table; the headers' and the stream's end.
-                ..=10 => {
-                    last = id;
-                    frame(HEADERS, 5, id, &[0x88])
-                }
-                11 => frame(RST_STREAM, 0, id, &7u32.to_be_bytes()),
-                12 => frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()),
-                _ => continue,
-            };
-            stream.write_all(&answer).await.unwrap();
-        }
-    }
-
-    fn origin(canned: Canned) -> Origin {
+    fn origin(server: &Server) -> Origin {
         let authority = Authority::from_static("h");
         let dialer = Dialer {
             shown: "h".to_owned(),
@@ -460,7 +415,7 @@ mod tests {
             tls: None,
             proxy: None,
             progress: Progress::default(),
-            canned: Some(canned),
+            canned: Some(server.into()),
         };
         let limits = PoolLimits {
             max_http1: 1,
@@ -469,52 +424,93 @@ mod tests {
         Origin::new(dialer, Arc::default(), limits)
     }
 
+    async fn ask(origin: &Origin) -> Result<Answer, TransportError> {
+        let request = Request::get("/").body(Body::default()).unwrap();
+        origin.exchange(request).await
+    }
+
+    /// Answers ten requests, refuses the next, and says that it takes no more on this connection.
+    async fn ends_after_ten(_: usize, stream: DuplexStream) {
+        let (mut requests, mut last) = (0, 0_u32);
+        serve(stream, None, |kind, id| {
+            requests += usize::from(kind == HEADERS);
+            match requests {
+                _ if kind != HEADERS => Vec::new(),
+                ..=10 => {
+                    last = id;
+                    ok(id)
+                }
+                11 => frame(RST_STREAM, 0, id, &7u32.to_be_bytes()),
+                12 => frame(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()),
+                _ => Vec::new(),
+            }
+        })
+        .await;
+    }
+
     #[tokio::test]
     async fn what_a_server_has_not_begun_goes_again_on_another_connection() {
-        let origin = origin(Canned::http2(|stream| Box::pin(ends_after_ten(stream))));
-        let ask = || async {
-            let request = Request::get("/").body(Body::default()).unwrap();
-            origin.exchange(request).await
-        };
-        let answers = join_all((0..60).map(|_| ask())).await;
+        let server = Server::new(ends_after_ten);
+        let origin = origin(&server);
+        let answers = join_all((0..60).map(|_| ask(&origin))).await;
         for answer in answers {
             assert_eq!(answer.unwrap().status, StatusCode::OK);
         }
-        assert!(CONNECTIONS.load(Ordering::Relaxed) >= 6);
+        assert!(server.connections() >= 6);
     }
 
-    /// Refuses each request with a body of 60 KB.
-    async fn refuses_at_length(mut stream: DuplexStream) {
-        stream.read_exact(&mut [0; 24]).await.unwrap();
-        stream.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
-        let mut head = [0; 9];
-        while stream.read_exact(&mut head).await.is_ok() {
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            stream.read_exact(&mut payload).await.unwrap();
-            assert_ne!(head[3], RST_STREAM);
-            if head[3] != HEADERS {
-                continue;
-            }
-            let id = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            // `:status: 404` of the static table.
-            let mut answer = frame(HEADERS, 4, id, &[0x8d]);
-            for part in 1..=15 {
-                answer.extend(frame(DATA, u8::from(part == 15), id, &[b'x'; 4096]));
-            }
-            stream.write_all(&answer).await.unwrap();
-        }
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_no_answer_came_is_used_no_more() {
+        // The first is there, answers pings, and nothing else.
+        let server = Server::new(|number, stream| {
+            let answer = move |_, id| if number == 1 { Vec::new() } else { ok(id) };
+            serve(stream, None, answer)
+        });
+        let origin = origin(&server);
+        let start = Instant::now();
+        let error = ask(&origin).await.unwrap_err();
+        assert!(
+            matches!(error, TransportError::Timeout { phase: Phase::Answer, after, .. } if after == REQUEST_TIMEOUT),
+            "{error:?}"
+        );
+        assert_eq!(start.elapsed().as_secs(), REQUEST_TIMEOUT.as_secs());
+        assert_eq!(ask(&origin).await.unwrap().status, StatusCode::OK);
+        assert_eq!(server.connections(), 2);
     }
 
     #[tokio::test]
     async fn of_a_refusal_no_more_is_kept_than_is_looked_at() {
-        let origin = origin(Canned::http2(|stream| Box::pin(refuses_at_length(stream))));
+        let given_up = Arc::new(AtomicUsize::new(0));
+        // Each request is refused with a body of 60 KB.
+        let server = Server::new({
+            let given_up = Arc::clone(&given_up);
+            move |_, stream| {
+                let given_up = Arc::clone(&given_up);
+                serve(stream, None, move |kind, id| {
+                    if kind == RST_STREAM {
+                        given_up.fetch_add(1, Ordering::Relaxed);
+                        return Vec::new();
+                    }
+                    // `:status: 404` of the static table.
+                    let mut answer = frame(HEADERS, 4, id, &[0x8d]);
+                    for part in 1..=15 {
+                        answer.extend(frame(DATA, u8::from(part == 15), id, &[b'x'; 4096]));
+                    }
+                    answer
+                })
+            }
+        });
+        let origin = origin(&server);
         for _ in 0..3 {
-            let request = Request::get("/").body(Body::default()).unwrap();
-            let answer = origin.exchange(request).await.unwrap();
+            let answer = ask(&origin).await.unwrap();
             assert_eq!(answer.status, StatusCode::NOT_FOUND);
             assert_eq!(answer.body.len(), 5 * 4096);
             assert_eq!(bounded(answer.body).len(), MAX_REFUSAL);
         }
+        // It was read to its end, so that the connection goes on.
+        assert_eq!(
+            (server.connections(), given_up.load(Ordering::Relaxed)),
+            (1, 0)
+        );
     }
 }

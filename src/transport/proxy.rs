@@ -326,4 +326,17 @@ mod tests {
             assert_eq!(proxies.find(&url, &trust).is_some(), proxied, "{no} {url}");
         }
     }
+
+    #[test]
+    fn what_a_proxy_is_told_of_a_password_is_sensitive() {
+        let proxies = Proxies::new("http://u:p@p:3128", "", "", "");
+        let url = Url::parse("https://kv.vault.azure.net/").unwrap();
+        let proxy = proxies.find(&url, &Trust::usual(None).unwrap()).unwrap();
+        let request = proxy.connect_request("kv.vault.azure.net:443");
+        let authorization = &request.headers()[PROXY_AUTHORIZATION];
+        assert_eq!(authorization, "Basic dTpw");
+        // So that no library shows it.
+        assert!(authorization.is_sensitive());
+        assert!(!request.headers()[HOST].is_sensitive());
+    }
 }

@@ -273,6 +273,8 @@ fn challenged(header: String) -> AsyncRawResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::metrics::Metrics;
+    use crate::transport::{Transport, TransportSettings};
 
     #[test]
     fn a_server_that_stands_in_gets_the_path_below_its_own() {
@@ -285,5 +287,21 @@ mod tests {
         ] {
             assert_eq!(path(below, &asked), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_sensitive_on_its_way() {
+        let transport = Transport::new(&TransportSettings::default(), &Metrics::default());
+        let route = transport.unwrap().to_imds();
+        let url = Url::parse("https://kv.vault.azure.net/secrets/S").unwrap();
+        let mut request = Request::new(url, azure_core::http::Method::Get);
+        request.insert_header(AUTHORIZATION, "Bearer canary");
+        request.insert_header("accept", "application/json");
+        let outgoing = route.outgoing(&request, "/secrets/S").unwrap();
+        let headers = outgoing.headers();
+        assert_eq!(headers["authorization"], "Bearer canary");
+        // So that no library shows it.
+        assert!(headers["authorization"].is_sensitive());
+        assert!(!headers["accept"].is_sensitive());
     }
 }
