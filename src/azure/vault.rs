@@ -338,3 +338,40 @@ impl Vaults {
         limiter
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::azure::credential::token_proxy::TokenProxySettings;
+    use crate::observe::metrics::AzureService;
+    use crate::transport::TransportSettings;
+
+    #[tokio::test]
+    async fn no_namespace_ends_another_ones_pause_by_naming_vaults() {
+        let metrics = Metrics::default();
+        let transport = Transport::new(&TransportSettings::default(), &metrics).unwrap();
+        let traffic = metrics.traffic(AzureService::Vault);
+        let settings = TokenProxySettings {
+            url: "https://proxy".parse().unwrap(),
+            server_name: None,
+            ca_file: None,
+            api_server_address: None,
+            api_server_port: 443,
+        };
+        let token_proxy = TokenProxy::new(settings, &transport, Arc::clone(&traffic));
+        let vaults = Vaults::new(transport, token_proxy, 200, Clock::default(), &metrics);
+        let limiter = |namespace: &str, host: &str| {
+            vaults.limiter_of(&Namespace::new(namespace), host, &traffic)
+        };
+        let victims = limiter("victim", "good");
+        assert!(
+            Arc::ptr_eq(&victims, &limiter("other", "good")),
+            "a vault's limits are everyone's"
+        );
+        for number in 0..2 * MAX_HOSTS {
+            limiter("attacker", &format!("junk-{number}"));
+        }
+        assert!(Arc::ptr_eq(&victims, &limiter("victim", "good")));
+        assert_eq!(lock(&vaults.limiters).len(), MAX_HOSTS);
+    }
+}

@@ -272,3 +272,53 @@ async fn ask(vault: Arc<Vault>, wanted: Wanted, permit: Permit) -> Result<Given,
     tell(permit, given.as_ref().err());
     given
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::azure::limiter::{Limit, Overload};
+    use crate::azure::vault::refusal::{Operation, VaultRefusal};
+    use crate::transport::Refusal;
+
+    #[test]
+    fn a_failure_is_shared_only_where_it_is_everyones() {
+        let refused = |status: u16, body: &str| {
+            let refusal = Refusal {
+                host: "h".to_owned(),
+                status,
+                retry_after: None,
+                body: body.to_owned().into(),
+            };
+            VaultError::Refused(Box::new(VaultRefusal::read(&refusal, Operation::Get)))
+        };
+        let absent = r#"{"error":{"code":"SecretNotFound","message":"m"}}"#;
+        let denied =
+            r#"{"error":{"code":"Forbidden","message":"m","innererror":{"code":"AccessDenied"}}}"#;
+        let disabled = r#"{"error":{"code":"Forbidden","message":"m","innererror":{"code":"SecretDisabled"}}}"#;
+        // One mount's time is up, and another one's is not.
+        let overload = VaultError::Overload(Overload {
+            limit: Limit::Vault,
+            wait: Duration::from_secs(1),
+            is_outage: false,
+        });
+        for (error, whose) in [
+            (overload, Whose::Nobodys),
+            (VaultError::Absent, Whose::Everyones),
+            (refused(404, absent), Whose::Everyones),
+            (refused(403, disabled), Whose::Everyones),
+            // A proxy's.
+            (refused(404, "<html>"), Whose::Nobodys),
+            (refused(401, "{}"), Whose::Askers),
+            (refused(403, denied), Whose::Askers),
+            (refused(403, "<html>"), Whose::Askers),
+            (VaultError::LostToken, Whose::Askers),
+            (refused(429, "{}"), Whose::Nobodys),
+            (refused(503, "{}"), Whose::Nobodys),
+            (VaultError::Pending, Whose::Nobodys),
+        ] {
+            assert_eq!(error.whose(), whose, "{error:?}");
+        }
+    }
+}

@@ -218,6 +218,20 @@ mod tests {
         ] {
             assert_eq!(again(status, retry_after), expected, "{status}");
         }
-        assert_eq!(ImdsRefusal::read(&refusal(410, "")).again(), Again::Soon);
+        // IMDS answers these while it is being updated, and any others as all do.
+        for (status, expected) in [
+            (400, Again::No),
+            (404, Again::Soon),
+            (410, Again::Soon),
+            (429, Again::Throttled(None)),
+            (500, Again::Soon),
+        ] {
+            let read = ImdsRefusal::read(&refusal(status, ""));
+            assert_eq!(read.again(), expected, "{status}");
+        }
+        for status in [404, 410] {
+            let read = EntraRefusal::read(&refusal(status, ""));
+            assert_eq!(read.again(), Again::No, "{status}");
+        }
     }
 }

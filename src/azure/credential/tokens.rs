@@ -648,4 +648,27 @@ mod tests {
         }
         assert!(tokens.slots.lock().len() <= MAX_SCOPES);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_serves_until_half_a_minute_before_its_end() {
+        let (tokens, service) = none();
+        let hour = Says::Token(3600 * SECOND);
+        assert_eq!(token(&tokens, &service, hour).await.as_deref(), Some("1"));
+        tokio::time::advance(3298 * SECOND).await;
+        assert_eq!(token(&tokens, &service, hour).await.as_deref(), Some("1"));
+        assert_eq!(service.requests(), 1);
+        for (later, serves) in [
+            (3 * SECOND, true),
+            (268 * SECOND, true),
+            (2 * SECOND, false),
+        ] {
+            tokio::time::advance(later).await;
+            let served = token(&tokens, &service, Says::Down).await;
+            assert_eq!(served.is_some(), serves, "{later:?}");
+            assert_eq!(tokens.are_there(), serves);
+            // In the last five minutes another one is asked for.
+            tokio::time::sleep(SECOND / 10).await;
+            assert!(service.requests() > 1);
+        }
+    }
 }

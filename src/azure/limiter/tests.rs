@@ -385,3 +385,34 @@ async fn no_answer_shuts_a_vault_for_good() {
     let overload = limiter.enter(&turn, minute()).await.unwrap_err();
     assert!(overload.wait <= MAX_RETRY_AFTER * 5 / 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_that_were_told_the_same_do_not_come_back_at_one_moment() {
+    type Tell = fn(Permit);
+    let tells: [(Duration, &[&str], Tell); 4] = [
+        (10 * SECOND, &["a"], |it| it.throttled(Some(10 * SECOND))),
+        (SECOND, &["a"], |it| it.throttled(None)),
+        (10 * SECOND, &["a"], |it| it.unavailable(10 * SECOND)),
+        // What holds for all.
+        (10 * SECOND, &["b", "c"], |it| it.unavailable(10 * SECOND)),
+    ];
+    for (pause, told, tell) in tells {
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let limiter = vault();
+            for namespace in told {
+                let permit = limiter.enter(&turn(namespace, "c"), minute()).await;
+                tell(permit.unwrap());
+            }
+            waits.push(wait(&limiter, &turn("a", "c")).await);
+        }
+        let longest = pause * 5 / 4 + SECOND / 100;
+        assert!(
+            waits.iter().all(|wait| (pause..=longest).contains(wait)),
+            "{waits:?}"
+        );
+        waits.sort_unstable();
+        waits.dedup();
+        assert!(waits.len() > 10, "{waits:?}");
+    }
+}

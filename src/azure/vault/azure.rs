@@ -502,41 +502,4 @@ fn understand(error: &azure_core::Error, operation: Operation) -> VaultError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_without_a_version_has_its_last_change_instead() {
-        let changed = OffsetDateTime::from_unix_timestamp(1_576_316_779).ok();
-        for (id, version, of_change) in [
-            ("https://v/secrets/a/0123", Some("0123"), None),
-            ("https://v/secrets/a", None, Some("updated-1576316779")),
-            ("https://v/secrets/a/", None, Some("updated-1576316779")),
-            ("https://v/secrets/a/not%20one", None, None),
-            ("https://v/secrets", None, None),
-            ("not a URL", None, None),
-        ] {
-            assert_eq!(version_of(Some(id)).as_deref(), version, "{id}");
-            let found = version_of_change(Some(id), changed);
-            assert_eq!(found.as_deref(), of_change, "{id}");
-        }
-        assert_eq!(version_of_change(Some("https://v/secrets/a"), None), None);
-        assert_eq!(version_of_change(None, changed), None);
-    }
-
-    #[test]
-    fn a_text_that_comes_with_a_value_is_kept_up_to_its_bound() {
-        for (text, kept) in [
-            (None, None),
-            (Some(""), Some("")),
-            (Some("ab"), Some("ab")),
-            (Some("äbc"), Some("äbc")),
-            (Some("äböd"), Some("äbö")),
-        ] {
-            let found = beginning(text.map(str::to_owned), 3);
-            assert_eq!(found.as_deref(), kept, "{text:?}");
-        }
-        let long = beginning(Some("x".repeat(900_000)), MAX_CONTENT_TYPE).unwrap();
-        assert_eq!((long.len(), long.capacity()), (255, 255));
-    }
-}
+mod tests;

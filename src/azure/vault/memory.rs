@@ -349,6 +349,13 @@ impl Weight for VaultObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::azure::vault::attributes::Attributes;
+    use crate::class::cloud::{Cloud, CloudChoice};
+    use crate::class::file_mode::FileMode;
+    use crate::class::identity::{Identity, IdentityId};
+    use crate::class::object::FilePath;
+    use crate::class::parameters::TenantId;
+    use crate::rendering::Rendering;
 
     #[test]
     fn times_go_with_the_drivers() {
@@ -373,5 +380,112 @@ mod tests {
         }
         let outages = MemorySettings::new(seconds(0), None, seconds(9), 1000, seconds(120));
         assert_eq!(outages.unwrap().unwrap().stale_if_error, seconds(9));
+    }
+
+    fn fetch(name: &str) -> Fetch {
+        Fetch {
+            kind: ObjectKind::Secret,
+            name: ObjectName::new(name).unwrap(),
+            version: ObjectVersion::Latest,
+            history: None,
+            rendering: Rendering::default(),
+            path: FilePath::new(name).unwrap(),
+            mode: FileMode::new(0o644).unwrap(),
+            id: format!("secret/{name}"),
+        }
+    }
+
+    fn principal(identity: &Identity, tenant: &str, cloud: &Cloud) -> Arc<Principal> {
+        let tenant = TenantId::new(tenant).unwrap();
+        Arc::new(Principal::of(&IdentityKey::of(identity, &tenant, cloud)))
+    }
+
+    fn workload(client_id: &str, assertion: &str) -> Identity {
+        Identity::Workload {
+            client_id: client_id.into(),
+            assertion: assertion.to_owned().into(),
+        }
+    }
+
+    #[test]
+    fn a_principal_is_an_application_of_one_tenant_whatever_proves_it() {
+        let public = Cloud::public();
+        let Ok(CloudChoice::Known(china)) = CloudChoice::new("AzureChinaCloud", "") else {
+            panic!("China has a cloud");
+        };
+        let app = principal(&workload("app", "a"), "t", &public);
+        assert_eq!(app, principal(&workload("app", "b"), "t", &public));
+        for (other, tenant, cloud) in [
+            (workload("app", "a"), "other", &public),
+            (workload("app", "a"), "t", &china),
+            (workload("other", "a"), "t", &public),
+            (
+                Identity::Managed(IdentityId::ClientId("app".into())),
+                "t",
+                &public,
+            ),
+        ] {
+            assert_ne!(app, principal(&other, tenant, cloud), "{other:?} {tenant}");
+        }
+        // IMDS knows the node's, whatever the class says.
+        let nodes = Identity::Managed(IdentityId::ClientId("app".into()));
+        let other = principal(&nodes, "other", &china);
+        assert_eq!(principal(&nodes, "t", &public), other);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_served_in_an_outage_is_as_old_as_its_oldest() {
+        let seconds = Duration::from_secs;
+        let settings = MemorySettings {
+            ttl: seconds(0),
+            version_ttl: seconds(0),
+            stale_if_error: seconds(3600),
+            max_bytes: 100_000,
+        };
+        let memory = Memory::new(settings, &Metrics::default());
+        let namespace = Namespace::new("n");
+        let principal = principal(&workload("app", "a"), "t", &Cloud::public());
+        let holder = Holder {
+            namespace: &namespace,
+            principal: &principal,
+            host: "h",
+        };
+        let object = Arc::new(VaultObject {
+            version: "1".to_owned(),
+            contents: Contents::Certificate(Vec::new()),
+            attributes: Attributes {
+                enabled: true,
+                not_before: None,
+                expires: None,
+            },
+        });
+        for name in ["old", "new"] {
+            let latest = ObjectVersion::Latest;
+            memory.keep_object(&holder, &fetch(name), &latest, &object, Instant::now());
+            memory.keep_versions(&holder, &fetch(name), &[], Instant::now());
+            tokio::time::advance(seconds(60)).await;
+        }
+        for (names, age) in [
+            (&["new"][..], 60),
+            (&["old"], 120),
+            (&["old", "new"], 120),
+            (&["new", "old"], 120),
+        ] {
+            let recollect =
+                || memory.recollection(&namespace, Arc::clone(&principal), "h".to_owned());
+            let (objects, lists) = (recollect(), recollect());
+            assert_eq!(objects.age(), Duration::ZERO);
+            for name in names {
+                objects
+                    .object(&fetch(name), &ObjectVersion::Latest)
+                    .unwrap();
+                lists.versions(&fetch(name)).unwrap();
+            }
+            assert_eq!(
+                (objects.age(), lists.age()),
+                (seconds(age), seconds(age)),
+                "{names:?}"
+            );
+        }
     }
 }
