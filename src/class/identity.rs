@@ -592,6 +592,9 @@ mod tests {
         ] {
             assert_eq!(IdentityId::from_id(id), Ok(expected), "{id}");
         }
+        let longest = format!("/subscriptions/{}", "s".repeat(MAX_RESOURCE_ID - 15));
+        assert!(IdentityId::from_id(&longest).is_ok());
+        assert!(IdentityId::from_id(&format!("{longest}s")).is_err());
         for id in [
             "objectID:",
             "objectID:a b",

@@ -140,3 +140,50 @@ fn late() -> Status {
          it at once",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A call's body that announces so many bytes, has a chunk of 64 KiB so often, and counts those that were read.
+    fn body(announced: u32, chunks: usize, read: &'static AtomicUsize) -> Body {
+        let prefix = [&[0][..], &announced.to_be_bytes()].concat();
+        let first = std::iter::once(Bytes::from(prefix));
+        let chunks = (0..chunks).map(move |_| {
+            read.fetch_add(1, Ordering::Relaxed);
+            Bytes::from(vec![b'x'; 1 << 16])
+        });
+        let frames = first
+            .chain(chunks)
+            .map(|data| Ok::<_, Status>(Frame::data(data)));
+        Body::new(StreamBody::new(futures::stream::iter(frames)))
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_of_a_message_than_it_may_have() {
+        const MOST: usize = MAX_MESSAGE >> 16;
+        for (announced, chunks, most, expected) in [
+            (3 << 16, 3, 3, Ok(PREFIX + (3 << 16))),
+            (MAX_MESSAGE, MOST, MOST, Ok(PREFIX + MAX_MESSAGE)),
+            (MAX_MESSAGE + 1, 1_000, 0, Err("has more than")),
+            // What announces less than it has.
+            (1, 1_000, MOST + 1, Err("has more than")),
+            (4 << 16, 3, 3, Err("ends before its end")),
+        ] {
+            let read: &'static AtomicUsize = Box::leak(Box::default());
+            let announced = u32::try_from(announced).unwrap();
+            let received = received(body(announced, chunks, read)).await;
+            let received = received.as_ref().map(Bytes::len).map_err(Status::message);
+            match expected {
+                Ok(length) => assert_eq!(received, Ok(length), "{announced}"),
+                Err(words) => assert!(received.unwrap_err().contains(words), "{announced}"),
+            }
+            assert_eq!(read.load(Ordering::Relaxed), most, "{announced}");
+        }
+    }
+}

@@ -356,7 +356,11 @@ pub fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::commands::serve::service;
+    use crate::settings::Settings;
 
     #[tokio::test]
     async fn a_panic_stays_in_its_mount() {
@@ -401,6 +405,28 @@ mod tests {
             ("5é", None),
         ] {
             assert_eq!(grpc_timeout(text), expected, "{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_due_before_the_caller_gives_up() {
+        let flags = ["provider-azure-rs", "--mount-timeout", "50s"];
+        let settings = Settings::try_parse_from(flags).unwrap();
+        let service = service(&settings.serve.provider, Metrics::default()).unwrap();
+        for (timeout, milliseconds) in [
+            (None, 50_000),
+            (Some("nonsense"), 50_000),
+            (Some("10S"), 9_750),
+            (Some("50S"), 49_750),
+            (Some("2M"), 50_000),
+            (Some("100m"), 0),
+        ] {
+            let mut metadata = MetadataMap::new();
+            if let Some(timeout) = timeout {
+                metadata.insert("grpc-timeout", timeout.parse().unwrap());
+            }
+            let time = service.deadline(&metadata) - Instant::now();
+            assert_eq!(time, Duration::from_millis(milliseconds), "{timeout:?}");
         }
     }
 }

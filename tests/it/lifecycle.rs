@@ -41,10 +41,12 @@ async fn draining_is_bounded() {
     node.azure
         .faults()
         .always(Target::vault(VAULT), Effect::Hang);
-    let mount = tokio::spawn({
+    // Several, so that their answers take a moment to get out.
+    let mounts = (0..10).map(|_| {
         let (mut client, request) = (node.provider.client(), Class::of_secret("S").request());
-        async move { client.mount(request).await }
+        tokio::spawn(async move { client.mount(request).await })
     });
+    let mounts: Vec<_> = mounts.collect();
     while node.azure.counters().vault(VAULT).requests == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -52,8 +54,10 @@ async fn draining_is_bounded() {
     node.provider.signal(Signal::TERM);
     assert!(node.provider.ended().await.success());
     assert!(start.elapsed() < Duration::from_secs(5));
-    let answer = mount.await.unwrap().map(tonic::Response::into_inner);
-    expect_status(answer, Code::Unavailable, &["[SHUTTING_DOWN] "]);
+    for mount in mounts {
+        let answer = mount.await.unwrap().map(tonic::Response::into_inner);
+        expect_status(answer, Code::Unavailable, &["[SHUTTING_DOWN] "]);
+    }
     assert!(node.provider.log().contains("SHUTTING_DOWN"));
 }
 

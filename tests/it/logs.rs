@@ -6,6 +6,7 @@ use azure_emulator::{Effect, NewSecret, Target};
 use serde_json::{Map, Value};
 
 use crate::support::class::Class;
+use crate::support::provider::PATIENCE;
 use crate::support::{Node, VAULT};
 
 /// The lines of the log that are mounts', as JSON.
@@ -21,12 +22,16 @@ fn mounts(node: &Node) -> Vec<Map<String, Value>> {
 
 /// The mount's line once it is there.
 async fn nth(node: &Node, n: usize) -> Map<String, Value> {
-    loop {
-        if let Some(line) = mounts(node).get(n) {
-            return line.clone();
+    let line = async {
+        loop {
+            if let Some(line) = mounts(node).get(n) {
+                return line.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    };
+    let line = tokio::time::timeout(PATIENCE, line).await;
+    line.unwrap_or_else(|_| panic!("there is no line {n} among {:#?}", mounts(node)))
 }
 
 fn expect(line: &Map<String, Value>, expected: &[(&str, &str)]) {
@@ -232,4 +237,30 @@ async fn a_line_names_a_bounded_number_of_objects() {
     let objects = line["objects"].as_str().unwrap();
     assert!(objects.ends_with(" and 30 more"), "{objects}");
     assert_eq!(objects.matches("secret/").count(), 20, "{objects}");
+}
+
+#[tokio::test]
+async fn the_end_of_failures_is_said_also_where_nothing_has_changed() {
+    let node = Node::start_with(&["--log-format-json"]).await;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    node.mount(&class).await.unwrap();
+    let fault = node
+        .azure
+        .faults()
+        .always(Target::vault(VAULT), Effect::error(400));
+    node.mount(&class).await.unwrap_err();
+    node.azure.faults().remove(fault);
+    for _ in 0..2 {
+        node.mount(&class).await.unwrap();
+    }
+    let recovered = nth(&node, 2).await;
+    expect(
+        &recovered,
+        &[
+            ("level", "INFO"),
+            ("message", "mounted again after failures"),
+        ],
+    );
+    assert_eq!(recovered["failures"], 1);
 }
