@@ -371,3 +371,31 @@ async fn a_namespace_that_was_throttled_is_served_soon_after_the_end() {
     node.mount(&class).await.unwrap();
     assert!(start.elapsed() < Duration::from_secs(20));
 }
+
+#[tokio::test]
+async fn one_connection_with_many_streams_takes_more_requests_than_there_may_be_connections() {
+    for (http2, expected) in [(true, 200), (false, 75)] {
+        let settings = Settings {
+            http2,
+            ..Settings::default()
+        };
+        let node = Node::start_beside(Emulator::start(settings).await.unwrap(), &[]).await;
+        let class = class_of(&node, 200);
+        node.mount(&Class::of_secret("S0")).await.unwrap();
+        let vault = Target::vault(VAULT);
+        node.azure.faults().always(vault, Effect::Hang);
+        let under_way = async {
+            while node.azure.counters().vault(VAULT).in_flight < expected {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // None comes after those that go at once.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        tokio::select! {
+            result = node.mount(&class) => panic!("{result:?}"),
+            () = under_way => {}
+        }
+        let counts = node.azure.counters().vault(VAULT);
+        assert_eq!(counts.max_in_flight, expected);
+    }
+}

@@ -5,6 +5,10 @@ use std::fs;
 use azure_emulator::{
     CertificatePolicy, Effect, KeyType, NewSecret, ObjectKind, Permissions, Target,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use der::Decode as _;
+use spki::SubjectPublicKeyInfoRef;
 use tonic::Code;
 
 use crate::support::class::Class;
@@ -21,8 +25,7 @@ fn text(name: &str) -> String {
 }
 
 fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    STANDARD.encode(bytes)
 }
 
 /// A secret as the vault has it for a certificate.
@@ -53,10 +56,33 @@ async fn a_key_is_its_public_half() {
         let response = node.mount(&Class::of("key", "K")).await.unwrap();
         let (path, mode, pem) = files(&response)[0];
         assert_eq!((path, mode), ("K", 0o644));
-        assert!(
-            pem.starts_with("-----BEGIN PUBLIC KEY-----\n")
-                && pem.ends_with("-----END PUBLIC KEY-----\n")
-        );
+        let der = pem
+            .strip_prefix("-----BEGIN PUBLIC KEY-----\n")
+            .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----\n"))
+            .unwrap();
+        let der = STANDARD.decode(der.replace('\n', "")).unwrap();
+        let key = node.vault.key("K", Some(&version)).unwrap();
+        let member = |name: &str| URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        let found = SubjectPublicKeyInfoRef::from_der(&der).unwrap();
+        let bytes = found.subject_public_key.as_bytes().unwrap();
+        if kind == KeyType::Rsa2048 {
+            assert_eq!(found.algorithm, pkcs1::ALGORITHM_ID);
+            let rsa = pkcs1::RsaPublicKeyRef::try_from(bytes).unwrap();
+            let numbers = (rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes());
+            assert_eq!(numbers, (&member("n")[..], &member("e")[..]));
+        } else {
+            // RFC 5480, section 2.1.1, and SEC 2 for the last.
+            let curve = match kind {
+                KeyType::P256 => "1.2.840.10045.3.1.7",
+                KeyType::P384 => "1.3.132.0.34",
+                KeyType::P521 => "1.3.132.0.35",
+                _ => "1.3.132.0.10",
+            };
+            let (algorithm, found_curve) = found.algorithm.oids().unwrap();
+            assert_eq!(algorithm.to_string(), "1.2.840.10045.2.1");
+            assert_eq!(found_curve.unwrap().to_string(), curve);
+            assert_eq!(bytes, [vec![4], member("x"), member("y")].concat());
+        }
         assert_eq!(versions(&response), [("key/K", version.as_str())]);
     }
 }

@@ -129,6 +129,26 @@ async fn what_the_vault_has_denied_is_not_served_in_an_outage() {
 }
 
 #[tokio::test]
+async fn a_list_that_the_vault_has_denied_is_not_served_in_an_outage() {
+    let node = Node::start_with(&STALE).await;
+    for value in ["one", "two"] {
+        node.vault.set_secret("H", value);
+    }
+    let class = Class::new().object("objectName: H\nobjectType: secret\nobjectVersionHistory: 2");
+    let words = ["[KV_UNAVAILABLE] "];
+    for status in [403, 404] {
+        node.mount(&class).await.unwrap();
+        // The list comes first, so that nobody asks for the versions.
+        let fault = vault_has(&node, Effect::error(status));
+        node.mount(&class).await.unwrap_err();
+        node.azure.faults().remove(fault);
+        let fault = vault_has(&node, Effect::error(503));
+        expect_status(node.mount(&class).await, Code::FailedPrecondition, &words);
+        node.azure.faults().remove(fault);
+    }
+}
+
+#[tokio::test]
 async fn nothing_older_than_allowed_is_served() {
     let node = Node::start_with(&["--stale-if-error", "500ms"]).await;
     node.vault.set_secret("S", "v");
