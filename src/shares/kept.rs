@@ -241,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_that_puts_it_anew_takes_it_from_nobody() {
+        let (victim, attacker) = (Namespace::new("victim"), Namespace::new("attacker"));
+        let mut kept = kept(4);
+        kept.put(&attacker, "shared", 1000);
+        kept.get(&victim, &"shared");
+        kept.put(&attacker, "shared", 1000);
+        for key in ["a", "b", "c", "d", "e", "f"] {
+            kept.put(&attacker, key, 1000);
+        }
+        assert_eq!(keys(&kept), ["d", "e", "f", "shared"]);
+        assert_eq!(kept.bytes_of(&victim), OVERHEAD + 1000);
+    }
+
+    #[test]
     fn entries_can_be_counted() {
         let one = Namespace::new("one");
         let mut kept = Kept::for_entries(2);
