@@ -4,7 +4,7 @@ CARGO ?= cargo
 
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test traces lint fuzz witness clients docs docs-check monitoring chart manifests image image-check
-.PHONY: e2e figures bench attack release-check pictures generate
+.PHONY: e2e figures bench attack mutants release-check pictures generate
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,11 @@ attack: ## Attack a release build as pods of one namespace may, and measure what
 	$(CARGO) build --profile measuring --package bench
 	@target="$${CARGO_TARGET_DIR:-target}"; \
 		"$$target/measuring/bench" attack $(if $(PROVIDER),"$(PROVIDER)","$$target/release/provider-azure-rs") $(ATTACK)
+
+# .cargo/mutants.toml says where and by which tests. MUTANTS has flags of cargo-mutants: a part of them, such as
+# '--shard 3/28' or '--file src/shares/*.rs', or all that a change touches by --in-diff.
+mutants: ## Change the risky rooms line by line, and see whether a test fails; MUTANTS=FLAGS for a part (hours for all)
+	"$$(.ci/tool cargo-mutants)" mutants --output target $(MUTANTS)
 
 release-check: ## Say whether this commit can be released as VERSION=1.2.3
 	.ci/release-check $(VERSION)
