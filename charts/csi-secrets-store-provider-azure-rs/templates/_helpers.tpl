@@ -202,6 +202,10 @@ cloud.json: {{ toJson . }}
 {{- $variables = append $variables (list "AZURE_ENVIRONMENT_FILEPATH" "/etc/provider-azure-rs/config/cloud.json") -}}
 {{- $variables = append $variables (list "PROVIDER_AZURE_RS_CLOUD_ENV_DIR" "/etc/provider-azure-rs/config") -}}
 {{- end -}}
+{{- /* As in the image, also where another one is used. */ -}}
+{{- if not (contains "\"RUST_LIB_BACKTRACE\"" (toJson $values.extraEnv)) -}}
+{{- $variables = append $variables (list "RUST_LIB_BACKTRACE" "0") -}}
+{{- end -}}
 {{- range $variables -}}
 {{- include "provider.variable" . -}}
 {{- end -}}
