@@ -178,6 +178,14 @@ pub fn objects(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };
+    // What is read without the YAML parser is what the parser reads: as the whole, and as an entry in a string.
+    let in_string = serde_json::json!([text]).to_string();
+    for text in [text, &in_string] {
+        assert_eq!(
+            yaml::entries(text, &Stop::default()),
+            yaml::entries_by_parser(text, &Stop::default())
+        );
+    }
     let entries = match yaml::entries(text, &Stop::default()) {
         Ok(entries) => entries,
         Err(error) => return Secrets::NONE.keep_out_of(&error.to_string()),

@@ -6,6 +6,7 @@
 //! its entries, since the text may come from anyone who may create a pod.
 
 mod budget;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -159,6 +160,31 @@ pub fn entries(text: &str, stop: &Stop) -> Result<Vec<Result<Fields, YamlError>>
     if text.len() > MAX_BYTES {
         return Err(YamlError::TooLong(text.len()));
     }
+    match plain::entries(text) {
+        Some(_) if stop.is_set() => Err(YamlError::Stopped),
+        Some(entries) => Ok(entries.into_iter().map(Ok).collect()),
+        None => parsed_entries(text, stop, inner_map),
+    }
+}
+
+/// The same by the parser alone, which must not make a difference.
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn entries_by_parser(
+    text: &str,
+    stop: &Stop,
+) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
+    if text.len() > MAX_BYTES {
+        return Err(YamlError::TooLong(text.len()));
+    }
+    parsed_entries(text, stop, inner_map_by_parser)
+}
+
+/// The entries, as the parser finds them.
+fn parsed_entries(
+    text: &str,
+    stop: &Stop,
+    inner_map: fn(&str, &mut Budget) -> Result<Fields, Unread>,
+) -> Result<Vec<Result<Fields, YamlError>>, YamlError> {
     let mut budget = Budget::default();
     let document = budget.read(text).map_err(|unread| match unread {
         Unread::TooMuch => YamlError::TooMuch { index: None },
@@ -211,6 +237,13 @@ pub fn entries(text: &str, stop: &Stop) -> Result<Vec<Result<Fields, YamlError>>
 
 /// An entry written as a string that has a YAML map in it.
 fn inner_map(text: &str, budget: &mut Budget) -> Result<Fields, Unread> {
+    match plain::fields(text, budget) {
+        Some(fields) => Ok(fields),
+        None => inner_map_by_parser(text, budget),
+    }
+}
+
+fn inner_map_by_parser(text: &str, budget: &mut Budget) -> Result<Fields, Unread> {
     let found = |what: &str| {
         Unread::Unreadable(Unreadable {
             problem: what.to_owned(),

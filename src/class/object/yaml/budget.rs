@@ -24,7 +24,7 @@ const MAX_VALUE_BYTES: usize = 4 * MAX_BYTES;
 const MAX_DEPTH: usize = 64;
 
 /// What is left of it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     nodes: usize,
     repeated: usize,
@@ -54,6 +54,29 @@ impl Default for Budget {
 }
 
 impl Budget {
+    /// With so much left of it, and nothing that may be repeated.
+    #[cfg(test)]
+    pub(super) fn of(nodes: usize, bytes: usize) -> Self {
+        Self {
+            nodes,
+            repeated: 0,
+            kept: 0,
+            bytes,
+        }
+    }
+
+    /// Takes what a text has that is not read here; nothing, where there is not enough of it.
+    pub(super) fn spend(&mut self, nodes: usize, bytes: usize) -> bool {
+        let left = self
+            .nodes
+            .checked_sub(nodes)
+            .zip(self.bytes.checked_sub(bytes));
+        if let Some(left) = left {
+            (self.nodes, self.bytes) = left;
+        }
+        left.is_some()
+    }
+
     /// What is in the first document of the text. Nobody reads any further ones, as in Go's YAML library.
     pub(super) fn read<T: DeserializeOwned>(&mut self, text: &str) -> Result<Option<T>, Unread> {
         match self.read_whole(text) {
