@@ -6,7 +6,7 @@ use std::time::Duration;
 use azure_emulator::{DEFAULT_TENANT, Effect, Emulator, ManagedIdentity, Settings, Target};
 
 use crate::failure::Failure;
-use crate::pod::{self, HISTORIES, HISTORY, NODE, VAULT};
+use crate::pod::{self, BIG, BIG_ONES, HISTORIES, HISTORY, NODE, Secrets, VAULT};
 
 /// The most objects of a pod, and the most pods.
 pub const MOST: usize = 1000;
@@ -24,7 +24,10 @@ impl Azure {
         let vault = emulator.vault(VAULT);
         vault.allow_everyone();
         for number in 0..MOST {
-            vault.set_secret(&pod::secret(number, 1), format!("the value of {number}"));
+            vault.set_secret(
+                &Secrets::Usual.name(number),
+                format!("the value of {number}"),
+            );
             emulator
                 .entra()
                 .application(DEFAULT_TENANT, &pod::client_id(number))
@@ -33,8 +36,12 @@ impl Azure {
         for number in 0..HISTORIES {
             for version in 0..HISTORY {
                 let value = format!("the value of {number} in version {version}");
-                vault.set_secret(&pod::secret(number, HISTORY), value);
+                vault.set_secret(&Secrets::Histories.name(number), value);
             }
+        }
+        for number in 0..BIG_ONES {
+            let value = format!("{number:0>BIG$}");
+            vault.set_secret(&Secrets::Big.name(number), value);
         }
         emulator
             .imds()
@@ -55,6 +62,12 @@ impl Azure {
                 faults.always(target, Effect::delay(latency));
             }
         }
+    }
+
+    /// Has the vault answer the next request with 429.
+    pub fn throttle_once(&self) {
+        let faults = self.emulator.faults();
+        faults.next(1, Target::any_vault(), Effect::throttle());
     }
 
     /// The emulator itself.

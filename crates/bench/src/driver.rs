@@ -117,10 +117,15 @@ impl Driver {
 
     /// `Mount`. An error, too, where there are not as many files as the pod asks for.
     pub async fn mount(&mut self, pod: &Pod) -> Result<(), Failure> {
+        self.mount_at(pod, "/bench").await
+    }
+
+    /// The same for a volume at this path.
+    pub async fn mount_at(&mut self, pod: &Pod, path: &str) -> Result<(), Failure> {
         let request = MountRequest {
             attributes: pod.attributes.clone(),
             secrets: pod.secrets.clone(),
-            target_path: "/bench".to_owned(),
+            target_path: path.to_owned(),
             permission: "420".to_owned(),
         };
         let response: MountResponse = self

@@ -29,7 +29,7 @@ use azure_emulator::{CaFiles, Settings};
 
 pub use self::arguments::Arguments;
 
-use self::arena::Arena;
+use self::arena::{Arena, Task};
 use self::document::Document;
 use self::growth::{Growth, Of, Point, SIZES};
 use self::protocol::Protocol;
@@ -102,17 +102,19 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn measure_rows(&mut self, protocol: Protocol, arena: &Arena<'_>) -> Result<(), Failure> {
         let arguments = self.arguments;
-        for row in rows().iter().filter(|row| arguments.want(row.what)) {
-            if !arena.allows(&row.work) {
+        for row in rows()
+            .iter()
+            .filter(|row| arguments.want(row.what) && row.is_with(protocol))
+        {
+            let task = row.task(arguments.latency, arguments.repeats());
+            if !arena.allows(&task) {
                 self.tell(&format!(
                     "{row}: left out, the bench would have to start the provider"
                 ));
                 continue;
             }
             self.tell(&format!("{row}, {protocol}"));
-            let latency = row.latency.with(arguments.latency);
-            let repeats = arguments.repeats();
-            let measured = arena.measure(&row.work, latency, repeats).await?;
+            let measured = arena.measure(&task).await?;
             let judged = arguments.latency == USUAL_LATENCY && !arguments.no_goals;
             self.results.add(row, protocol, judged, measured);
         }
@@ -122,20 +124,29 @@ impl Bench<'_> {
     async fn measure_growth(&mut self, arena: &Arena<'_>) -> Result<(), Failure> {
         let arguments = self.arguments;
         for of in Of::ALL {
-            if !arguments.want(of.title()) || !arena.allows(&of.work(1)) {
-                continue;
-            }
             let mut points = Vec::new();
             for size in SIZES {
+                let work = of.work(size);
+                let task = Task {
+                    work: &work,
+                    latency: Duration::ZERO,
+                    repeats: POINT_REPEATS,
+                    flags: &[],
+                    unshared: false,
+                    later: false,
+                };
+                if !arguments.want(of.title()) || !arena.allows(&task) {
+                    break;
+                }
                 let what = format!("growth: {size} {}s", of.unit());
                 self.tell(&what);
-                let measured = arena
-                    .measure(&of.work(size), Duration::ZERO, POINT_REPEATS)
-                    .await?;
+                let measured = arena.measure(&task).await?;
                 self.results.note_failures(&what, &measured);
                 points.push(Point::new(size, &measured));
             }
-            self.results.growth.push(Growth { of, points });
+            if !points.is_empty() {
+                self.results.growth.push(Growth { of, points });
+            }
         }
         Ok(())
     }

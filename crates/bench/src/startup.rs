@@ -10,7 +10,7 @@ use crate::azure::Azure;
 use crate::failure::{Failure, cannot};
 use crate::machine;
 use crate::network::Network;
-use crate::pod::{Identity, Objects, Pod};
+use crate::pod::{Identity, Objects, Pod, Secrets};
 use crate::provider::{Provider, Started};
 use crate::report::{Report, milliseconds};
 
@@ -41,7 +41,7 @@ pub async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let azure = azure.emulator();
     let objects = Objects {
         count: 1,
-        versions: 1,
+        secrets: Secrets::Usual,
     };
     let pod = Pod::new(azure, 0, Identity::Managed, objects);
     let start = async || Provider::start(binary, &[], azure, Network::Proxy).await;

@@ -6,16 +6,16 @@
 use std::time::Duration;
 
 use azure_emulator::Settings;
+use tokio::time::sleep;
 
 use super::contestant::{Contestant, Running};
 use super::floor::Floor;
 use super::protocol::Protocol;
 use super::repeat::Repeat;
-use super::work::Work;
+use super::work::{Course, Pods, Work};
 use crate::azure::Azure;
 use crate::failure::Failure;
 use crate::network::Network;
-use crate::pod::Pod;
 use crate::process::Process;
 
 /// An emulated Azure that speaks one protocol, and those who are measured against it.
@@ -25,6 +25,28 @@ pub struct Arena<'a> {
     network: Network,
     floor: Floor,
     contestants: &'a [Contestant],
+}
+
+/// How long nobody asks before a process' memory is looked at once more.
+const LATER: Duration = Duration::from_secs(30);
+/// The flag without which mounts share their reads.
+const UNSHARED: &str = "--shared-reads=false";
+
+/// Work, and how it is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'a> {
+    /// The work.
+    pub work: &'a Work,
+    /// How far away Azure is.
+    pub latency: Duration,
+    /// How often it is measured.
+    pub repeats: usize,
+    /// Flags for all that know them.
+    pub flags: &'a [&'a str],
+    /// Whether the first contestant does it without shared reads as well.
+    pub unshared: bool,
+    /// Whether memory is looked at once more, [`LATER`].
+    pub later: bool,
 }
 
 /// What one piece of work has cost.
@@ -74,28 +96,52 @@ impl<'a> Arena<'a> {
     }
 
     /// Whether everyone can do it.
-    pub fn allows(&self, work: &Work) -> bool {
-        !work.cold || self.contestants.iter().all(Contestant::can_be_cold)
+    pub fn allows(&self, task: &Task<'_>) -> bool {
+        let is_started = task.work.cold || !task.flags.is_empty();
+        !is_started || self.contestants.iter().all(Contestant::can_be_cold)
     }
 
-    /// Has everyone do the work, with Azure this far away, so many times.
-    pub async fn measure(
-        &self,
-        work: &Work,
-        latency: Duration,
-        repeats: usize,
-    ) -> Result<Measured, Failure> {
-        self.azure.set_latency(latency);
+    /// Has everyone do it.
+    pub async fn measure(&self, task: &Task<'_>) -> Result<Measured, Failure> {
+        let work = task.work;
         let pods = work.pods(self.azure.emulator());
-        let mut entries: Vec<Entry<'_>> = self.contestants.iter().map(Entry::new).collect();
+        let with = |contestant: &Contestant, flag: &&str| contestant.with(flag);
+        let mut entries: Vec<Entry> = self
+            .contestants
+            .iter()
+            .map(|contestant| {
+                let mut contestant = contestant.clone();
+                for flag in task.flags {
+                    contestant = with(&contestant, flag).unwrap_or(contestant);
+                }
+                Entry::new(contestant)
+            })
+            .collect();
+        let mut unshared = entries
+            .first()
+            .filter(|_| task.unshared)
+            .and_then(|first| with(&first.contestant, &UNSHARED))
+            .map(Entry::new);
         let mut floor = Vec::new();
-        // The first time opens what is open afterwards.
-        self.floor.run(work).await?;
-        for _ in 0..repeats {
-            for entry in &mut entries {
-                entry.repeat(self, work, &pods).await;
+        if work.is_bare() {
+            // The first time opens what is open afterwards.
+            self.azure.set_latency(task.latency);
+            self.floor.run(work).await?;
+        }
+        for _ in 0..task.repeats {
+            for entry in entries.iter_mut().chain(&mut unshared) {
+                self.azure.set_latency(task.latency);
+                entry.repeat(self, task, &pods).await;
             }
-            floor.push(Repeat::bare(work.mounts(), self.floor.run(work).await?));
+            if work.is_bare() {
+                let time = self.floor.run(work).await?;
+                floor.push(Repeat::bare(work.mounts(), time));
+                let all = entries.iter_mut().filter_map(Entry::last);
+                all.for_each(|repeat| repeat.floor = Some(time));
+            }
+            if let (Some(beside), Some(first)) = (&mut unshared, entries.first_mut()) {
+                first.compare(beside);
+            }
         }
         Ok(Measured {
             contestants: entries.into_iter().map(|entry| entry.outcome).collect(),
@@ -112,14 +158,14 @@ impl<'a> Arena<'a> {
 
 /// A contestant at one piece of work.
 #[derive(Debug)]
-struct Entry<'a> {
-    contestant: &'a Contestant,
+struct Entry {
+    contestant: Contestant,
     running: Option<Running>,
     outcome: Result<Vec<Repeat>, Failure>,
 }
 
-impl<'a> Entry<'a> {
-    fn new(contestant: &'a Contestant) -> Self {
+impl Entry {
+    fn new(contestant: Contestant) -> Self {
         Self {
             contestant,
             running: None,
@@ -127,12 +173,28 @@ impl<'a> Entry<'a> {
         }
     }
 
+    /// The last repeat, unless it has failed.
+    fn last(&mut self) -> Option<&mut Repeat> {
+        self.outcome.as_mut().ok()?.last_mut()
+    }
+
+    /// Notes what the same work has just taken without shared reads. Where that has failed, this has.
+    fn compare(&mut self, unshared: &mut Self) {
+        if let Some(time) = unshared.last().map(|repeat| repeat.time) {
+            self.last()
+                .into_iter()
+                .for_each(|repeat| repeat.unshared = Some(time));
+        } else if self.outcome.is_ok() {
+            self.outcome = std::mem::replace(&mut unshared.outcome, Ok(Vec::new()));
+        }
+    }
+
     /// Once more, unless it has failed before.
-    async fn repeat(&mut self, arena: &Arena<'_>, work: &Work, pods: &[Pod]) {
+    async fn repeat(&mut self, arena: &Arena<'_>, task: &Task<'_>, pods: &Pods) {
         if self.outcome.is_err() {
             return;
         }
-        match self.try_repeat(arena, work, pods).await {
+        match self.try_repeat(arena, task, pods).await {
             Ok(repeat) => self.outcome.iter_mut().for_each(|all| all.push(repeat)),
             Err(failure) => self.outcome = Err(failure),
         }
@@ -141,9 +203,10 @@ impl<'a> Entry<'a> {
     async fn try_repeat(
         &mut self,
         arena: &Arena<'_>,
-        work: &Work,
-        pods: &[Pod],
+        task: &Task<'_>,
+        pods: &Pods,
     ) -> Result<Repeat, Failure> {
+        let work = task.work;
         let azure = arena.azure.emulator();
         if work.cold {
             self.running = None;
@@ -161,22 +224,38 @@ impl<'a> Entry<'a> {
             _ => None,
         };
         if fresh && !work.cold {
-            work.run(driver, pods).await?;
+            work.warm_up(driver, pods).await?;
         }
 
         azure.counters().reset();
         let before = process.map(Process::cpu).transpose()?;
-        let time = work.run(driver, pods).await?;
+        let done = work.run(&arena.azure, driver, pods).await?;
         let after = process.map(Process::cpu).transpose()?;
+        let requests = azure.counters().snapshot().into();
+        let peak = process.map(Process::peak_memory).transpose()?;
+        let later = match process {
+            Some(process) if task.later => {
+                sleep(LATER).await;
+                Some(process.resident_memory()?)
+            }
+            _ => None,
+        };
         Ok(Repeat {
-            mounts: work.mounts(),
-            time,
+            mounts: u32::try_from(done.mounts.len()).unwrap_or(u32::MAX),
+            time: done.time,
+            middle: done.middle(),
             cpu: after
                 .zip(before)
-                .map(|(after, before)| after.saturating_sub(before)),
-            requests: azure.counters().snapshot().into(),
+                .map(|(after, before)| after.saturating_sub(before))
+                // The rest of the crowd's mounts is not known.
+                .filter(|_| !matches!(work.course, Course::Throttled { .. })),
+            requests,
+            least_requests: work.least_requests(),
             idle,
-            peak: process.map(Process::peak_memory).transpose()?,
+            peak,
+            later,
+            floor: None,
+            unshared: None,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use azure_emulator::Emulator;
@@ -56,6 +57,22 @@ impl Contestant {
     /// Whether the bench can have it in a new process as often as it likes.
     pub fn can_be_cold(&self) -> bool {
         matches!(self, Self::Binary { .. })
+    }
+
+    /// The same with one more flag, such as `--name=value`; nothing where it is not the bench that starts it, or its
+    /// `--help` does not name the flag.
+    pub fn with(&self, flag: &str) -> Option<Self> {
+        let Self::Binary { path, flags } = self else {
+            return None;
+        };
+        let name = flag.split('=').next()?;
+        let output = Command::new(path).arg("--help").output().ok()?;
+        let help =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        help.concat().contains(name).then(|| Self::Binary {
+            path: path.clone(),
+            flags: [&flags[..], &[flag.to_owned()]].concat(),
+        })
     }
 
     /// Starts it, or connects to it.

@@ -87,18 +87,18 @@ impl Floor {
     /// Asks for everything that the work needs from the vault, in as few round trips as it allows.
     pub async fn run(&self, work: &Work) -> Result<Duration, FloorError> {
         let started = Instant::now();
-        let lists: Vec<String> = match work.objects.versions {
+        let lists: Vec<String> = match work.objects.secrets.versions() {
             1 => Vec::new(),
             _ => work
                 .objects
-                .secrets()
+                .names()
                 .map(|name| name + "/versions")
                 .collect(),
         };
         let objects: Vec<String> = work
             .objects
-            .secrets()
-            .flat_map(|name| std::iter::repeat_n(name, work.objects.versions))
+            .names()
+            .flat_map(|name| std::iter::repeat_n(name, work.objects.secrets.versions()))
             .collect();
         try_join_all((0..work.pods).map(|pod| {
             let (lists, objects) = (&lists, &objects);

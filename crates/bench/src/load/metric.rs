@@ -11,10 +11,18 @@ use super::repeat::Repeat;
 pub enum Metric {
     /// Until the last pod has its files.
     Time,
+    /// The time of the mount in the middle.
+    Middle,
+    /// The time until the last pod has its files, beside that of bare requests in the same repeat.
+    OfFloor,
+    /// The same beside that of the same provider without shared reads.
+    OfUnshared,
     /// Of the provider's process, per mount.
     Cpu,
     /// Mounts per second.
     Rate,
+    /// Requests to the vault for each object, in each interval where pods are synced.
+    PerObject,
     /// Requests to Entra ID.
     Entra,
     /// Requests to the vault that it answered with 401.
@@ -25,6 +33,8 @@ pub enum Metric {
     Idle,
     /// The most memory so far.
     Peak,
+    /// Memory 30 s after the last mount.
+    Later,
 }
 
 impl Metric {
@@ -35,6 +45,10 @@ impl Metric {
         let megabytes = |bytes: u64| count(bytes) / 1e6;
         Some(match self {
             Self::Time => milliseconds(repeat.time),
+            Self::Middle => milliseconds(repeat.middle?),
+            Self::OfFloor => repeat.time.div_duration_f64(repeat.floor?),
+            Self::OfUnshared => repeat.time.div_duration_f64(repeat.unshared?),
+            Self::PerObject => count(repeat.requests.vault) / f64::from(repeat.least_requests),
             Self::Cpu => milliseconds(repeat.cpu?) / mounts,
             Self::Rate => mounts / repeat.time.as_secs_f64(),
             Self::Entra => count(repeat.requests.entra),
@@ -42,6 +56,7 @@ impl Metric {
             Self::Imds => count(repeat.requests.imds),
             Self::Idle => megabytes(repeat.idle?),
             Self::Peak => megabytes(repeat.peak?),
+            Self::Later => megabytes(repeat.later?),
         })
     }
 
@@ -50,10 +65,19 @@ impl Metric {
         matches!(self, Self::Time | Self::Rate)
     }
 
+    /// Whether only the first contestant has this figure.
+    pub fn is_of_first(self) -> bool {
+        self == Self::OfUnshared
+    }
+
     /// For the rows of a table, below the name of the work.
     pub fn name(self) -> &'static str {
         match self {
             Self::Time => "time",
+            Self::Middle => "the mount in the middle",
+            Self::OfFloor => "time, of the floor's",
+            Self::OfUnshared => "time, of that without shared reads",
+            Self::PerObject => "requests per object",
             Self::Cpu => "CPU per mount",
             Self::Rate => "mounts/s",
             Self::Entra => "requests to Entra ID",
@@ -61,15 +85,17 @@ impl Metric {
             Self::Imds => "requests to IMDS",
             Self::Idle => "memory, idle",
             Self::Peak => "memory, peak",
+            Self::Later => "memory, 30 s later",
         }
     }
 
     /// Behind a figure.
     pub fn unit(self) -> &'static str {
         match self {
-            Self::Time | Self::Cpu => " ms",
-            Self::Idle | Self::Peak => " MB",
-            Self::Rate | Self::Entra | Self::Challenges | Self::Imds => "",
+            Self::Time | Self::Middle | Self::Cpu => " ms",
+            Self::OfFloor | Self::OfUnshared => "x",
+            Self::Idle | Self::Peak | Self::Later => " MB",
+            Self::Rate | Self::PerObject | Self::Entra | Self::Challenges | Self::Imds => "",
         }
     }
 
@@ -88,7 +114,7 @@ fn count(number: u64) -> f64 {
     number as f64
 }
 
-/// What a median should be: better than a limit, or for requests no more than it.
+/// What a median should be: better than a limit, or for requests and parts no more than it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Goal {
     /// Of which figure.
@@ -127,7 +153,12 @@ impl Goal {
     pub fn met(&self, median: f64) -> bool {
         match self.metric {
             Metric::Rate => median > self.limit,
-            Metric::Entra | Metric::Challenges | Metric::Imds => median <= self.limit,
+            Metric::Entra
+            | Metric::Challenges
+            | Metric::Imds
+            | Metric::OfFloor
+            | Metric::OfUnshared
+            | Metric::PerObject => median <= self.limit,
             _ => median < self.limit,
         }
     }
@@ -138,6 +169,7 @@ impl Goal {
         match self.metric {
             Metric::Rate => format!("> {limit}"),
             Metric::Entra | Metric::Challenges | Metric::Imds => format!("{limit}"),
+            Metric::OfFloor | Metric::OfUnshared | Metric::PerObject => format!("≤ {limit}{unit}"),
             _ => format!("< {limit}{unit}"),
         }
     }
@@ -145,7 +177,28 @@ impl Goal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::requests::Requests;
     use super::*;
+
+    #[test]
+    fn parts_are_of_what_was_measured_beside() {
+        let repeat = Repeat {
+            least_requests: 10,
+            requests: Requests {
+                vault: 25,
+                ..Requests::default()
+            },
+            floor: Some(Duration::from_millis(80)),
+            ..Repeat::bare(1, Duration::from_millis(100))
+        };
+        assert_eq!(Metric::OfFloor.of(&repeat), Some(1.25));
+        assert_eq!(Metric::PerObject.of(&repeat), Some(2.5));
+        for metric in [Metric::OfUnshared, Metric::Middle, Metric::Later] {
+            assert_eq!(metric.of(&repeat), None);
+        }
+    }
 
     #[test]
     fn goals_are_sharp() {
@@ -159,6 +212,9 @@ mod tests {
         let challenges = Goal::new(Metric::Challenges, 1.0);
         assert!(challenges.met(1.0) && !challenges.met(2.0));
         assert_eq!(challenges.describe(), "1");
+        let floor = Goal::new(Metric::OfFloor, 1.05);
+        assert!(floor.met(1.05) && !floor.met(1.06));
+        assert_eq!(floor.describe(), "≤ 1.05x");
         assert!((Metric::Time.ratio(2.0, 8.0) - Metric::Rate.ratio(8.0, 2.0)).abs() < 1e-9);
     }
 }

@@ -20,6 +20,8 @@ pub struct Line {
     pub protocol: Protocol,
     /// Which figure.
     pub metric: Metric,
+    /// Whether it is the row's own, below which there are others.
+    pub leads: bool,
     /// What it should be; absent where nobody has said, or nobody asks.
     pub goal: Option<Goal>,
     /// In the contestants' order; absent where one has failed.
@@ -80,7 +82,8 @@ impl Results {
     /// Adds a row. `judged` says whether its goals count.
     pub fn add(&mut self, row: &Row, protocol: Protocol, judged: bool, measured: Measured) {
         self.note_failures(&format!("{row}, {protocol}"), &measured);
-        let lines = row.metrics(protocol).into_iter().map(|metric| {
+        let metrics = row.metrics(protocol).into_iter().enumerate();
+        let lines = metrics.map(|(number, metric)| {
             let of =
                 |repeats: &[Repeat]| Spread::of(repeats.iter().filter_map(|one| metric.of(one)));
             let contestants = measured.contestants.iter();
@@ -88,6 +91,7 @@ impl Results {
                 what: row.what,
                 protocol,
                 metric,
+                leads: number == 0,
                 goal: row.goal(protocol, metric).filter(|_| judged),
                 contestants: contestants
                     .map(|outcome| of(outcome.as_deref().unwrap_or_default()))

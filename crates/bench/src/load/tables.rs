@@ -22,9 +22,10 @@ pub fn of_figures(results: &Results) -> Table {
     let mut table = Table::new(heading);
     for line in &results.lines {
         let metric = line.metric;
-        let what = match metric {
-            Metric::Time | Metric::Rate => format!("{}, {}", line.what, line.protocol),
-            _ => format!("… {}", metric.name()),
+        let what = if line.leads {
+            format!("{}, {}", line.what, line.protocol)
+        } else {
+            format!("… {}", metric.name())
         };
         let goal = line.goal.map(|goal| goal.describe()).unwrap_or_default();
         let mut row = vec![what, goal];
@@ -36,6 +37,10 @@ pub fn of_figures(results: &Results) -> Table {
         };
         let ours = line.contestants.first().copied().flatten();
         for (number, measured) in line.contestants.iter().enumerate() {
+            if number > 0 && metric.is_of_first() {
+                row.extend([String::new(), String::new()]);
+                continue;
+            }
             row.push(spread(*measured, metric));
             row.extend(match number {
                 0 => vec![
