@@ -1,10 +1,11 @@
 //! What one namespace may have of what all pods of a node share: [`Places`] for work, in which [`Waiters`] stand
-//! together, the [`Workers`] that do it, and bytes for what is [`Kept`].
+//! together, the [`Workers`] that do it, bytes of what is [`Kept`], and the [`Budget`] of those that mounts hold.
 //!
 //! One process serves all pods of a node, and whoever may write a class in one namespace decides how much is asked of
 //! it. So the namespace is what pays: not the identity, the vault or the class, of which one author has as many as
 //! they like.
 
+mod budget;
 mod kept;
 mod places;
 mod waiters;
@@ -17,6 +18,7 @@ use tokio::task::futures::TaskLocalFuture;
 
 use crate::text::excerpt::cut;
 
+pub use self::budget::{Account, Budget, Held, Load, Shared};
 pub use self::kept::{Kept, Weight};
 pub use self::places::{Place, Places, Rank};
 pub use self::waiters::Waiters;

@@ -1,0 +1,516 @@
+//! [`Budget`], how many bytes all calls may hold at once, and what one namespace may have of them.
+//!
+//! Each call has an [`Account`], and everything that it holds is [`Held`] there. It takes bytes before it needs them, and
+//! waits while there are none.
+//!
+//! - *Never above*: nothing is given that is not free.
+//! - *Never stuck*: the most that one call may hold is kept back for the oldest call of all, so that this one always goes on; it ends,
+//!   and the next one is the oldest.
+//! - *A newcomer finds some*: a namespace may hold at most as many bytes as it leaves free; of its oldest call only that
+//!   call's own bytes count.
+//!
+//! What is free goes to the oldest call first, then to the namespace that holds least, and in it to the oldest call.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::Namespace;
+use crate::os::lock::lock;
+
+/// How many bytes all calls may hold. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Mutex<State>>);
+
+/// What is held now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The bytes that there are.
+    pub total: usize,
+    /// Those that are held.
+    pub held: usize,
+    /// How many calls wait for some.
+    pub waiting: usize,
+}
+
+/// One call's, which ends when this is dropped. What is still held there then, such as an answer on its way, is held until
+/// it is dropped itself.
+#[derive(Debug)]
+pub struct Account(Arc<Opened>);
+
+#[derive(Debug)]
+struct Opened {
+    budget: Budget,
+    /// When it was opened, as a number that grows.
+    age: Age,
+}
+
+/// Bytes, until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Held {
+    account: Arc<Opened>,
+    bytes: usize,
+    /// Whether they are those of a request that has been read.
+    is_request: bool,
+}
+
+/// Bytes that no account holds, but its namespace: of what several calls have together.
+#[derive(Debug)]
+#[must_use]
+pub struct Shared {
+    budget: Budget,
+    namespace: Namespace,
+    bytes: usize,
+}
+
+type Age = u64;
+
+#[derive(Debug)]
+struct State {
+    total: usize,
+    /// The most that one call may hold, and that is kept back for the oldest.
+    most: usize,
+    held: usize,
+    /// Counts accounts and those that wait, so that they have an order.
+    clock: u64,
+    accounts: BTreeMap<Age, Sum>,
+    namespaces: BTreeMap<Namespace, Line>,
+}
+
+/// What one account holds.
+#[derive(Debug)]
+struct Sum {
+    namespace: Namespace,
+    held: usize,
+    has_ended: bool,
+}
+
+/// What one namespace holds and waits for.
+#[derive(Debug, Default)]
+struct Line {
+    held: usize,
+    /// The part of it that is requests which have been read.
+    of_requests: usize,
+    accounts: BTreeSet<Age>,
+    waiting: BTreeMap<Position, Waiter>,
+}
+
+/// The age of an account, and when it began to wait.
+type Position = (Age, u64);
+
+#[derive(Debug)]
+struct Waiter {
+    bytes: usize,
+    sender: oneshot::Sender<()>,
+}
+
+impl Budget {
+    /// So many bytes for all, of which one call holds `most`. There are half as many more as that at least.
+    pub fn new(total: usize, most: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            total: total.max(most + most / 2),
+            most,
+            held: 0,
+            clock: 0,
+            accounts: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+        })))
+    }
+
+    /// An account for a call of a pod in this namespace.
+    pub fn open(&self, namespace: &Namespace) -> Account {
+        let mut state = lock(&self.0);
+        let age = state.tick();
+        state.line(namespace).accounts.insert(age);
+        let sum = Sum {
+            namespace: namespace.clone(),
+            held: 0,
+            has_ended: false,
+        };
+        state.accounts.insert(age, sum);
+        drop(state);
+        Account(Arc::new(Opened {
+            budget: self.clone(),
+            age,
+        }))
+    }
+
+    /// What is held now.
+    pub fn load(&self) -> Load {
+        let state = lock(&self.0);
+        let lines = state.namespaces.values();
+        let ages = lines.flat_map(|line| line.waiting.keys().map(|(age, _)| age));
+        Load {
+            total: state.total,
+            held: state.held,
+            waiting: ages.collect::<BTreeSet<_>>().len(),
+        }
+    }
+
+    /// Gives what is free to those whose turn it is.
+    fn give(&self) {
+        let mut state = lock(&self.0);
+        while let Some(sender) = state.next() {
+            // One that has gone meanwhile gives it back itself.
+            _ = sender.send(());
+        }
+    }
+
+    fn give_back(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.0);
+        change(&mut state);
+        let someone_waits = state.someone_waits();
+        drop(state);
+        if someone_waits {
+            self.give();
+        }
+    }
+}
+
+impl Account {
+    /// One of a budget that has no end, for what is no call of a driver.
+    pub fn unbounded() -> Self {
+        Budget::new(usize::MAX / 4, usize::MAX / 8).open(&Namespace::default())
+    }
+
+    /// Waits for so many bytes more, which are at most what one call may hold: nothing that a call may ask for is larger. What
+    /// is dropped while it waits has lost its turn.
+    pub async fn take(&self, bytes: usize) -> Held {
+        let (bytes, (position, receiver)) = {
+            let mut state = lock(self.state());
+            let bytes = bytes.min(state.most);
+            if state.take_at_once(self.0.age, bytes) {
+                return self.held(bytes);
+            }
+            (bytes, state.wait(self.0.age, bytes))
+        };
+        let mut waiting = Waiting {
+            account: self,
+            bytes,
+            position: Some(position),
+        };
+        // The sender goes only by being used.
+        _ = receiver.await;
+        waiting.position = None;
+        self.held(bytes)
+    }
+
+    /// So many bytes for what other calls have too, if they are free now.
+    pub fn try_share(&self, bytes: usize) -> Option<Shared> {
+        let mut state = lock(self.state());
+        let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
+        // What is kept back for the oldest call is for what ends with it.
+        if state.of_namespace(&namespace) + bytes > state.common().saturating_sub(bytes) {
+            return None;
+        }
+        state.line(&namespace).held += bytes;
+        state.held += bytes;
+        Some(Shared {
+            budget: self.0.budget.clone(),
+            namespace,
+            bytes,
+        })
+    }
+
+    /// So many bytes for a request, at once: it is there already. Nothing if its namespace's requests would hold more than is
+    /// free.
+    pub fn admit(&self, bytes: usize) -> Option<Held> {
+        let mut state = lock(self.state());
+        let free = state.common();
+        let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
+        let line = state.line(&namespace);
+        if line.of_requests + bytes > free.saturating_sub(bytes) {
+            return None;
+        }
+        line.of_requests += bytes;
+        state.took(self.0.age, bytes);
+        let mut held = self.held(bytes);
+        held.is_request = true;
+        Some(held)
+    }
+
+    /// Whether it waits for bytes.
+    pub fn is_waiting(&self) -> bool {
+        let state = lock(self.state());
+        let account = state.accounts.get(&self.0.age);
+        let line = account.and_then(|account| state.namespaces.get(&account.namespace));
+        let range = (self.0.age, 0)..=(self.0.age, u64::MAX);
+        line.is_some_and(|line| line.waiting.range(range).next().is_some())
+    }
+
+    fn state(&self) -> &Mutex<State> {
+        &self.0.budget.0
+    }
+
+    fn held(&self, bytes: usize) -> Held {
+        Held {
+            account: Arc::clone(&self.0),
+            bytes,
+            is_request: false,
+        }
+    }
+}
+
+impl Held {
+    /// Nothing yet.
+    pub fn nothing(account: &Account) -> Self {
+        account.held(0)
+    }
+
+    /// Gives back what is more than so many.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let freed = self.bytes.saturating_sub(bytes);
+        if freed == 0 {
+            return;
+        }
+        self.bytes -= freed;
+        let (age, is_request) = (self.account.age, self.is_request);
+        self.account
+            .budget
+            .give_back(|state| state.free(age, freed, is_request));
+    }
+
+    /// Takes what is missing of so many, if it is free. Says whether they are there.
+    pub fn try_grow_to(&mut self, bytes: usize) -> bool {
+        let missing = bytes.saturating_sub(self.bytes);
+        let account = &self.account;
+        let there = missing == 0 || lock(&account.budget.0).take_at_once(account.age, missing);
+        if there {
+            self.bytes = self.bytes.max(bytes);
+        }
+        there
+    }
+
+    /// Holds these too, of the same account.
+    pub fn add(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let Self {
+            budget,
+            namespace,
+            bytes,
+        } = self;
+        budget.give_back(|state| {
+            state.held -= *bytes;
+            state.line(namespace).held -= *bytes;
+            state.tidy(namespace);
+        });
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let age = self.0.age;
+        self.0.budget.give_back(|state| state.end(age));
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        lock(&self.budget.0).forget(self.age);
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn line(&mut self, namespace: &Namespace) -> &mut Line {
+        if !self.namespaces.contains_key(namespace) {
+            self.namespaces.insert(namespace.clone(), Line::default());
+        }
+        self.namespaces.entry(namespace.clone()).or_default()
+    }
+
+    fn someone_waits(&self) -> bool {
+        self.namespaces
+            .values()
+            .any(|line| !line.waiting.is_empty())
+    }
+
+    /// The oldest call that has not ended.
+    fn oldest(&self) -> Option<(Age, &Sum)> {
+        let mut accounts = self.accounts.iter();
+        let (age, account) = accounts.find(|(_, account)| !account.has_ended)?;
+        Some((*age, account))
+    }
+
+    /// What is free for all, without what the oldest call may still need.
+    fn common(&self) -> usize {
+        let kept_back = self.oldest().map_or(self.most, |(_, oldest)| {
+            self.most.saturating_sub(oldest.held)
+        });
+        self.total.saturating_sub(self.held + kept_back)
+    }
+
+    /// What a namespace holds, without what is kept back for the oldest call anyway.
+    fn of_namespace(&self, namespace: &Namespace) -> usize {
+        let of_line = self.namespaces.get(namespace).map_or(0, |line| line.held);
+        match self.oldest() {
+            Some((_, oldest)) if oldest.namespace == *namespace => {
+                of_line - oldest.held.min(self.most)
+            }
+            _ => of_line,
+        }
+    }
+
+    /// Whether this account may have so many bytes more.
+    fn fits(&self, age: Age, bytes: usize) -> bool {
+        let Some(account) = self.accounts.get(&age) else {
+            return false;
+        };
+        let is_oldest = self.oldest().is_some_and(|(oldest, _)| oldest == age);
+        let free = self.total.saturating_sub(self.held);
+        if is_oldest && account.held + bytes <= self.most && bytes <= free {
+            return true;
+        }
+        let line = self.namespaces.get(&account.namespace);
+        let is_first = line.is_some_and(|line| line.accounts.first() == Some(&age));
+        let of_those = if is_first {
+            account.held
+        } else {
+            self.of_namespace(&account.namespace)
+        };
+        of_those + bytes <= self.common().saturating_sub(bytes)
+    }
+
+    /// Takes them, if nobody waits for whom they are first.
+    fn take_at_once(&mut self, age: Age, bytes: usize) -> bool {
+        let Some(account) = self.accounts.get(&age) else {
+            return false;
+        };
+        let line = self.namespaces.get(&account.namespace);
+        let others_first = line.and_then(|line| line.waiting.first_key_value());
+        if others_first.is_some_and(|((first, _), _)| *first <= age) || !self.fits(age, bytes) {
+            return false;
+        }
+        self.took(age, bytes);
+        true
+    }
+
+    fn took(&mut self, age: Age, bytes: usize) {
+        if let Some(account) = self.accounts.get_mut(&age) {
+            account.held += bytes;
+            let namespace = account.namespace.clone();
+            self.held += bytes;
+            self.line(&namespace).held += bytes;
+        }
+    }
+
+    fn wait(&mut self, age: Age, bytes: usize) -> (Position, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        let position = (age, self.tick());
+        if let Some(account) = self.accounts.get(&age) {
+            let namespace = account.namespace.clone();
+            let waiter = Waiter { bytes, sender };
+            self.line(&namespace).waiting.insert(position, waiter);
+        }
+        (position, receiver)
+    }
+
+    /// Takes bytes for the one whose turn it is.
+    fn next(&mut self) -> Option<oneshot::Sender<()>> {
+        let oldest = self.oldest().and_then(|(age, account)| {
+            let line = self.namespaces.get(&account.namespace)?;
+            let mut waiting = line.waiting.range((age, 0)..=(age, u64::MAX));
+            let (position, _) = waiting.find(|(_, waiter)| self.fits(age, waiter.bytes))?;
+            Some((account.namespace.clone(), *position))
+        });
+        let (namespace, position) = oldest.or_else(|| {
+            let lines = self.namespaces.iter().filter_map(|(namespace, line)| {
+                let (position, waiter) = line.waiting.first_key_value()?;
+                self.fits(position.0, waiter.bytes)
+                    .then_some((line.held, *position, namespace))
+            });
+            let (_, position, namespace) = lines.min()?;
+            Some((namespace.clone(), position))
+        })?;
+        let waiter = self.line(&namespace).waiting.remove(&position)?;
+        self.took(position.0, waiter.bytes);
+        Some(waiter.sender)
+    }
+
+    fn free(&mut self, age: Age, bytes: usize, is_request: bool) {
+        let Some(account) = self.accounts.get_mut(&age) else {
+            return;
+        };
+        account.held -= bytes;
+        let namespace = account.namespace.clone();
+        self.held -= bytes;
+        let line = self.line(&namespace);
+        line.held -= bytes;
+        if is_request {
+            line.of_requests -= bytes;
+        }
+        self.tidy(&namespace);
+    }
+
+    /// The call has ended: another one is the oldest, if this was.
+    fn end(&mut self, age: Age) {
+        if let Some(account) = self.accounts.get_mut(&age) {
+            account.has_ended = true;
+            let namespace = account.namespace.clone();
+            self.line(&namespace).accounts.remove(&age);
+            self.tidy(&namespace);
+        }
+    }
+
+    /// Nothing is held there any more.
+    fn forget(&mut self, age: Age) {
+        if let Some(account) = self.accounts.remove(&age) {
+            self.tidy(&account.namespace);
+        }
+    }
+
+    /// Forgets a namespace that has nothing.
+    fn tidy(&mut self, namespace: &Namespace) {
+        let line = self.namespaces.get(namespace);
+        let is_idle = |line: &Line| line.accounts.is_empty() && line.held == 0;
+        if line.is_some_and(is_idle) {
+            self.namespaces.remove(namespace);
+        }
+    }
+}
+
+/// Bytes that are waited for, unless they have come.
+struct Waiting<'a> {
+    account: &'a Account,
+    bytes: usize,
+    position: Option<Position>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(position) = self.position else {
+            return;
+        };
+        let (age, bytes) = (self.account.0.age, self.bytes);
+        self.account.0.budget.give_back(|state| {
+            let Some(account) = state.accounts.get(&age) else {
+                return;
+            };
+            let namespace = account.namespace.clone();
+            if state.line(&namespace).waiting.remove(&position).is_none() {
+                // They had come, and nobody was there to take them.
+                state.free(age, bytes, false);
+            }
+        });
+    }
+}

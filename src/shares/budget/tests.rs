@@ -1,0 +1,265 @@
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use proptest::prelude::*;
+use tokio::task::JoinSet;
+
+use super::*;
+
+fn namespace(name: &str) -> Namespace {
+    Namespace::new(name)
+}
+
+/// A call of a pod in this namespace.
+fn call(budget: &Budget, name: &str) -> Account {
+    budget.open(&namespace(name))
+}
+
+fn at_once(account: &Account, bytes: usize) -> Option<Held> {
+    account.take(bytes).now_or_never()
+}
+
+type Taking<'a> = Pin<Box<dyn Future<Output = Held> + 'a>>;
+
+/// One that waits, and has been asked once.
+fn waiting(account: &Account, bytes: usize) -> Taking<'_> {
+    let mut taking: Taking<'_> = Box::pin(account.take(bytes));
+    assert!(there(&mut taking).is_none(), "it had to wait");
+    taking
+}
+
+fn there(taking: &mut Taking<'_>) -> Option<Held> {
+    let mut context = Context::from_waker(Waker::noop());
+    match taking.as_mut().poll(&mut context) {
+        Poll::Ready(held) => Some(held),
+        Poll::Pending => None,
+    }
+}
+
+#[test]
+fn a_newcomer_finds_some_while_another_namespace_holds_all_it_may() {
+    let budget = Budget::new(1000, 200);
+    let greedy: Vec<_> = (0..50).map(|_| call(&budget, "greedy")).collect();
+    let all: Vec<_> = greedy
+        .iter()
+        .flat_map(|account| std::iter::from_fn(|| at_once(account, 10)))
+        .collect();
+    assert!(all.len() > 40, "{}", all.len());
+    for name in ["one", "two", "three"] {
+        let newcomer = call(&budget, name);
+        assert!(at_once(&newcomer, 10).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn the_oldest_has_what_one_call_may_hold() {
+    let budget = Budget::new(1000, 300);
+    let oldest = call(&budget, "a");
+    let others: Vec<_> = (0..10)
+        .map(|n| call(&budget, &format!("n{}", n % 3)))
+        .collect();
+    let held: Vec<_> = others
+        .iter()
+        .flat_map(|account| std::iter::from_fn(|| at_once(account, 7)))
+        .collect();
+    assert!(held.len() > 20);
+    let mut own = Held::nothing(&oldest);
+    for _ in 0..3 {
+        own.add(at_once(&oldest, 100).unwrap());
+    }
+    assert_eq!(own.bytes, 300);
+    assert!(budget.load().held <= 1000);
+}
+
+#[test]
+fn the_namespace_that_holds_least_is_next_and_in_it_the_oldest_call() {
+    let budget = Budget::new(1000, 100);
+    let first = call(&budget, "first");
+    let [old, young] = [(); 2].map(|()| call(&budget, "a"));
+    let other = call(&budget, "b");
+    let of_first: Vec<_> = std::iter::from_fn(|| at_once(&first, 10)).collect();
+    let of_a: Vec<_> = std::iter::from_fn(|| at_once(&young, 10)).collect();
+    let of_b: Vec<_> = std::iter::from_fn(|| at_once(&other, 10)).collect();
+    assert!(of_a.len() > of_b.len());
+    let mut next_young = waiting(&young, 10);
+    let mut next_other = waiting(&other, 10);
+    let mut next_old = old.take(10).boxed();
+    // The oldest of a namespace may have what its others may not.
+    assert!((&mut next_old).now_or_never().is_some());
+    drop(of_first);
+    assert!(there(&mut next_other).is_some());
+    assert!(there(&mut next_young).is_some());
+}
+
+#[test]
+fn what_goes_away_costs_nothing() {
+    let budget = Budget::new(100, 50);
+    let [one, two] = ["a", "b"].map(|name| call(&budget, name));
+    let held = at_once(&one, 50).unwrap();
+    let of_two = at_once(&two, 25).unwrap();
+    let gone = waiting(&two, 20);
+    assert_eq!(budget.load().waiting, 1);
+    drop(gone);
+    let given = waiting(&two, 20);
+    drop((held, one));
+    // It has come, and goes before it looks.
+    assert_eq!(budget.load().held, 45);
+    drop((given, of_two));
+    assert_eq!(budget.load().held, 0);
+    drop(two);
+    let state = lock(&budget.0);
+    assert!(state.namespaces.is_empty() && state.accounts.is_empty());
+}
+
+#[test]
+fn what_is_given_back_is_given_on() {
+    let budget = Budget::new(100, 50);
+    let one = call(&budget, "a");
+    let two = call(&budget, "a");
+    let mut held = at_once(&one, 50).unwrap();
+    let mut of_two = at_once(&two, 25).unwrap();
+    let mut next = waiting(&two, 10);
+    held.shrink_to(10);
+    assert!(there(&mut next).is_none(), "it is kept back for the oldest");
+    assert!(held.try_grow_to(50));
+    of_two.shrink_to(5);
+    assert!(there(&mut next).is_some());
+}
+
+#[test]
+fn requests_of_one_namespace_leave_room_for_those_of_others() {
+    let budget = Budget::new(1000, 100);
+    let admit = |name: &str| {
+        let account = call(&budget, name);
+        let request = account.admit(10)?;
+        Some((account, request))
+    };
+    let greedy: Vec<_> = std::iter::from_fn(|| admit("greedy")).collect();
+    assert!((20..60).contains(&greedy.len()), "{}", greedy.len());
+    assert!(admit("greedy").is_none());
+    assert!(admit("newcomer").is_some());
+}
+
+#[test]
+fn an_answer_that_nobody_reads_holds_its_bytes_alone() {
+    let budget = Budget::new(100, 50);
+    let [one, two] = ["a", "b"].map(|name| call(&budget, name));
+    let answer = at_once(&one, 30).unwrap();
+    drop(one);
+    // The next one is the oldest meanwhile.
+    assert!(at_once(&two, 50).is_some());
+    assert_eq!(budget.load().held, 30);
+    drop(answer);
+    assert_eq!(budget.load().held, 0);
+}
+
+#[test]
+fn what_is_shared_is_the_namespaces_until_the_last_has_ended() {
+    let budget = Budget::new(1000, 100);
+    let one = call(&budget, "a");
+    let shared = one.try_share(100).unwrap();
+    assert!(one.try_share(800).is_none());
+    drop(one);
+    assert_eq!(budget.load().held, 100);
+    drop(shared);
+    assert_eq!(budget.load().held, 0);
+    assert!(lock(&budget.0).namespaces.is_empty());
+}
+
+/// What one call does, step by step: so many bytes more, which it keeps, or gives back after so long.
+#[derive(Clone, Debug)]
+struct Step {
+    bytes: usize,
+    keeps: bool,
+    pause: u64,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = (1..40_usize, any::<bool>(), 0..5_u64);
+    let step = step.prop_map(|(bytes, keeps, pause)| Step {
+        bytes,
+        keeps,
+        pause,
+    });
+    proptest::collection::vec(step, 1..8)
+}
+
+const TOTAL: usize = 640;
+/// A request and eight steps of the largest.
+const MOST: usize = 330;
+
+/// One call from its message to its end, which may be in the middle.
+async fn live(budget: Budget, name: usize, steps: Vec<Step>, patience: Option<u64>) {
+    let living = async {
+        let account = call(&budget, &name.to_string());
+        let Some(request) = account.admit(steps.len()) else {
+            return;
+        };
+        let mut kept = Held::nothing(&account);
+        for step in steps {
+            let held = account.take(step.bytes).await;
+            tokio::time::sleep(Duration::from_millis(step.pause)).await;
+            if step.keeps {
+                kept.add(held);
+            }
+        }
+        drop(request);
+    };
+    match patience {
+        Some(patience) => {
+            _ = tokio::time::timeout(Duration::from_millis(patience), living).await;
+        }
+        None => living.await,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn never_above_and_never_stuck(
+        calls in proptest::collection::vec((0..4_usize, steps(), proptest::option::of(0..30_u64), 0..20_u64), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let budget = Budget::new(TOTAL, MOST);
+            let mut living = JoinSet::new();
+            for (name, steps, patience, comes) in calls {
+                let budget = budget.clone();
+                living.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(comes)).await;
+                    live(budget, name, steps, patience).await;
+                });
+            }
+            let all = async {
+                while let Some(lived) = living.join_next().await {
+                    lived.unwrap();
+                    let load = budget.load();
+                    assert!(load.held <= load.total, "{load:?}");
+                }
+            };
+            let watch = async {
+                loop {
+                    let load = budget.load();
+                    assert!(load.held <= load.total, "{load:?}");
+                    tokio::time::sleep(Duration::from_micros(500)).await;
+                }
+            };
+            // Sixty calls one after the other take less.
+            let all = tokio::time::timeout(Duration::from_secs(60), all);
+            tokio::select! {
+                ended = all => ended.expect("some call is stuck"),
+                () = watch => {}
+            }
+            assert_eq!(budget.load().held, 0);
+            let state = lock(&budget.0);
+            assert!(state.namespaces.is_empty() && state.accounts.is_empty());
+        });
+    }
+}
