@@ -341,7 +341,11 @@ impl<'a> Reader<'a> {
 
 /// A parameter's text, without the spaces around it.
 fn trimmed<'a>(request: &'a Request, parameter: &Property) -> &'a str {
-    let text = request.attributes.get(parameter.name);
+    let text = if parameter.name == OBJECTS.name {
+        Some(&*request.objects)
+    } else {
+        request.attributes.get(parameter.name)
+    };
     text.map_or("", |value| value.trim())
 }
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -15,7 +16,7 @@ use crate::class::object::{FilePath, Object, ObjectKind, ObjectName, ObjectVersi
 use crate::class::parameters::{Parameters, TenantId};
 use crate::class::problems::Problems;
 use crate::rendering::Rendering;
-use crate::shares::Namespace;
+use crate::shares::{Namespace, Weight};
 
 /// What the operator decides for every class.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,8 @@ pub struct Plan {
     pub tenant: TenantId,
     /// Who asks.
     pub identity: Identity,
-    /// What is fetched, in the order of the answer.
-    pub fetches: Vec<Fetch>,
+    /// What is fetched, in the order of the answer; mounts of one class can have it together.
+    pub fetches: Arc<[Fetch]>,
 }
 
 /// One object and the file it becomes.
@@ -129,7 +130,7 @@ impl Plan {
             cloud,
             tenant: parameters.tenant,
             identity: parameters.identity,
-            fetches,
+            fetches: fetches.into(),
         })
     }
 }
@@ -245,6 +246,18 @@ impl Plan {
             None => 1,
         };
         self.fetches.iter().map(of_fetch).sum()
+    }
+}
+
+impl Weight for Fetch {
+    fn weight(&self) -> usize {
+        let version = match &self.version {
+            ObjectVersion::Latest => 0,
+            ObjectVersion::Exact(version) => version.as_str().len(),
+        };
+        let texts = self.name.as_str().len() + version + self.path.as_str().len() + self.id.len();
+        // Each text is a block of the heap.
+        size_of::<Self>() + texts + 4 * 16
     }
 }
 

@@ -5,15 +5,19 @@
 //! `nodePublishSecretRef`) and `permission`. [`crate::server::service`] hands them over; afterwards nobody
 //! sees JSON again, and nothing that is secret can be printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::class::file_mode::FileMode;
 use crate::class::identity::Audiences;
-use crate::class::property::parameters::NAMES;
+use crate::class::property::parameters::{NAMES, OBJECTS};
 use crate::class::service_account_tokens::ServiceAccountTokens;
+use crate::shares::Weight;
 use crate::text::excerpt::{Excerpt, cut};
 use crate::text::json::{json_problem, json_type};
 use crate::text::sensitive::Sensitive;
@@ -38,10 +42,22 @@ const MAX_NAME: usize = 253;
 const MAX_NAMESPACE: usize = 63;
 /// Of a UID. Those of the API server have 36, and those of the kubelet's static pods 32.
 const MAX_UID: usize = 128;
+/// What is read of the driver's own.
+const OF_THE_DRIVER: [&str; 6] = [
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    SERVICE_ACCOUNT,
+    CLASS,
+    TOKENS,
+];
 /// The keys of a Secret that say something here.
 const OF_THE_SECRET: [&str; 2] = ["clientid", "clientsecret"];
 /// The most unknown parameters whose names are kept for a warning.
 pub const MAX_UNKNOWN: usize = 100;
+
+/// What a call weighs without its texts.
+const FIXED: usize = 2 << 10;
 
 /// One `Mount` call.
 #[derive(Debug)]
@@ -51,6 +67,8 @@ pub struct Request {
     /// The class's parameters and the pod's `volumeAttributes`, as far as they mean something. To be
     /// read as written by the pod's author.
     pub attributes: BTreeMap<String, String>,
+    /// The parameter `objects`, which may be long: mounts of one class can have it together.
+    pub objects: Arc<String>,
     /// The names of those that mean nothing, cut where they are too long to be one.
     pub unknown: Vec<String>,
     /// The pod's service account tokens.
@@ -122,11 +140,24 @@ pub enum RequestError {
 impl Request {
     /// Types the three JSON texts of a `Mount` call.
     pub fn parse(attributes: &str, secrets: &str, permission: &str) -> Result<Self, RequestError> {
-        let mut attributes = string_map("attributes", attributes)?;
+        let mut unknown = BTreeSet::new();
+        let mut attributes = string_map("attributes", attributes, |name| {
+            let is_known = NAMES.contains(&name) || OF_THE_DRIVER.contains(&name);
+            if !is_known && !name.starts_with(DRIVER_PREFIX) {
+                unknown.insert(cut(name, MAX_NAME).to_owned());
+                if unknown.len() > MAX_UNKNOWN {
+                    unknown.pop_last();
+                }
+            }
+            is_known
+        })?;
         let mut secrets = if secrets.trim().is_empty() {
             BTreeMap::new()
         } else {
-            string_map("secrets", secrets)?
+            string_map("secrets", secrets, |name| {
+                let mut of_the_secret = OF_THE_SECRET.iter();
+                name == TOKENS || of_the_secret.any(|known| name.eq_ignore_ascii_case(known))
+            })?
         };
         let default_mode = default_mode(permission)?;
         let pod = Pod {
@@ -143,17 +174,13 @@ impl Request {
             .or(in_attributes)
             .map(ServiceAccountTokens::from)
             .unwrap_or_default();
-        let unknown = unknown(&attributes);
         attributes.retain(|key, _| NAMES.contains(&key.as_str()));
-        secrets.retain(|key, _| {
-            OF_THE_SECRET
-                .iter()
-                .any(|known| key.eq_ignore_ascii_case(known))
-        });
+        let objects = attributes.remove(OBJECTS.name).unwrap_or_default();
         Ok(Self {
             pod,
             attributes,
-            unknown,
+            objects: Arc::new(objects),
+            unknown: unknown.into_iter().collect(),
             tokens,
             audiences: Audiences::default(),
             node_publish_secret: secrets
@@ -165,36 +192,89 @@ impl Request {
     }
 }
 
-/// A JSON map of strings. `null` stands for an empty map, and a `null` value for an absent key, as in
-/// the Go provider.
-fn string_map(field: &'static str, text: &str) -> Result<BTreeMap<String, String>, RequestError> {
-    let map = match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => map,
-        Ok(Value::Null) => return Ok(BTreeMap::new()),
-        Ok(other) => {
-            return Err(RequestError::NotAMap {
-                field,
-                found: json_type(&other).to_owned(),
-            });
-        }
-        Err(error) => {
-            return Err(RequestError::NotAMap {
-                field,
-                found: json_problem(text, &error),
-            });
-        }
+impl Weight for Request {
+    /// Its texts, but for `objects`.
+    fn weight(&self) -> usize {
+        let attributes = self.attributes.iter();
+        let secrets = self.node_publish_secret.iter();
+        FIXED
+            + attributes
+                .map(|(key, text)| key.len() + text.len())
+                .sum::<usize>()
+            + secrets
+                .map(|(key, value)| key.len() + value.len())
+                .sum::<usize>()
+            + self.unknown.iter().map(String::len).sum::<usize>()
+            + self.tokens.len()
+    }
+}
+
+/// A JSON map of strings, of which only those are kept whose keys are wanted: the others may be long, and many. `null`
+/// stands for an empty map, and a `null` value for an absent key, as in the Go provider.
+fn string_map(
+    field: &'static str,
+    text: &str,
+    wants: impl FnMut(&str) -> bool,
+) -> Result<BTreeMap<String, String>, RequestError> {
+    let mut reader = WantedStrings {
+        field,
+        wants,
+        wrong: None,
     };
-    map.into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| match value {
-            Value::String(value) => Ok((key, value)),
-            other => Err(RequestError::NotAString {
-                field,
-                key: Excerpt(&key).to_string(),
-                found: json_type(&other),
-            }),
-        })
-        .collect()
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = json.deserialize_map(&mut reader);
+    let error = match read.and_then(|strings| json.end().map(|()| strings)) {
+        Ok(strings) => return Ok(strings),
+        Err(error) => error,
+    };
+    if let Some(wrong) = reader.wrong {
+        return Err(wrong);
+    }
+    let found = match serde_json::from_str(text) {
+        Ok(Value::Null) => return Ok(BTreeMap::new()),
+        Ok(other) => json_type(&other).to_owned(),
+        Err(_) => json_problem(text, &error),
+    };
+    Err(RequestError::NotAMap { field, found })
+}
+
+/// Reads such a map.
+struct WantedStrings<W> {
+    field: &'static str,
+    wants: W,
+    /// The first value that is no string.
+    wrong: Option<RequestError>,
+}
+
+impl<'de, W: FnMut(&str) -> bool> Visitor<'de> for &mut WantedStrings<W> {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut strings = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry::<String, Value>()? {
+            match value {
+                Value::String(value) if (self.wants)(&key) => _ = strings.insert(key, value),
+                Value::String(_) => {}
+                Value::Null => _ = strings.remove(&key),
+                other if self.wrong.is_none() => {
+                    self.wrong = Some(RequestError::NotAString {
+                        field: self.field,
+                        key: Excerpt(&key).to_string(),
+                        found: json_type(&other),
+                    });
+                }
+                _ => {}
+            }
+        }
+        match &self.wrong {
+            Some(wrong) => Err(A::Error::custom(wrong)),
+            None => Ok(strings),
+        }
+    }
 }
 
 fn default_mode(permission: &str) -> Result<FileMode, RequestError> {
@@ -202,18 +282,6 @@ fn default_mode(permission: &str) -> Result<FileMode, RequestError> {
         .ok()
         .and_then(FileMode::new)
         .ok_or_else(|| RequestError::Permission(Excerpt(permission).to_string()))
-}
-
-/// The names of the parameters that mean nothing.
-fn unknown(attributes: &BTreeMap<String, String>) -> Vec<String> {
-    let known =
-        |name: &str| name.starts_with(DRIVER_PREFIX) || name == CLASS || NAMES.contains(&name);
-    attributes
-        .keys()
-        .filter(|name| !known(name))
-        .map(|name| cut(name, MAX_NAME).to_owned())
-        .take(MAX_UNKNOWN)
-        .collect()
 }
 
 fn trimmed(
@@ -266,6 +334,19 @@ mod tests {
         );
         assert_eq!(request.node_publish_secret["clientid"].expose(), b"c");
         assert_eq!(request.default_mode.bits(), 0o644);
+    }
+
+    #[test]
+    fn the_first_names_of_many_that_mean_nothing_are_known() {
+        let names: Vec<_> = (0..3 * MAX_UNKNOWN).map(|n| format!("x{n:04}")).collect();
+        let unknown: Vec<_> = names
+            .iter()
+            .rev()
+            .map(|name| format!(r#""{name}":"v""#))
+            .collect();
+        let request = parse(&format!("{{{POD},{}}}", unknown.join(",")), "", "420").unwrap();
+        assert_eq!(request.unknown, names[..MAX_UNKNOWN]);
+        assert!(request.weight() < FIXED + 1024);
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl From<String> for ServiceAccountTokens {
 }
 
 impl ServiceAccountTokens {
+    /// The number of bytes that are kept.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, Sensitive::len)
+    }
+
     /// The token for the first of these audiences that there is one for. It must be one word of the characters that
     /// RFC 6750 allows in a bearer token; whether it is a good one is for Entra ID to judge.
     pub fn of_audiences(&self, audiences: &[&str]) -> Result<Sensitive, TokensError> {

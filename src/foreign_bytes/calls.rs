@@ -116,7 +116,7 @@ fn judge_plan(plan: &Plan) {
             "{host}"
         );
     }
-    for fetch in &plan.fetches {
+    for fetch in &*plan.fetches {
         judge_path(&fetch.path);
         assert!(fetch.mode.bits() <= 0o777);
         assert!(

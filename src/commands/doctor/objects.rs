@@ -124,7 +124,7 @@ pub(super) async fn greet(report: &mut Report, vault: &Vault, asked: &Asked) {
 
 /// What is not asked for, since the vault cannot be.
 pub(super) fn skip(report: &mut Report, plan: &Plan) {
-    for fetch in &plan.fetches {
+    for fetch in &*plan.fetches {
         report.add(Step::skipped(Subject::Object, name(fetch)));
     }
     report.skip(&[Subject::Answer]);
