@@ -67,6 +67,18 @@ pub enum CallError {
         /// How much time there was.
         after: Duration,
     },
+    /// Time ran out before there were bytes to go on with.
+    #[error("time ran out after {} ms, before there was memory for this mount", after.as_millis())]
+    NoBytes {
+        /// How much time there was.
+        after: Duration,
+    },
+    /// The requests of the namespace hold all that they may.
+    #[error("there is no memory for this request, which takes {bytes} bytes")]
+    Crowded {
+        /// What it would hold.
+        bytes: usize,
+    },
     /// Time ran out before the class was read.
     #[error("time ran out after {} ms, before the objects of the class were read", after.as_millis())]
     Unread {
@@ -109,6 +121,11 @@ const TOKENS_OF_THE_KUBELET: &str = "take csi.storage.k8s.io/serviceAccount.toke
     let the CSIDriver object's spec.tokenRequests ask for the tokens";
 /// Why a job has not begun.
 const WORKERS_ARE_BUSY: &str = "other mounts kept the provider's processors busy";
+/// Why there is no memory for a mount.
+const OTHERS_HOLD_MEMORY: &str =
+    "other mounts on the node hold what this namespace may have of the provider's --memory-budget";
+const MORE_MEMORY: &str = "see in the provider's log what the others wait for, or raise --memory-budget with the container's \
+    memory limit; the kubelet tries again by itself";
 const LATER: &str = "the kubelet tries again by itself";
 /// What helps when a service of Azure is out of order.
 const OUTAGE: &str =
@@ -154,6 +171,16 @@ impl Explanation {
                      them ended"
                 ),
                 fix: format!("see in the provider's log what the others wait for; {LATER}"),
+            },
+            CallError::NoBytes { .. } => Self {
+                reason: Reason::Timeout,
+                cause: format!("{error}: {OTHERS_HOLD_MEMORY}"),
+                fix: MORE_MEMORY.to_owned(),
+            },
+            CallError::Crowded { .. } => Self {
+                reason: Reason::Timeout,
+                cause: format!("{error}: {OTHERS_HOLD_MEMORY}"),
+                fix: format!("spread the objects over several classes; {LATER}"),
             },
             CallError::Unread { has_begun: false, .. } => Self {
                 reason: Reason::Timeout,
@@ -288,6 +315,11 @@ fn of_mount(error: &MountError) -> Explanation {
                 fix,
             }
         }
+        Failure::NoBytes { .. } => Explanation {
+            reason: Reason::Timeout,
+            cause: format!("{failure}: {OTHERS_HOLD_MEMORY}"),
+            fix: MORE_MEMORY.to_owned(),
+        },
         Failure::Deadline { after, waiting_for } => {
             let (whom, phase) = match waiting_for {
                 WaitingFor::Token(service, phase) => (format!("a token from {service}"), phase),

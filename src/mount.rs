@@ -3,6 +3,7 @@
 //! A mount answers all of its files or none. A failure that concerns single objects (not found, not
 //! allowed) names every one of them; one that concerns the vault or the identity ends the mount at once.
 
+mod bytes;
 mod entry;
 mod history;
 mod room;
@@ -12,10 +13,10 @@ mod workshop;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
+use parking_lot::Mutex;
 use futures::FutureExt as _;
-use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt as _};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -26,12 +27,13 @@ use crate::azure::reads::Arrival;
 use crate::azure::vault::attributes::Attributes;
 use crate::azure::vault::azure::Vault;
 use crate::azure::vault::memory::{Memory, Principal};
-use crate::azure::vault::{Contents, PublicJwk, VaultError, Vaults, WaitingFor};
+use crate::azure::vault::{Contents, PublicJwk, VaultError, VaultObject, Vaults, WaitingFor};
 use crate::class::asked::Asked;
 use crate::class::cloud::VaultName;
 use crate::class::file_mode::FileMode;
 use crate::class::object::ObjectVersion;
 use crate::class::plan::{Fetch, Plan};
+use crate::mount::bytes::{FILE, LISTED, list_weight, needed, side_by_side};
 use crate::mount::history::{is_undecided, newest_from};
 use crate::mount::room::Room;
 use crate::mount::source::{FromVault, SharedMember, SharedReads, Source};
@@ -40,7 +42,7 @@ use crate::observe::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::observe::phases::Phases;
 use crate::observe::traces::Trace;
 use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, SecretContent};
-use crate::shares::{Payer, Workers};
+use crate::shares::{Account, Held, Payer, Workers};
 use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
 
@@ -53,9 +55,8 @@ const MAX_LISTS: usize = 4;
 
 /// The most bytes of values that wait for mounts which still earn their tokens.
 const MAX_SHARED_BYTES: usize = 8 * 1024 * 1024;
-/// The most objects of one mount that are wanted at a time, and the most versions of one history: more than may be under
-/// way to one vault, so that none waits for this.
-const SIDE_BY_SIDE: usize = 512;
+/// How long what was there before may wait for bytes, once time has run out.
+const RECOLLECTING: Duration = Duration::from_millis(200);
 
 /// What serves every mount of this process.
 #[derive(Debug)]
@@ -88,6 +89,15 @@ impl Occasion {
     fn until(self, deadline: Instant) -> Self {
         Self { deadline, ..self }
     }
+}
+
+/// The files of a mount.
+#[derive(Debug)]
+pub struct Mounted {
+    /// In the order of the plan.
+    pub files: Vec<MountedFile>,
+    /// The bytes that they hold.
+    pub bytes: Held,
 }
 
 /// One file of the answer.
@@ -157,6 +167,12 @@ pub enum Failure {
     /// The files are more than an answer has room for.
     #[error(transparent)]
     Full(#[from] Full),
+    /// Time ran out before there were bytes for what comes next.
+    #[error("time ran out after {} ms, before there was memory for the objects", after.as_millis())]
+    NoBytes {
+        /// How much time there was.
+        after: Duration,
+    },
     /// Time ran out while objects became files.
     #[error("time ran out after {} ms, while certificates were turned into files", after.as_millis())]
     Rendering {
@@ -251,11 +267,12 @@ impl Provider {
         &self,
         plan: &Plan,
         payer: &Payer,
+        account: &Account,
         occasion: Occasion,
         phases: &Phases,
-    ) -> Result<Vec<MountedFile>, Box<MountError>> {
+    ) -> Result<Mounted, Box<MountError>> {
         let (start, deadline) = (Instant::now(), occasion.deadline);
-        let workshop = Workshop::new(&self.workers, payer, phases);
+        let workshop = Workshop::new(&self.workers, payer, account, phases);
         let first_deadline = match plan.failover_vault {
             // A vault that hangs leaves time for the other one.
             Some(_) => start + deadline.duration_since(start) / 2,
@@ -271,7 +288,7 @@ impl Provider {
             .mount_from(plan, &plan.vault, occasion.until(first_deadline), &workshop)
             .await
         {
-            Ok(files) => return Ok(files),
+            Ok(mounted) => return Ok(mounted),
             Err(failure) => failure,
         };
         if !failure.is_outage() {
@@ -282,11 +299,11 @@ impl Provider {
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
             match self.mount_from(plan, other, occasion, &workshop).await {
-                Ok(files) => {
+                Ok(mounted) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
                     tracing::warn!(vault, failover, causes, "served by the failover vault");
-                    return Ok(files);
+                    return Ok(mounted);
                 }
                 Err(failure) => {
                     let causes = causes(&*failed(other, failure));
@@ -294,11 +311,12 @@ impl Provider {
                 }
             }
         }
-        if let Some((files, age)) = self.recollect(plan, &workshop).await {
+        let recollected = tokio::time::timeout(RECOLLECTING, self.recollect(plan, &workshop)).await;
+        if let Ok(Some((mounted, age))) = recollected {
             self.metrics.memory.inc();
             let (seconds, causes) = (age.as_secs(), causes(&*error));
             tracing::warn!(vault, seconds, causes, "served what was there so long ago");
-            return Ok(files);
+            return Ok(mounted);
         }
         Err(error)
     }
@@ -309,7 +327,7 @@ impl Provider {
         vault: &VaultName,
         occasion: Occasion,
         workshop: &Workshop<'_>,
-    ) -> Result<Vec<MountedFile>, Failure> {
+    ) -> Result<Mounted, Failure> {
         let start = Instant::now();
         let phases = workshop.phases();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
@@ -333,6 +351,7 @@ impl Provider {
                 is_remount: occasion.is_remount,
                 deadline: occasion.deadline,
                 turn: Arc::new(turn),
+                account: workshop.account(),
                 requests: &self.requests,
                 counts: &phases.reads,
             });
@@ -346,6 +365,11 @@ impl Provider {
                     after: start.elapsed(),
                     work,
                 },
+                None if workshop.account().is_waiting() && !workshop.is_reading() => {
+                    Failure::NoBytes {
+                        after: start.elapsed(),
+                    }
+                }
                 None => Failure::Deadline {
                     after: start.elapsed(),
                     waiting_for: vault.waiting_for(),
@@ -368,11 +392,7 @@ impl Provider {
 
     /// The files as they were when a vault was last in order, and the age of the oldest. Only for who has
     /// proved to be the principal that got them.
-    async fn recollect(
-        &self,
-        plan: &Plan,
-        workshop: &Workshop<'_>,
-    ) -> Option<(Vec<MountedFile>, Duration)> {
+    async fn recollect(&self, plan: &Plan, workshop: &Workshop<'_>) -> Option<(Mounted, Duration)> {
         let memory = self
             .memory
             .as_ref()
@@ -386,11 +406,11 @@ impl Provider {
             let principal = Arc::new(Principal::of(identity));
             let source =
                 Source::Memory(memory.recollection(&plan.namespace, principal, host.clone()));
-            let files = fetch_all(&source, plan, workshop, self.max_answer_size).await;
-            if let Ok(files) = files
+            let mounted = fetch_all(&source, plan, workshop, self.max_answer_size).await;
+            if let Ok(mounted) = mounted
                 && let Source::Memory(recollection) = &source
             {
-                return Some((files, recollection.age()));
+                return Some((mounted, recollection.age()));
             }
         }
         None
@@ -403,7 +423,11 @@ impl Failure {
         match self {
             Self::Whole(error) => error.is_outage(),
             Self::Deadline { waiting_for, .. } => matches!(waiting_for, WaitingFor::Vault(_)),
-            Self::Objects(_) | Self::SamePath(_) | Self::Full(_) | Self::Rendering { .. } => false,
+            Self::Objects(_)
+            | Self::SamePath(_)
+            | Self::Full(_)
+            | Self::NoBytes { .. }
+            | Self::Rendering { .. } => false,
         }
     }
 }
@@ -414,36 +438,35 @@ async fn fetch_all(
     plan: &Plan,
     workshop: &Workshop<'_>,
     max_answer_size: usize,
-) -> Result<Vec<MountedFile>, Failure> {
+) -> Result<Mounted, Failure> {
     let _objects = workshop.phases().objects.run();
     let objects = Objects::new(source, workshop, max_answer_size);
-    let mut fetches = plan.fetches.iter().enumerate();
-    let mut under_way = FuturesUnordered::new();
-    let mut files = Vec::with_capacity(plan.fetches.len());
+    let mut files = Vec::new();
     let mut failures = Vec::new();
-    loop {
-        let free = SIDE_BY_SIDE - under_way.len();
-        under_way.extend(fetches.by_ref().take(free).map(|(index, fetch)| {
-            let files = objects.files_of(fetch);
-            files.map(move |result| (index, result))
-        }));
-        let Some((index, result)) = under_way.next().await else {
-            break;
-        };
+    let fetching = |(index, fetch)| {
+        let files = objects.files_of(fetch);
+        files.map(move |result| (index, result))
+    };
+    let all = plan.fetches.iter().enumerate();
+    let fetched = side_by_side(workshop.account(), all, fetching, |(index, result)| {
         match result {
             Ok(of_one) => files.push((index, of_one)),
             Err(ObjectProblem::Vault(error)) if !error.concerns_one_object() => {
-                // Dropping the others ends the requests that are under way.
                 return Err(Failure::Whole(error));
             }
             Err(ObjectProblem::Full(full)) => return Err(full.into()),
             Err(problem) => failures.push((index, problem)),
         }
-    }
+        Ok(())
+    });
+    fetched.await?;
     if failures.is_empty() {
         files.sort_by_key(|(index, _)| *index);
         check_paths(&files)?;
-        return Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect());
+        return Ok(Mounted {
+            files: files.into_iter().flat_map(|(_, of_one)| of_one).collect(),
+            bytes: objects.into_bytes(),
+        });
     }
     failures.sort_by_key(|(index, _)| *index);
     let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
@@ -459,6 +482,8 @@ struct Objects<'a> {
     workshop: &'a Workshop<'a>,
     finished: Finished,
     room: Room,
+    /// Those of the files that are there.
+    bytes: Mutex<Held>,
     /// Places for lists of versions.
     lists: Semaphore,
 }
@@ -470,8 +495,16 @@ impl<'a> Objects<'a> {
             workshop,
             finished: Finished::default(),
             room: Room::new(max_answer_size),
+            bytes: Mutex::new(Held::nothing(workshop.account())),
             lists: Semaphore::new(MAX_LISTS),
         }
+    }
+
+    /// What the files hold.
+    fn into_bytes(self) -> Held {
+        self.bytes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The files that one entry of the class becomes.
@@ -490,7 +523,9 @@ impl<'a> Objects<'a> {
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
         // The semaphore is never closed, so there is a place for every list in the end.
         let place = self.lists.acquire().await;
+        let mut bytes = self.account().take(list_weight(fetch)).await;
         let listed = self.workshop.read(self.source.versions(fetch)).await?;
+        bytes.shrink_to(listed.len() * LISTED);
         drop(place);
         let current = if is_undecided(&listed, &fetch.version) {
             self.current(fetch).await?
@@ -499,23 +534,22 @@ impl<'a> Objects<'a> {
         };
         let versions = newest_from(&listed, current.as_deref(), &fetch.version, count.get())?;
         drop(listed);
+        bytes.shrink_to(versions.len() * LISTED);
         self.room.take_versions(versions.len())?;
         let fewer = (count.get() as usize).saturating_sub(versions.len());
         self.source.spare(fewer as u64);
-        let mut versions = versions.iter().enumerate();
-        let mut under_way = FuturesOrdered::new();
         let mut files = Vec::new();
-        loop {
-            let free = SIDE_BY_SIDE - under_way.len();
-            let next = versions.by_ref().take(free);
-            under_way.extend(
-                next.map(|(age, version)| self.files_of_version(fetch, version, Some(age))),
-            );
-            match under_way.next().await {
-                Some(of_one) => files.extend(of_one?),
-                None => return Ok(files),
-            }
-        }
+        let getting = |(age, version)| {
+            let files = self.files_of_version(fetch, version, Some(age));
+            files.map(move |result| (age, result))
+        };
+        let versions = versions.iter().enumerate();
+        let got = side_by_side(self.account(), versions, getting, |(age, result)| {
+            result.map(|of_one| files.push((age, of_one)))
+        });
+        got.await?;
+        files.sort_by_key(|(age, _)| *age);
+        Ok(files.into_iter().flat_map(|(_, of_one)| of_one).collect())
     }
 
     /// The version that the vault gives to a request for none, unless it is disabled.
@@ -535,8 +569,7 @@ impl<'a> Objects<'a> {
         version: &ObjectVersion,
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let reading = self.source.object(fetch, version);
-        let object = self.workshop.read(reading).await?;
+        let (object, mut bytes) = self.object(fetch, version).await?;
         // Copied where others have it too: mounts that share the read, or what is kept.
         let object = Arc::unwrap_or_clone(object);
         let (mut content_type, mut chain_oddity) = (None, None);
@@ -573,9 +606,35 @@ impl<'a> Objects<'a> {
                 lacks_key: file.lacks_key,
             })
             .collect();
-        let bytes = files.iter().map(MountedFile::size_in_answer).sum();
-        self.room.take_bytes(bytes)?;
+        let size = files.iter().map(MountedFile::size_in_answer).sum();
+        self.room.take_bytes(size)?;
+        bytes.shrink_to(size + FILE * files.len());
+        self.bytes.lock().add(bytes);
         Ok(files)
+    }
+
+    /// One version of an object, with the bytes that it takes until it is files. Who waits for them lets go of the object,
+    /// and asks for it again: what others wait for is never held by one who waits.
+    async fn object(
+        &self,
+        fetch: &Fetch,
+        version: &ObjectVersion,
+    ) -> Result<(Arc<VaultObject>, Held), VaultError> {
+        let mut bytes = Held::nothing(self.account());
+        loop {
+            let reading = self.source.object(fetch, version);
+            let object = self.workshop.read(reading).await?;
+            let needed = needed(&object, fetch);
+            if bytes.try_grow_to(needed) {
+                return Ok((object, bytes));
+            }
+            drop((object, bytes));
+            bytes = self.account().take(needed).await;
+        }
+    }
+
+    fn account(&self) -> &'a Account {
+        self.workshop.account()
     }
 }
 

@@ -2,9 +2,11 @@
 //! driver's [`service`], a mount's line in the log ([`journal`]), and the kubelet's probes ([`healthz`]).
 
 pub mod calls;
+pub mod classes;
 pub mod environment_files;
 pub mod healthz;
 pub mod journal;
+mod planning;
 pub mod policy_file;
 pub mod service;
 pub mod socket;

@@ -30,6 +30,8 @@ use crate::shares::{Kept, Namespace, Weight};
 use crate::text::sensitive::Sensitive;
 use crate::transport::{MAX_CONNECTIONS, Phase, Transport, TransportError};
 
+pub use self::listing::MAX_VERSIONS as MAX_LISTED;
+
 /// Who asks what: a vault's host, and the identity that asks it. An identity's key has the digest of what proved it, so
 /// that a client is used by nobody but its own.
 pub type Owner = (String, IdentityKey);
@@ -372,6 +374,6 @@ mod tests {
             limiter("attacker", &format!("junk-{number}"));
         }
         assert!(Arc::ptr_eq(&victims, &limiter("victim", "good")));
-        assert_eq!(lock(&vaults.limiters).len(), MAX_HOSTS);
+        assert_eq!(vaults.limiters.lock().len(), MAX_HOSTS);
     }
 }

@@ -24,14 +24,14 @@ use crate::mount::Provider;
 use crate::observe::metrics::{self, AzureService, Metrics};
 use crate::os::clock::Clock;
 use crate::os::memory_lock::{self, MemoryLockError};
-use crate::server::calls::{Calls, MAX_MESSAGE};
+use crate::server::calls::{self, Calls, MAX_MESSAGE};
 use crate::server::healthz::{self, Check};
 use crate::server::policy_file::{PolicyFile, PolicyFileError};
 use crate::server::service::Service;
 use crate::server::socket::authority::MAX_FRAME_SIZE;
 use crate::server::socket::{Socket, SocketError};
 use crate::settings::{DefaultCloudError, ProviderSettings, ServeSettings};
-use crate::shares::Places;
+use crate::shares::{Budget, Places};
 use crate::transport::{Transport, TransportSetupError};
 
 /// How long the answers to mounts that did not end in time may take to get out.
@@ -42,6 +42,8 @@ const MAX_STREAMS: u32 = 2048;
 /// The most mounts that are worked on at once. A node's kubelet has 110 pods by default and 250 in large clusters; one
 /// namespace has half of these.
 const MAX_MOUNTS: usize = 512;
+/// The bytes that a mount needs beside its files.
+const FOR_ONE_CALL: usize = 16 * 1024 * 1024;
 /// The most bytes of a call's headers. The driver's have a few hundred.
 pub const MAX_HEADERS: u32 = 16 * 1024;
 /// The most bytes of a health check, which has the name of a service.
@@ -135,6 +137,12 @@ pub fn service(
     let clock = Clock::default();
     let max_requests = settings.max_concurrent_requests;
     let vaults = Vaults::new(transport, token_proxy, max_requests, clock, &metrics);
+    let messages = calls::messages();
+    let budget = Budget::new(
+        settings.memory_budget.saturating_sub(messages.load().total),
+        most_of_one_call(settings.max_answer_size),
+    );
+    metrics.watch([messages.clone(), budget.clone()]);
     let memory = settings.cache.memory()?;
     let memory = memory.map(|settings| Memory::new(settings, &metrics));
     Ok(Service {
@@ -156,7 +164,16 @@ pub fn service(
         freed_memory: Arc::default(),
         mount_timeout: settings.mount_timeout,
         places: Places::leaving_some(MAX_MOUNTS),
+        messages,
+        budget,
+        classes: Arc::default(),
     })
+}
+
+/// The most bytes that one mount may hold: its class while it is read, or what it fetches with its files, or these and the
+/// answer when it is written.
+fn most_of_one_call(max_answer_size: usize) -> usize {
+    max_answer_size.saturating_add(max_answer_size.max(FOR_ONE_CALL))
 }
 
 /// The policy, where the operator wants one.
@@ -193,7 +210,7 @@ pub async fn serve(
         end_watches(health).await;
         draining.notify_one();
     };
-    let mount_timeout = service.mount_timeout;
+    let (mount_timeout, messages) = (service.mount_timeout, service.messages.clone());
     let freed_memory = Arc::clone(&service.freed_memory);
     let driver = CsiDriverProviderServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let serving = Server::builder()
@@ -203,7 +220,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .add_service(health_service.max_decoding_message_size(MAX_HEALTH_CHECK))
-        .add_service(Calls::new(driver, mount_timeout))
+        .add_service(Calls::new(driver, mount_timeout, messages))
         // It is the callers that end; whoever came before that is served.
         .serve_with_incoming_shutdown(socket.callers(stopped), std::future::pending());
     let too_late = async {

@@ -34,7 +34,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::phases::Phases;
 use crate::os::clock::Clock;
 use crate::server::service::grpc_timeout;
-use crate::shares::Payer;
+use crate::shares::{Account, Payer};
 use crate::transport::{
     Canned, Refusal, Transport, TransportError, TransportSettings, retry_after, scope_in,
 };
@@ -104,9 +104,9 @@ fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
             is_remount: false,
             deadline: Instant::now() + MOUNT_TIMEOUT,
         };
-        Ok(provider
-            .mount(plan, &Payer::default(), occasion, &Phases::default())
-            .await?)
+        let (payer, account, phases) = (Payer::default(), Account::unbounded(), Phases::default());
+        let mount = provider.mount(plan, &payer, &account, occasion, &phases);
+        Ok(mount.await?.files)
     })
 }
 

@@ -9,7 +9,7 @@ use crate::azure::vault::VaultError;
 use crate::azure::vault::azure::Vault;
 use crate::class::plan::{Fetch, Plan};
 use crate::observe::phases::Phases;
-use crate::shares::Payer;
+use crate::shares::{Account, Payer};
 
 impl Provider {
     /// The plan's vault as the plan's identity. Sends nothing yet.
@@ -26,7 +26,7 @@ impl Provider {
         payer: &Payer,
         deadline: Instant,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let phases = Phases::default();
+        let (phases, account) = (Phases::default(), Account::unbounded());
         let source = Source::Vault(FromVault {
             namespace: plan.namespace.clone(),
             vault,
@@ -35,10 +35,11 @@ impl Provider {
             is_remount: false,
             deadline,
             turn: Arc::default(),
+            account: &account,
             requests: &self.requests,
             counts: &phases.reads,
         });
-        let workshop = Workshop::new(&self.workers, payer, &phases);
+        let workshop = Workshop::new(&self.workers, payer, &account, &phases);
         let objects = Objects::new(&source, &workshop, self.max_answer_size);
         objects.files_of(fetch).await
     }

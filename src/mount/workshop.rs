@@ -15,7 +15,7 @@ use crate::observe::phases::Phases;
 use crate::rendering::{
     self, Derivations, Effort, RenderError, Rendered, Rendering, SecretContent,
 };
-use crate::shares::{Payer, Workers};
+use crate::shares::{Account, Payer, Workers};
 use crate::text::sensitive::Sensitive;
 
 /// A vault that has not answered for so long may hang; a younger request may have begun since a file was ready.
@@ -37,6 +37,7 @@ pub enum Work {
 pub(super) struct Workshop<'a> {
     workers: &'a Workers,
     payer: &'a Payer,
+    account: &'a Account,
     phases: &'a Phases,
     derivations: Arc<Derivations>,
     /// One job of a mount at a time.
@@ -66,10 +67,16 @@ type Version = (String, String, Rendering);
 
 impl<'a> Workshop<'a> {
     /// A mount's, which has made nothing yet.
-    pub(super) fn new(workers: &'a Workers, payer: &'a Payer, phases: &'a Phases) -> Self {
+    pub(super) fn new(
+        workers: &'a Workers,
+        payer: &'a Payer,
+        account: &'a Account,
+        phases: &'a Phases,
+    ) -> Self {
         Self {
             workers,
             payer,
+            account,
             phases,
             derivations: Arc::default(),
             turn: sync::Mutex::default(),
@@ -77,6 +84,11 @@ impl<'a> Workshop<'a> {
             reads: Mutex::default(),
             count: AtomicU64::new(0),
         }
+    }
+
+    /// Where the bytes of the mount are held.
+    pub(super) fn account(&self) -> &'a Account {
+        self.account
     }
 
     /// Where the time of the mount goes.
@@ -92,6 +104,11 @@ impl<'a> Workshop<'a> {
             return None;
         }
         *self.work.lock()
+    }
+
+    /// Whether the vault is being asked.
+    pub(super) fn is_reading(&self) -> bool {
+        !self.reads.lock().is_empty()
     }
 
     /// Reads from the vault.
@@ -227,7 +244,8 @@ mod tests {
     #[tokio::test]
     async fn a_version_is_made_into_files_once() {
         let (workers, payer, phases) = (Workers::default(), Payer::default(), Phases::default());
-        let workshop = Workshop::new(&workers, &payer, &phases);
+        let account = Account::unbounded();
+        let workshop = Workshop::new(&workers, &payer, &account, &phases);
         let finished = Finished::default();
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/certificates");
         let good = STANDARD.encode(std::fs::read(format!("{folder}/p256-3des.pfx")).unwrap());
@@ -250,7 +268,8 @@ mod tests {
     #[tokio::test]
     async fn what_a_mount_waits_for_is_told_apart() {
         let (workers, payer, phases) = (Workers::new(1), Payer::default(), Phases::default());
-        let workshop = Workshop::new(&workers, &payer, &phases);
+        let account = Account::unbounded();
+        let workshop = Workshop::new(&workers, &payer, &account, &phases);
         let finished = Finished::default();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let mut other = Box::pin(workers.run(&payer, "another mount's", move |_| ended.recv()));

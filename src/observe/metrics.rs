@@ -8,6 +8,7 @@
 //! object or a pod: these are many, they are nobody's business who may only scrape, and the log has them.
 //! Only `classes` names namespaces and classes, as many as the operator wants.
 
+mod bytes;
 mod caches;
 mod classes;
 mod cluster;
@@ -27,6 +28,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::observe::metrics::bytes::Bytes;
 use crate::observe::metrics::caches::Caches;
 use crate::observe::metrics::classes::Classes;
 use crate::observe::metrics::compat::Compat;
@@ -34,6 +36,7 @@ use crate::observe::metrics::mounts::Mounts;
 use crate::observe::metrics::process::Process;
 use crate::observe::metrics::values::Values;
 use crate::observe::phases::Phases;
+use crate::shares::Budget;
 
 pub use caches::{Cache, CacheMetrics};
 pub use cluster::{EventMetrics, EventOutcome};
@@ -65,6 +68,7 @@ struct Inner {
     outages: OutageMetrics,
     events: EventMetrics,
     compat: Option<Compat>,
+    bytes: Bytes,
 }
 
 /// What the operator decides about metrics. By default, nothing that has to be asked for.
@@ -99,6 +103,7 @@ impl Metrics {
         );
         let outages = OutageMetrics::registered(ours);
         let events = EventMetrics::registered(ours);
+        let bytes = Bytes::registered(ours);
         Self(Arc::new(Inner {
             registry,
             mounts,
@@ -108,6 +113,7 @@ impl Metrics {
             outages,
             events,
             compat,
+            bytes,
         }))
     }
 
@@ -129,6 +135,11 @@ impl Metrics {
     /// The same of one that has room for so many bytes.
     pub fn weighed_cache(&self, cache: Cache, max_bytes: usize) -> CacheMetrics {
         self.0.caches.register_weighed(cache, max_bytes)
+    }
+
+    /// Tells what is held of messages' and of mounts' budgets.
+    pub fn watch(&self, budgets: [Budget; 2]) {
+        self.0.bytes.watch(budgets);
     }
 
     /// Everything as of now, in the text form of `OpenMetrics` 1.0.
@@ -167,6 +178,7 @@ mod tests {
         let requests = metrics.object_requests();
         let counted = requests.count(ObjectKind::Secret, request, |()| "");
         counted.await.unwrap();
+        metrics.watch([(); 2].map(|()| Budget::new(1, 1)));
         let _caches = (metrics.cache(Cache::Servers, 1), metrics.values(1));
         let page = metrics.page().unwrap();
         let served: BTreeSet<_> = page

@@ -2,6 +2,7 @@
 //! the refusal is in our words.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,30 +10,66 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use crate::server::socket::Seat;
+use crate::shares::{Account, Budget, Held, Namespace};
+
 /// The most bytes of a call's message. A class, a pod's tokens and its secret are a fraction of that: etcd
 /// takes 1.5 MB at most.
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// How long a call's message may take to arrive.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may wait to be read, before the connection is closed: the driver reads at once, and what nobody reads
+/// holds bytes.
+const READING_TIMEOUT: Duration = Duration::from_secs(30);
+/// The bytes that are counted of messages which are read: of one as long as a message may be, and some more.
+const MESSAGES: usize = 14 * 1024 * 1024;
+/// What a message takes while it becomes a request, in its own length: as it came, as the library decodes it, as texts.
+const COPIES: usize = 3;
 
 /// A service behind all that.
 #[derive(Clone, Debug)]
 pub struct Calls<S> {
     service: S,
     timeout: Duration,
+    messages: Budget,
+}
+
+/// The bytes of a call's message, until it is a request.
+#[derive(Clone, Debug)]
+pub struct Message {
+    _bytes: Arc<Held>,
+}
+
+/// The bytes of an answer's files, and of the answer when it is written: the first are gone once the second are there.
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// Those of the files.
+    pub files: Arc<Held>,
+    /// Those of the answer.
+    pub answer: Arc<Held>,
+}
+
+/// The budget of messages.
+pub fn messages() -> Budget {
+    Budget::new(MESSAGES, COPIES * (PREFIX + MAX_MESSAGE))
 }
 
 impl<S> Calls<S> {
-    /// A service that answers within this time once it has the message.
-    pub fn new(service: S, answer_timeout: Duration) -> Self {
+    /// A service that answers within this time once it has the message, and whose messages hold bytes of this budget.
+    pub fn new(service: S, answer_timeout: Duration, messages: Budget) -> Self {
         let timeout = answer_timeout.saturating_add(ARRIVAL_TIMEOUT);
-        Self { service, timeout }
+        Self {
+            service,
+            timeout,
+            messages,
+        }
     }
 }
 
@@ -60,13 +97,23 @@ where
         // The clone is the one that has not said that it is ready.
         let waiting = self.service.clone();
         let mut service = std::mem::replace(&mut self.service, waiting);
+        // Whose it is shows when it is read.
+        let account = self.messages.open(&Namespace::default());
         let answer = async move {
-            let (head, body) = request.into_parts();
-            match received(body).await {
-                Ok(message) => {
+            let (mut head, body) = request.into_parts();
+            let seat = head.extensions.get::<Arc<Seat>>().cloned();
+            let close = move || seat.iter().for_each(|seat| seat.close());
+            match received(body, &account).await {
+                Ok((message, bytes)) => {
                     let body = Body::new(Full::new(message));
+                    head.extensions.insert(Message {
+                        _bytes: Arc::new(bytes),
+                    });
+                    drop(account);
                     let answer = service.call(Request::from_parts(head, body)).await;
-                    answer.map(in_our_words)
+                    answer
+                        .map(in_our_words)
+                        .map(|answer| weighed(answer, close))
                 }
                 Err(refusal) => Ok(refusal.into_http()),
             }
@@ -84,13 +131,16 @@ where
 
 /// The message as it came, with its length before it. The library makes room for as many bytes as a caller announces,
 /// so it gets to see none that did not come.
-async fn received(mut body: Body) -> Result<Bytes, Status> {
+async fn received(mut body: Body, account: &Account) -> Result<(Bytes, Held), Status> {
     let mut message = BytesMut::new();
+    let mut held = Held::nothing(account);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
         message.extend_from_slice(&data);
+        // It never waits: what is not read of one call would fill the connection's window, in which the others' bytes come.
+        _ = held.try_grow_to(COPIES * message.len());
         let announced = announced(&message).unwrap_or_default();
         if announced > MAX_MESSAGE || message.len() > PREFIX + MAX_MESSAGE {
             return Err(too_large());
@@ -98,8 +148,29 @@ async fn received(mut body: Body) -> Result<Bytes, Status> {
     }
     match announced(&message) {
         Some(length) if message.len() < PREFIX + length => Err(incomplete()),
-        _ => Ok(message.freeze()),
+        _ => Ok((message.freeze(), held)),
     }
+}
+
+/// The answer, with the bytes that it holds until it is sent. If nobody reads it, `close` is called.
+fn weighed(mut answer: Response<Body>, close: impl FnOnce() + Send + 'static) -> Response<Body> {
+    let Some(sending) = answer.extensions_mut().remove::<Sending>() else {
+        return answer;
+    };
+    let closing = AbortOnDropHandle::new(tokio::spawn(async {
+        tokio::time::sleep(READING_TIMEOUT).await;
+        close();
+    }));
+    let mut files = Some(sending.files);
+    let answer_bytes = sending.answer;
+    answer.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            // Written, and so there once more.
+            drop(files.take());
+            _ = (&answer_bytes, &closing);
+            frame
+        }))
+    })
 }
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -143,8 +214,9 @@ fn late() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+    use futures::FutureExt as _;
     use http_body_util::StreamBody;
     use hyper::body::Frame;
 
@@ -167,6 +239,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_is_read_of_a_message_than_it_may_have() {
         const MOST: usize = MAX_MESSAGE >> 16;
+        let account = messages().open(&Namespace::default());
         for (announced, chunks, most, expected) in [
             (3 << 16, 3, 3, Ok(PREFIX + (3 << 16))),
             (MAX_MESSAGE, MOST, MOST, Ok(PREFIX + MAX_MESSAGE)),
@@ -177,13 +250,43 @@ mod tests {
         ] {
             let read: &'static AtomicUsize = Box::leak(Box::default());
             let announced = u32::try_from(announced).unwrap();
-            let received = received(body(announced, chunks, read)).await;
-            let received = received.as_ref().map(Bytes::len).map_err(Status::message);
+            let received = received(body(announced, chunks, read), &account).await;
+            let received = received.as_ref().map(|(message, _)| message.len()).map_err(Status::message);
             match expected {
                 Ok(length) => assert_eq!(received, Ok(length), "{announced}"),
                 Err(words) => assert!(received.unwrap_err().contains(words), "{announced}"),
             }
             assert_eq!(read.load(Ordering::Relaxed), most, "{announced}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_holds_its_bytes_until_it_is_read_or_nobody_reads_it() {
+        let budget = Budget::new(100, 60);
+        let account = budget.open(&Namespace::default());
+        let take = |bytes| Arc::new(account.take(bytes).now_or_never().unwrap());
+        let is_closed = Arc::new(AtomicBool::new(false));
+        for is_read in [true, false] {
+            let mut answer = Response::new(Body::new(Full::new(Bytes::from_static(b"files"))));
+            let (files, bytes) = (take(10), take(20));
+            answer.extensions_mut().insert(Sending {
+                files,
+                answer: bytes,
+            });
+            let closes = Arc::clone(&is_closed);
+            let mut answer = weighed(answer, move || closes.store(true, Ordering::Relaxed));
+            assert_eq!(budget.load().held, 30);
+            if is_read {
+                answer.body_mut().frame().await.unwrap().unwrap();
+                assert_eq!(budget.load().held, 20);
+            } else {
+                tokio::time::sleep(2 * READING_TIMEOUT).await;
+                assert!(is_closed.load(Ordering::Relaxed));
+            }
+            drop(answer);
+            assert_eq!(budget.load().held, 0);
+            tokio::time::sleep(2 * READING_TIMEOUT).await;
+            assert_eq!(is_closed.load(Ordering::Relaxed), !is_read);
         }
     }
 }

@@ -5,7 +5,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -17,23 +16,24 @@ use tonic::{Response, Status};
 
 use crate::class::cloud::CloudChoice;
 use crate::class::identity::Audiences;
-use crate::class::parameters::Draft;
-use crate::class::plan::{Conventions, Plan};
+use crate::class::plan::Conventions;
 use crate::class::request::{Request, RequestError};
 use crate::explain::{CallError, Explanation};
 use crate::generated::v1alpha1::csi_driver_provider_server::CsiDriverProvider;
 use crate::generated::v1alpha1::{
     File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
-use crate::mount::{MountedFile, Occasion, Provider};
+use crate::mount::{Mounted, MountedFile, Occasion, Provider};
 use crate::observe::metrics::Metrics;
 use crate::os::freed_memory::FreedMemory;
+use crate::server::calls::{Message, Sending};
+use crate::server::classes::Classes;
 use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
 use crate::server::socket::{Call, Seat};
 use crate::server::volumes::{Volume, Volumes};
-use crate::shares::{Namespace, Payer, Place, Places, Rank, Stop};
+use crate::shares::{Account, Budget, Held, Namespace, Payer, Place, Places, Rank};
 use crate::text::excerpt::one_line;
 
 /// The version of the contract between driver and provider.
@@ -44,7 +44,6 @@ pub const RUNTIME_NAME: &str = "provider-azure-rs";
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// The most characters of an error's message. It travels in a header, and callers limit those.
 const MAX_MESSAGE: usize = 3000;
-
 /// The driver's gRPC service.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -72,106 +71,56 @@ pub struct Service {
     pub mount_timeout: Duration,
     /// Places for mounts that are worked on.
     pub places: Arc<Places>,
+    /// The bytes that messages may hold.
+    pub messages: Budget,
+    /// The bytes that mounts may hold.
+    pub budget: Budget,
+    /// What mounts of one class have together.
+    pub classes: Arc<Classes>,
 }
 
 impl Service {
     async fn carry_out(
         self,
         mut request: Request,
+        message: Option<Message>,
         occasion: Occasion,
         notes: Arc<Notes>,
-    ) -> Result<Vec<MountedFile>, CallError> {
-        let _place = self.place(&request, occasion.deadline).await?;
+    ) -> Result<(Vec<MountedFile>, Sending), CallError> {
+        let deadline = occasion.deadline;
+        let namespace = Namespace::new(&request.pod.namespace);
+        let account = Arc::new(self.budget.open(&namespace));
+        let admitted = self.admit(&mut request, &account)?;
+        drop(message);
+        let _place = self.place(&namespace, deadline).await?;
         request.audiences = self.audiences(&request);
         let pod = &request.pod;
         let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
-        let planning = self.planned(request, &payer, occasion.deadline, &notes);
-        let plan = planning.await?;
-        let mount = self.provider.mount(&plan, &payer, occasion, &notes.phases);
-        Ok(plan.namespace.clone().around(mount).await?)
+        let planning = self.planned(request, admitted.digest, &payer, &account, deadline, &notes);
+        let planned = planning.await?;
+        drop(admitted);
+        let mount = self
+            .provider
+            .mount(&planned.plan, &payer, &account, occasion, &notes.phases);
+        let Mounted { files, bytes: held } = namespace.around(mount).await?;
+        drop(planned);
+        let size = files.iter().map(MountedFile::size_in_answer).sum();
+        let sending = Sending {
+            files: Arc::new(held),
+            answer: Arc::new(bytes(&account, size, deadline).await?),
+        };
+        Ok((files, sending))
     }
 
     /// A place for a mount, now that it is known who pays for it.
-    async fn place(&self, request: &Request, deadline: Instant) -> Result<Place, CallError> {
-        let namespace = Namespace::new(&request.pod.namespace);
+    async fn place(&self, namespace: &Namespace, deadline: Instant) -> Result<Place, CallError> {
         let start = Instant::now();
-        let taking = self.places.take(&namespace, Rank::default());
+        let taking = self.places.take(namespace, Rank::default());
         tokio::time::timeout_at(deadline, taking)
             .await
             .map_err(|_| CallError::NoPlace {
                 after: start.elapsed(),
             })
-    }
-
-    /// The plan, by a worker where that may take long.
-    async fn planned(
-        &self,
-        request: Request,
-        payer: &Payer,
-        deadline: Instant,
-        notes: &Arc<Notes>,
-    ) -> Result<Plan, CallError> {
-        let draft = Draft::without_objects(&request);
-        if Draft::is_small(&request) {
-            return self.plan(&request, draft, notes, &Stop::default());
-        }
-        let start = Instant::now();
-        let _class = notes.phases.class.run();
-        let draft = self.refuse_early(&request, draft)?;
-        let (service, notes) = (self.clone(), Arc::clone(notes));
-        let has_begun = Arc::new(AtomicBool::new(false));
-        let begins = Arc::clone(&has_begun);
-        let planning =
-            self.provider
-                .workers()
-                .run(payer, "reading the class's objects", move |stop| {
-                    begins.store(true, Ordering::Relaxed);
-                    service.plan(&request, draft, &notes, stop)
-                });
-        tokio::time::timeout_at(deadline, planning)
-            .await
-            .unwrap_or_else(|_| {
-                Err(CallError::Unread {
-                    after: start.elapsed(),
-                    has_begun: has_begun.load(Ordering::Relaxed),
-                })
-            })
-    }
-
-    /// Refuses what the policy refuses whatever the objects are, which need not be read then.
-    fn refuse_early(&self, request: &Request, draft: Draft) -> Result<Draft, CallError> {
-        let Some(policy) = &self.policy else {
-            return Ok(draft);
-        };
-        let Some(question) = draft.question() else {
-            return Err(draft.finish().err().unwrap_or_default().into());
-        };
-        let cloud = self.environment_files.resolve(question.cloud.clone())?;
-        let default_cloud = &self.environment_files.default;
-        policy
-            .current()
-            .check_question(&request.pod, question, &cloud, default_cloud)?;
-        Ok(draft)
-    }
-
-    /// What the class asks for, if the policy allows it.
-    fn plan(
-        &self,
-        request: &Request,
-        draft: Draft,
-        notes: &Notes,
-        stop: &Stop,
-    ) -> Result<Plan, CallError> {
-        let parameters = draft.with_objects(request, stop).finish()?;
-        notes.warn(parameters.warnings.iter().map(ToString::to_string));
-        let cloud = self.environment_files.resolve(parameters.cloud.clone())?;
-        let plan = Plan::new(parameters, cloud, self.conventions, request.default_mode)?;
-        notes.plan(&plan);
-        if let Some(policy) = &self.policy {
-            let default_cloud = &self.environment_files.default;
-            policy.current().check(&request.pod, &plan, default_cloud)?;
-        }
-        Ok(plan)
     }
 
     /// The audiences of a workload identity in the cloud that the class names. What is wrong with that cloud shows when
@@ -200,6 +149,20 @@ impl Service {
     }
 }
 
+/// Waits for bytes until the deadline.
+pub(super) async fn bytes(
+    account: &Account,
+    bytes: usize,
+    deadline: Instant,
+) -> Result<Held, CallError> {
+    let start = Instant::now();
+    tokio::time::timeout_at(deadline, account.take(bytes))
+        .await
+        .map_err(|_| CallError::NoBytes {
+            after: start.elapsed(),
+        })
+}
+
 #[tonic::async_trait]
 impl CsiDriverProvider for Service {
     async fn version(
@@ -219,7 +182,7 @@ impl CsiDriverProvider for Service {
 
     async fn mount(
         &self,
-        request: tonic::Request<MountRequest>,
+        mut request: tonic::Request<MountRequest>,
     ) -> Result<Response<MountResponse>, Status> {
         let _end = End(&self.freed_memory);
         let arrived = self.provider.arrive();
@@ -230,6 +193,7 @@ impl CsiDriverProvider for Service {
         mounting.set_trace(notes.trace.id());
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
+        let message = request.extensions_mut().remove::<Message>();
         let (request, target_path) = typed(request.into_inner());
         let mut volume = None;
         let result = match request {
@@ -245,7 +209,7 @@ impl CsiDriverProvider for Service {
                 entry.set_volume(&request.pod, &target_path);
                 mounting.set_class(&request.pod.namespace, &request.pod.class);
                 let trace = notes.trace.clone();
-                let mount = self.clone().carry_out(request, occasion, notes);
+                let mount = self.clone().carry_out(request, message, occasion, notes);
                 tokio::select! {
                     result = contain(trace.around(mount)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),
@@ -254,13 +218,15 @@ impl CsiDriverProvider for Service {
             Err(error) => Err(error.into()),
         };
         match result {
-            Ok(files) => {
+            Ok((files, sending)) => {
                 mounting.succeeded(earliest_expiry(&files));
                 entry.mounted(&files);
                 if let Some(volume) = volume {
                     self.volumes.answered(volume);
                 }
-                Ok(Response::new(answer(files)))
+                let mut answer = Response::new(answer(files));
+                answer.extensions_mut().insert(sending);
+                Ok(answer)
             }
             Err(error) => {
                 let explanation = Explanation::of(&error);

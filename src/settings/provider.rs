@@ -57,6 +57,15 @@ pub struct ProviderSettings {
         default_value_t = 4 * 1024 * 1024
     )]
     pub max_answer_size: usize,
+    /// Most bytes that all mounts hold at once, from their requests to their answers, besides what is kept; each
+    /// namespace has a share. At least 14 MiB, and one and a half times what one mount may have
+    #[arg(
+        long,
+        value_name = "BYTES",
+        env = "PROVIDER_AZURE_RS_MEMORY_BUDGET",
+        default_value_t = 48 * 1024 * 1024
+    )]
+    pub memory_budget: usize,
     /// Cloud of classes without cloudName
     #[arg(
         help = format!("Cloud of classes without cloudName: {}", clouds::all_names()),

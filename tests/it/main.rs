@@ -9,6 +9,7 @@
 mod authority;
 mod azure_answers;
 mod bad_input;
+mod budget;
 mod cache;
 mod clouds;
 mod doctor;

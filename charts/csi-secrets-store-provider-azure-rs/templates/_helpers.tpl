@@ -174,6 +174,7 @@ cloud.json: {{ toJson . }}
   (list "PROVIDER_AZURE_RS_CONNECTION_MAX_AGE" $values.limits.connectionMaxAge)
   (list "PROVIDER_AZURE_RS_MAX_CONCURRENT_REQUESTS" $values.limits.maxConcurrentRequests)
   (list "PROVIDER_AZURE_RS_MAX_ANSWER_SIZE" $values.limits.maxAnswerSize)
+  (list "PROVIDER_AZURE_RS_MEMORY_BUDGET" $values.limits.memoryBudget)
   (list "PROVIDER_AZURE_RS_CACHE_TTL" $values.cache.ttl)
   (list "PROVIDER_AZURE_RS_CACHE_VERSION_TTL" $values.cache.versionTtl)
   (list "PROVIDER_AZURE_RS_STALE_IF_ERROR" $values.cache.staleIfError)

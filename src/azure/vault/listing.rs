@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use crate::azure::vault::ListedVersion;
 
 /// The most versions of one object that are looked at. Each page of the vault's list has 25.
-pub(super) const MAX_VERSIONS: usize = 5_000;
+pub const MAX_VERSIONS: usize = 5_000;
 
 /// The newest enabled versions of those that were listed so far: a list may be as long as whoever writes to the vault
 /// likes, and a class asks for the first few.

@@ -155,6 +155,11 @@ impl Seat {
         Call(Arc::clone(self))
     }
 
+    /// Closes the connection.
+    pub fn close(&self) {
+        self.hang_up.cancel();
+    }
+
     /// The caller has sent something.
     pub(super) fn hear(&self) {
         *self.heard() = Instant::now();
