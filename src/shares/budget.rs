@@ -15,12 +15,12 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Namespace;
-use crate::os::lock::lock;
 
 /// How many bytes all calls may hold. Clones share everything.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Budget {
 
     /// An account for a call of a pod in this namespace.
     pub fn open(&self, namespace: &Namespace) -> Account {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         let age = state.tick();
         state.line(namespace).accounts.insert(age);
         let sum = Sum {
@@ -142,7 +142,7 @@ impl Budget {
 
     /// What is held now.
     pub fn load(&self) -> Load {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         let lines = state.namespaces.values();
         let ages = lines.flat_map(|line| line.waiting.keys().map(|(age, _)| age));
         Load {
@@ -154,7 +154,7 @@ impl Budget {
 
     /// Gives what is free to those whose turn it is.
     fn give(&self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         while let Some(sender) = state.next() {
             // One that has gone meanwhile gives it back itself.
             _ = sender.send(());
@@ -162,7 +162,7 @@ impl Budget {
     }
 
     fn give_back(&self, change: impl FnOnce(&mut State)) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         change(&mut state);
         let someone_waits = state.someone_waits();
         drop(state);
@@ -279,7 +279,7 @@ impl Held {
     pub fn try_grow_to(&mut self, bytes: usize) -> bool {
         let missing = bytes.saturating_sub(self.bytes);
         let account = &self.account;
-        let there = missing == 0 || lock(&account.budget.0).take_at_once(account.age, missing);
+        let there = missing == 0 || account.budget.0.lock().take_at_once(account.age, missing);
         if there {
             self.bytes = self.bytes.max(bytes);
         }
@@ -322,7 +322,7 @@ impl Drop for Account {
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        lock(&self.budget.0).forget(self.age);
+        self.budget.0.lock().forget(self.age);
     }
 }
 

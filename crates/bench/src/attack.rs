@@ -6,6 +6,7 @@ mod class;
 mod crowds;
 mod lengths;
 mod liveness;
+mod memory;
 mod places;
 mod refusals;
 mod scene;
@@ -67,6 +68,7 @@ fn attacks() -> Vec<Box<dyn Attack>> {
     [
         work::attacks(),
         lengths::attacks(),
+        memory::attacks(),
         refusals::attacks(),
         crowds::attacks(),
         places::attacks(),

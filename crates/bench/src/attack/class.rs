@@ -140,6 +140,19 @@ impl Class {
         self.with("objects", format!("array:\n{}", entries.concat()))
     }
 
+    /// With so many files of one secret, or folders of so many of its versions.
+    pub fn copies(mut self, name: &str, count: usize, versions: usize) -> Self {
+        let entries = (0..count).map(|number| {
+            format!(
+                "  - |\n    objectName: {name}\n    objectType: secret\n    objectAlias: copy-{number}\n    \
+                 objectVersionHistory: {versions}\n"
+            )
+        });
+        let entries: String = entries.collect();
+        self.files = count * versions;
+        self.with("objects", format!("array:\n{entries}"))
+    }
+
     /// What the driver hands over.
     pub fn pod(&self) -> Pod {
         Pod {
