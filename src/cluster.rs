@@ -7,9 +7,6 @@
 //! It is asked over the [transport](crate::transport) of the process, since kube-client would add more to the program and
 //! its memory than all this does (docs/decisions/0034).
 
-// The callers come with those who decide when pods are told.
-#![allow(dead_code, unused_imports)]
-
 mod api_server;
 mod event;
 mod events;
@@ -23,12 +20,10 @@ mod source;
 mod test_server;
 
 pub use api_server::{
-    ApiServer, ClusterError, ClusterSettings, ClusterSetupError, PodEventsChoice, ServiceAddress,
+    ApiServer, ClusterSettings, ClusterSetupError, PodEventsChoice, ServiceAddress,
 };
 pub use event::{EventReason, PodEvent, PodName};
 pub use events::PodEvents;
-#[cfg(any(test, feature = "fuzzing"))]
-pub use kubeconfig::Kubeconfig;
-pub use kubeconfig::KubeconfigError;
 pub use note::Note;
-pub use pod_status::PodStatus;
+#[cfg(any(test, feature = "fuzzing"))]
+pub use {kubeconfig::Kubeconfig, pod_status::PodStatus};

@@ -13,10 +13,10 @@ mod workshop;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use futures::FutureExt as _;
+use parking_lot::Mutex;
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -45,6 +45,7 @@ use crate::rendering::{self, JsonWebKey, PublicKeyError, RenderError, Rendered, 
 use crate::shares::{Account, Held, Payer, Workers};
 use crate::text::excerpt::causes;
 use crate::text::sensitive::Sensitive;
+use crate::transport::Transport;
 
 pub use self::room::Full;
 pub use self::workshop::Work;
@@ -91,13 +92,25 @@ impl Occasion {
     }
 }
 
-/// The files of a mount.
+/// What a mount came to.
 #[derive(Debug)]
 pub struct Mounted {
-    /// In the order of the plan.
+    /// The files of the answer.
     pub files: Vec<MountedFile>,
-    /// The bytes that they hold.
-    pub bytes: Held,
+    /// The vault that they are from, also where it gave them a while ago.
+    pub vault: VaultName,
+    /// Whether that is the class's failover vault.
+    pub is_failover: bool,
+}
+
+impl Mounted {
+    fn from(files: Vec<MountedFile>, vault: &VaultName, plan: &Plan) -> Self {
+        Self {
+            files,
+            vault: vault.clone(),
+            is_failover: *vault != plan.vault,
+        }
+    }
 }
 
 /// One file of the answer.
@@ -246,6 +259,11 @@ impl Provider {
         }
     }
 
+    /// The HTTP client that asks vaults.
+    pub fn transport(&self) -> &Transport {
+        self.vaults.transport()
+    }
+
     /// Those that do what takes CPU.
     pub fn workers(&self) -> &Workers {
         &self.workers
@@ -262,7 +280,7 @@ impl Provider {
     }
 
     /// Fetches everything that the plan names, in its order: from its vault, and, while that is out of
-    /// order, from its failover vault, or from what was there before.
+    /// order, from its failover vault, or from what was there before. With the bytes that the files hold.
     pub async fn mount(
         &self,
         plan: &Plan,
@@ -270,7 +288,7 @@ impl Provider {
         account: &Account,
         occasion: Occasion,
         phases: &Phases,
-    ) -> Result<Mounted, Box<MountError>> {
+    ) -> Result<(Mounted, Held), Box<MountError>> {
         let (start, deadline) = (Instant::now(), occasion.deadline);
         let workshop = Workshop::new(&self.workers, payer, account, phases);
         let first_deadline = match plan.failover_vault {
@@ -288,7 +306,7 @@ impl Provider {
             .mount_from(plan, &plan.vault, occasion.until(first_deadline), &workshop)
             .await
         {
-            Ok(mounted) => return Ok(mounted),
+            Ok((files, bytes)) => return Ok((Mounted::from(files, &plan.vault, plan), bytes)),
             Err(failure) => failure,
         };
         if !failure.is_outage() {
@@ -299,11 +317,11 @@ impl Provider {
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
             match self.mount_from(plan, other, occasion, &workshop).await {
-                Ok(mounted) => {
+                Ok((files, bytes)) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
                     tracing::warn!(vault, failover, causes, "served by the failover vault");
-                    return Ok(mounted);
+                    return Ok((Mounted::from(files, other, plan), bytes));
                 }
                 Err(failure) => {
                     let causes = causes(&*failed(other, failure));
@@ -312,11 +330,11 @@ impl Provider {
             }
         }
         let recollected = tokio::time::timeout(RECOLLECTING, self.recollect(plan, &workshop)).await;
-        if let Ok(Some((mounted, age))) = recollected {
+        if let Ok(Some((mounted, bytes, age))) = recollected {
             self.metrics.memory.inc();
             let (seconds, causes) = (age.as_secs(), causes(&*error));
             tracing::warn!(vault, seconds, causes, "served what was there so long ago");
-            return Ok(mounted);
+            return Ok((mounted, bytes));
         }
         Err(error)
     }
@@ -327,7 +345,7 @@ impl Provider {
         vault: &VaultName,
         occasion: Occasion,
         workshop: &Workshop<'_>,
-    ) -> Result<Mounted, Failure> {
+    ) -> Result<(Vec<MountedFile>, Held), Failure> {
         let start = Instant::now();
         let phases = workshop.phases();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
@@ -392,7 +410,11 @@ impl Provider {
 
     /// The files as they were when a vault was last in order, and the age of the oldest. Only for who has
     /// proved to be the principal that got them.
-    async fn recollect(&self, plan: &Plan, workshop: &Workshop<'_>) -> Option<(Mounted, Duration)> {
+    async fn recollect(
+        &self,
+        plan: &Plan,
+        workshop: &Workshop<'_>,
+    ) -> Option<(Mounted, Held, Duration)> {
         let memory = self
             .memory
             .as_ref()
@@ -406,11 +428,12 @@ impl Provider {
             let principal = Arc::new(Principal::of(identity));
             let source =
                 Source::Memory(memory.recollection(&plan.namespace, principal, host.clone()));
-            let mounted = fetch_all(&source, plan, workshop, self.max_answer_size).await;
-            if let Ok(mounted) = mounted
+            let fetched = fetch_all(&source, plan, workshop, self.max_answer_size).await;
+            if let Ok((files, bytes)) = fetched
                 && let Source::Memory(recollection) = &source
             {
-                return Some((mounted, recollection.age()));
+                let mounted = Mounted::from(files, name, plan);
+                return Some((mounted, bytes, recollection.age()));
             }
         }
         None
@@ -438,7 +461,7 @@ async fn fetch_all(
     plan: &Plan,
     workshop: &Workshop<'_>,
     max_answer_size: usize,
-) -> Result<Mounted, Failure> {
+) -> Result<(Vec<MountedFile>, Held), Failure> {
     let _objects = workshop.phases().objects.run();
     let objects = Objects::new(source, workshop, max_answer_size);
     let mut files = Vec::new();
@@ -463,10 +486,8 @@ async fn fetch_all(
     if failures.is_empty() {
         files.sort_by_key(|(index, _)| *index);
         check_paths(&files)?;
-        return Ok(Mounted {
-            files: files.into_iter().flat_map(|(_, of_one)| of_one).collect(),
-            bytes: objects.into_bytes(),
-        });
+        let files = files.into_iter().flat_map(|(_, of_one)| of_one).collect();
+        return Ok((files, objects.into_bytes()));
     }
     failures.sort_by_key(|(index, _)| *index);
     let failures = failures.into_iter().map(|(index, problem)| ObjectFailure {
@@ -502,9 +523,7 @@ impl<'a> Objects<'a> {
 
     /// What the files hold.
     fn into_bytes(self) -> Held {
-        self.bytes
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.bytes.into_inner()
     }
 
     /// The files that one entry of the class becomes.

@@ -8,6 +8,7 @@ pub mod healthz;
 pub mod journal;
 mod planning;
 pub mod policy_file;
+pub mod rotations;
 pub mod service;
 pub mod socket;
 pub mod volumes;

@@ -264,6 +264,11 @@ impl Vaults {
         }
     }
 
+    /// The HTTP client.
+    pub fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// A vault as the plan's identity, the same client for as long as it is in use, once it is [kept](Self::keep).
     /// Sends nothing yet.
     pub fn open(&self, plan: &Plan, vault: &VaultName) -> Result<Arc<Vault>, VaultError> {

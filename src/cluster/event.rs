@@ -49,6 +49,10 @@ pub enum EventReason {
     SecretRotationFailed,
     /// They can be again.
     SecretRotationRecovered,
+    /// The pod has the same objects from another vault: the class's failover vault, or the first one again.
+    SecretSourceChanged,
+    /// The pod has what an edited class asks for.
+    SecretProviderClassChanged,
 }
 
 /// What makes two events one.
@@ -82,6 +86,8 @@ impl EventReason {
             Self::SecretRotationComplete => "SecretRotationComplete",
             Self::SecretRotationFailed => "SecretRotationFailed",
             Self::SecretRotationRecovered => "SecretRotationRecovered",
+            Self::SecretSourceChanged => "SecretSourceChanged",
+            Self::SecretProviderClassChanged => "SecretProviderClassChanged",
         }
     }
 
@@ -89,7 +95,10 @@ impl EventReason {
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::SecretRotationFailed => "Warning",
-            Self::SecretRotationComplete | Self::SecretRotationRecovered => "Normal",
+            Self::SecretRotationComplete
+            | Self::SecretRotationRecovered
+            | Self::SecretSourceChanged
+            | Self::SecretProviderClassChanged => "Normal",
         }
     }
 }

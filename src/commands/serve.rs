@@ -10,6 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -17,6 +18,7 @@ use tonic_health::server::HealthReporter;
 use crate::azure::credential::token_proxy::TokenProxy;
 use crate::azure::vault::Vaults;
 use crate::azure::vault::memory::{Memory, MemorySettingsError};
+use crate::cluster::{ApiServer, ClusterSetupError, PodEvents};
 use crate::generated::v1alpha1::csi_driver_provider_server::{
     CsiDriverProviderServer, SERVICE_NAME,
 };
@@ -27,6 +29,7 @@ use crate::os::memory_lock::{self, MemoryLockError};
 use crate::server::calls::{self, Calls, MAX_MESSAGE};
 use crate::server::healthz::{self, Check};
 use crate::server::policy_file::{PolicyFile, PolicyFileError};
+use crate::server::rotations::Rotations;
 use crate::server::service::Service;
 use crate::server::socket::authority::MAX_FRAME_SIZE;
 use crate::server::socket::{Socket, SocketError};
@@ -59,6 +62,9 @@ pub enum ServiceSetupError {
     /// There is no HTTP client.
     #[error(transparent)]
     Transport(#[from] TransportSetupError),
+    /// There is no way to the API server.
+    #[error(transparent)]
+    Cluster(#[from] ClusterSetupError),
     /// The times of the cache go against the driver's.
     #[error(transparent)]
     Cache(#[from] MemorySettingsError),
@@ -101,7 +107,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     }
     let stop = stop_signal().map_err(ServeError::Signals)?;
     let metrics = Metrics::new(settings.prometheus.metrics());
-    let service = service(&settings.provider, metrics)?;
+    let mut service = service(&settings.provider, metrics)?;
+    let events = pod_events(&settings, &service)?;
+    let writing = events
+        .clone()
+        .map(|events| async move { events.write().await });
+    let _writing = writing.map(|writing| AbortOnDropHandle::new(tokio::spawn(writing)));
+    service.rotations = events.map(|events| Rotations::new(events, Arc::clone(&service.volumes)));
     let path = settings.endpoint.socket();
     let socket = Socket::bind(&path, settings.allowed_users())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), endpoint = %path.display(), "serving");
@@ -123,7 +135,18 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     serve(socket, service, stop, settings.drain_timeout).await
 }
 
-/// The driver's service, ready to be served, which counts here.
+/// What tells pods something, if they are told.
+fn pod_events(
+    settings: &ServeSettings,
+    service: &Service,
+) -> Result<Option<PodEvents>, ServiceSetupError> {
+    let transport = service.provider.transport();
+    let api = ApiServer::of_settings(transport, &settings.cluster())?;
+    let node = settings.pod_events.node_name();
+    Ok(api.map(|api| PodEvents::new(api, &node, &service.metrics, Clock::default())))
+}
+
+/// The driver's service, ready to be served, which counts here. It tells pods nothing.
 pub fn service(
     settings: &ProviderSettings,
     metrics: Metrics,
@@ -161,6 +184,7 @@ pub fn service(
         metrics,
         journal: Arc::default(),
         volumes: Arc::default(),
+        rotations: None,
         freed_memory: Arc::default(),
         mount_timeout: settings.mount_timeout,
         places: Places::leaving_some(MAX_MOUNTS),

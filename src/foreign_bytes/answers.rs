@@ -106,7 +106,7 @@ fn outcome(plan: &Plan, input: &[u8]) -> Result<Vec<MountedFile>, CallError> {
         };
         let (payer, account, phases) = (Payer::default(), Account::unbounded(), Phases::default());
         let mount = provider.mount(plan, &payer, &account, occasion, &phases);
-        Ok(mount.await?.files)
+        Ok(mount.await?.0.files)
     })
 }
 

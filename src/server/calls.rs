@@ -251,7 +251,10 @@ mod tests {
             let read: &'static AtomicUsize = Box::leak(Box::default());
             let announced = u32::try_from(announced).unwrap();
             let received = received(body(announced, chunks, read), &account).await;
-            let received = received.as_ref().map(|(message, _)| message.len()).map_err(Status::message);
+            let received = received
+                .as_ref()
+                .map(|(message, _)| message.len())
+                .map_err(Status::message);
             match expected {
                 Ok(length) => assert_eq!(received, Ok(length), "{announced}"),
                 Err(words) => assert!(received.unwrap_err().contains(words), "{announced}"),

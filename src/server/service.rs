@@ -31,6 +31,7 @@ use crate::server::classes::Classes;
 use crate::server::environment_files::EnvironmentFiles;
 use crate::server::journal::{Journal, Notes};
 use crate::server::policy_file::PolicyFile;
+use crate::server::rotations::Rotations;
 use crate::server::socket::{Call, Seat};
 use crate::server::volumes::{Volume, Volumes};
 use crate::shares::{Account, Budget, Held, Namespace, Payer, Place, Places, Rank};
@@ -65,6 +66,8 @@ pub struct Service {
     pub journal: Arc<Journal>,
     /// Which volumes have their files.
     pub volumes: Arc<Volumes>,
+    /// What tells pods of their rotations, if they are told.
+    pub rotations: Option<Rotations>,
     /// What mounts leave behind.
     pub freed_memory: Arc<FreedMemory>,
     /// Most time for one mount.
@@ -86,7 +89,7 @@ impl Service {
         message: Option<Message>,
         occasion: Occasion,
         notes: Arc<Notes>,
-    ) -> Result<(Vec<MountedFile>, Sending), CallError> {
+    ) -> Result<(Mounted, Sending), CallError> {
         let deadline = occasion.deadline;
         let namespace = Namespace::new(&request.pod.namespace);
         let account = Arc::new(self.budget.open(&namespace));
@@ -102,14 +105,14 @@ impl Service {
         let mount = self
             .provider
             .mount(&planned.plan, &payer, &account, occasion, &notes.phases);
-        let Mounted { files, bytes: held } = namespace.around(mount).await?;
+        let (mounted, held) = namespace.around(mount).await?;
         drop(planned);
-        let size = files.iter().map(MountedFile::size_in_answer).sum();
+        let size = mounted.files.iter().map(MountedFile::size_in_answer).sum();
         let sending = Sending {
             files: Arc::new(held),
             answer: Arc::new(bytes(&account, size, deadline).await?),
         };
-        Ok((files, sending))
+        Ok((mounted, sending))
     }
 
     /// A place for a mount, now that it is known who pays for it.
@@ -194,11 +197,22 @@ impl CsiDriverProvider for Service {
         let _call = counted(&request);
         let deadline = self.deadline(request.metadata());
         let message = request.extensions_mut().remove::<Message>();
-        let (request, target_path) = typed(request.into_inner());
-        let mut volume = None;
+        let Typed {
+            request,
+            target_path,
+            tells_by_itself,
+        } = typed(request.into_inner());
+        let (mut volume, mut rotating) = (None, None);
         let result = match request {
             Ok(request) => {
                 volume = Volume::new(&request.pod, &target_path);
+                if let Some(volume) = &volume {
+                    if tells_by_itself {
+                        self.volumes.fill(volume.clone());
+                    } else if let Some(rotations) = &self.rotations {
+                        rotating = rotations.begin(volume, &request);
+                    }
+                }
                 let occasion = Occasion {
                     arrived,
                     is_remount: volume
@@ -218,7 +232,11 @@ impl CsiDriverProvider for Service {
             Err(error) => Err(error.into()),
         };
         match result {
-            Ok((files, sending)) => {
+            Ok((mounted, sending)) => {
+                if let Some(rotating) = rotating {
+                    rotating.given(&mounted);
+                }
+                let files = mounted.files;
                 mounting.succeeded(earliest_expiry(&files));
                 entry.mounted(&files);
                 if let Some(volume) = volume {
@@ -232,6 +250,9 @@ impl CsiDriverProvider for Service {
                 let explanation = Explanation::of(&error);
                 mounting.failed(explanation.reason.code(), explanation.reason.as_str());
                 entry.failed(&explanation, &error);
+                if let Some(rotating) = rotating {
+                    rotating.failed(&explanation);
+                }
                 let message = one_line(&explanation.to_string(), MAX_MESSAGE);
                 Err(Status::new(explanation.reason.code(), message))
             }
@@ -248,10 +269,22 @@ impl Drop for End<'_> {
     }
 }
 
-/// The call, and the path of its volume. Its texts go, which hold what nobody reads and the tokens of the pod.
-fn typed(message: MountRequest) -> (Result<Request, RequestError>, String) {
-    let request = Request::parse(&message.attributes, &message.secrets, &message.permission);
-    (request, message.target_path)
+/// A call, of whose message nothing else is kept.
+struct Typed {
+    request: Result<Request, RequestError>,
+    target_path: String,
+    /// Whether it is a remount by a driver that looks for rotations by itself, and tells pods of them: those before 1.6 say
+    /// which versions a volume has.
+    tells_by_itself: bool,
+}
+
+/// The call. Its texts go, which hold what nobody reads and the tokens of the pod.
+fn typed(message: MountRequest) -> Typed {
+    Typed {
+        request: Request::parse(&message.attributes, &message.secrets, &message.permission),
+        target_path: message.target_path,
+        tells_by_itself: !message.current_object_version.is_empty(),
+    }
 }
 
 /// Counts a call on its connection. From here on, when its message is there: who only begins one is idle.

@@ -23,7 +23,7 @@ const ANSWERS: u8 = 2;
 pub struct Volumes(Mutex<Kept<String, Answered>>);
 
 /// One volume of one pod, by the path at which it is mounted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Volume {
     namespace: Namespace,
     path: String,
@@ -53,6 +53,16 @@ impl Volume {
             path: target_path.to_owned(),
         })
     }
+
+    /// The namespace of its pod, which pays for what is known of it.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 impl Default for Volumes {
@@ -71,13 +81,22 @@ impl Volumes {
 
     /// A mount of the volume was answered with its files.
     pub fn answered(&self, volume: Volume) {
+        self.count(volume, 1);
+    }
+
+    /// The volume has its files, as the driver says.
+    pub fn fill(&self, volume: Volume) {
+        self.count(volume, ANSWERS);
+    }
+
+    fn count(&self, volume: Volume, more: u8) {
         let mut volumes = self.0.lock();
         if let Some(answered) = volumes.get_mut(&volume.namespace, &volume.path) {
-            answered.times = answered.times.saturating_add(1);
+            answered.times = answered.times.saturating_add(more);
             return;
         }
-        let path = volume.path.len();
-        volumes.put(&volume.namespace, volume.path, Answered { times: 1, path });
+        let (path, times) = (volume.path.len(), more);
+        volumes.put(&volume.namespace, volume.path, Answered { times, path });
     }
 }
 
@@ -122,6 +141,8 @@ mod tests {
             volumes.answered(volume("n", "1"));
         }
         assert!(!volumes.is_filled(&volume("n", "2")));
+        volumes.fill(volume("n", "2"));
+        assert!(volumes.is_filled(&volume("n", "2")));
     }
 
     #[test]

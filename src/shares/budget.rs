@@ -182,7 +182,7 @@ impl Account {
     /// is dropped while it waits has lost its turn.
     pub async fn take(&self, bytes: usize) -> Held {
         let (bytes, (position, receiver)) = {
-            let mut state = lock(self.state());
+            let mut state = self.state().lock();
             let bytes = bytes.min(state.most);
             if state.take_at_once(self.0.age, bytes) {
                 return self.held(bytes);
@@ -202,7 +202,7 @@ impl Account {
 
     /// So many bytes for what other calls have too, if they are free now.
     pub fn try_share(&self, bytes: usize) -> Option<Shared> {
-        let mut state = lock(self.state());
+        let mut state = self.state().lock();
         let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
         // What is kept back for the oldest call is for what ends with it.
         if state.of_namespace(&namespace) + bytes > state.common().saturating_sub(bytes) {
@@ -220,7 +220,7 @@ impl Account {
     /// So many bytes for a request, at once: it is there already. Nothing if its namespace's requests would hold more than is
     /// free.
     pub fn admit(&self, bytes: usize) -> Option<Held> {
-        let mut state = lock(self.state());
+        let mut state = self.state().lock();
         let free = state.common();
         let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
         let line = state.line(&namespace);
@@ -236,7 +236,7 @@ impl Account {
 
     /// Whether it waits for bytes.
     pub fn is_waiting(&self) -> bool {
-        let state = lock(self.state());
+        let state = self.state().lock();
         let account = state.accounts.get(&self.0.age);
         let line = account.and_then(|account| state.namespaces.get(&account.namespace));
         let range = (self.0.age, 0)..=(self.0.age, u64::MAX);

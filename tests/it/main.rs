@@ -26,6 +26,7 @@ mod metrics;
 mod mount_command;
 mod objects;
 mod outage;
+mod pod_events;
 mod policy;
 mod ports;
 mod processors;

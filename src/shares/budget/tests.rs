@@ -109,7 +109,7 @@ fn what_goes_away_costs_nothing() {
     drop((given, of_two));
     assert_eq!(budget.load().held, 0);
     drop(two);
-    let state = lock(&budget.0);
+    let state = budget.0.lock();
     assert!(state.namespaces.is_empty() && state.accounts.is_empty());
 }
 
@@ -165,7 +165,7 @@ fn what_is_shared_is_the_namespaces_until_the_last_has_ended() {
     assert_eq!(budget.load().held, 100);
     drop(shared);
     assert_eq!(budget.load().held, 0);
-    assert!(lock(&budget.0).namespaces.is_empty());
+    assert!(budget.0.lock().namespaces.is_empty());
 }
 
 /// What one call does, step by step: so many bytes more, which it keeps, or gives back after so long.
@@ -258,7 +258,7 @@ proptest! {
                 () = watch => {}
             }
             assert_eq!(budget.load().held, 0);
-            let state = lock(&budget.0);
+            let state = budget.0.lock();
             assert!(state.namespaces.is_empty() && state.accounts.is_empty());
         });
     }
