@@ -28,6 +28,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Whether pods are told of their rotations. The rights for it never go to the service account "default", which other
+pods of the namespace run as, too. */ -}}
+{{- define "provider.podEvents" -}}
+{{- if and .Values.podEvents.enabled (ne (include "provider.serviceAccountName" .) "default") }}true{{ end -}}
+{{- end -}}
+
 {{- define "provider.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -188,6 +194,7 @@ cloud.json: {{ toJson . }}
   (list "PROVIDER_AZURE_RS_TOKEN_AUDIENCE" (join "," $values.cloud.tokenAudiences))
   (list "PROVIDER_AZURE_RS_TOKEN_PROXY_URL" $values.identityBinding.tokenProxyUrl)
   (list "PROVIDER_AZURE_RS_SNI_NAME" $values.identityBinding.sniName)
+  (list "PROVIDER_AZURE_RS_POD_EVENTS" (ternary "auto" "false" (eq (include "provider.podEvents" .) "true")))
   (list "HTTPS_PROXY" $values.proxy.https)
   (list "NO_PROXY" $values.proxy.noProxy)
 -}}
@@ -207,8 +214,20 @@ cloud.json: {{ toJson . }}
 {{- if not (contains "\"RUST_LIB_BACKTRACE\"" (toJson $values.extraEnv)) -}}
 {{- $variables = append $variables (list "RUST_LIB_BACKTRACE" "0") -}}
 {{- end -}}
+{{- if and (include "provider.podEvents" .) (not $values.identityBinding.clusterCa) -}}
+{{- /* The cluster's CA is in the pods, but only for the API server. */ -}}
+{{- $trusted := "/etc/ssl/certs/ca-certificates.crt" -}}
 {{- range $variables -}}
+{{- if eq (first .) "PROVIDER_AZURE_RS_CA_FILE" -}}{{- $trusted = last . -}}{{- end -}}
+{{- end -}}
+{{- $variables = append $variables (list "PROVIDER_AZURE_RS_TOKEN_PROXY_CA_FILE" $trusted) -}}
+{{- end -}}
+{{- $own := list -}}
+{{- range $values.extraEnv -}}{{- $own = append $own .name -}}{{- end -}}
+{{- range $variables -}}
+{{- if not (and (eq (first .) "PROVIDER_AZURE_RS_TOKEN_PROXY_CA_FILE") (has (first .) $own)) -}}
 {{- include "provider.variable" . -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
