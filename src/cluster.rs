@@ -14,6 +14,7 @@ mod kubeconfig;
 mod note;
 mod pod_status;
 mod queue;
+mod rights;
 mod source;
 #[cfg(test)]
 #[path = "../tests/it/support/api_server.rs"]
@@ -25,5 +26,6 @@ pub use api_server::{
 pub use event::{EventReason, PodEvent, PodName};
 pub use events::PodEvents;
 pub use note::Note;
+pub use rights::Right;
 #[cfg(any(test, feature = "fuzzing"))]
 pub use {kubeconfig::Kubeconfig, pod_status::PodStatus};

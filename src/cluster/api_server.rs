@@ -333,8 +333,13 @@ impl ApiServer {
 
     /// Makes an object of this JSON.
     pub(super) async fn create(&self, path: &str, object: Bytes) -> Result<(), ClusterError> {
+        self.post(path, object).await.map(drop)
+    }
+
+    /// The answer to an object of this JSON.
+    pub(super) async fn post(&self, path: &str, object: Bytes) -> Result<Bytes, ClusterError> {
         let body = Some(("application/json", object));
-        self.ask(Method::POST, path, body).await.map(drop)
+        self.ask(Method::POST, path, body).await
     }
 
     /// Changes an object by this JSON Merge Patch (RFC 7396).

@@ -7,6 +7,7 @@
 mod identity;
 mod objects;
 mod report;
+mod rotations;
 mod running;
 mod step;
 mod token;
@@ -108,13 +109,16 @@ async fn examine(settings: &DoctorSettings) -> Result<Outcome, DoctorError> {
         ]),
     }
     let namespace = driver_call::namespace(&class, &settings.pod);
-    running::examine(
+    let running = running::examine(
         &mut report,
         settings.prometheus_port,
         namespace,
         &class.name,
     )
     .await;
+    let transport = service.provider.transport();
+    let cluster = settings.cluster();
+    rotations::examine(&mut report, running.as_ref(), transport, &cluster).await;
     report.end();
     Ok(report.outcome())
 }

@@ -31,6 +31,7 @@ use prometheus_client::registry::Registry;
 use crate::observe::metrics::bytes::Bytes;
 use crate::observe::metrics::caches::Caches;
 use crate::observe::metrics::classes::Classes;
+use crate::observe::metrics::cluster::Rotators;
 use crate::observe::metrics::compat::Compat;
 use crate::observe::metrics::mounts::Mounts;
 use crate::observe::metrics::process::Process;
@@ -39,7 +40,7 @@ use crate::observe::phases::Phases;
 use crate::shares::Budget;
 
 pub use caches::{Cache, CacheMetrics};
-pub use cluster::{EventMetrics, EventOutcome};
+pub use cluster::{EventMetrics, EventOutcome, Rotator};
 pub use compat::ObjectRequests;
 pub use endpoint::serve;
 pub use mounts::Mounting;
@@ -67,6 +68,7 @@ struct Inner {
     values: Values,
     outages: OutageMetrics,
     events: EventMetrics,
+    rotators: Rotators,
     compat: Option<Compat>,
     bytes: Bytes,
 }
@@ -104,6 +106,7 @@ impl Metrics {
         let outages = OutageMetrics::registered(ours);
         let events = EventMetrics::registered(ours);
         let bytes = Bytes::registered(ours);
+        let rotators = Rotators::registered(ours);
         Self(Arc::new(Inner {
             registry,
             mounts,
@@ -112,6 +115,7 @@ impl Metrics {
             values,
             outages,
             events,
+            rotators,
             compat,
             bytes,
         }))

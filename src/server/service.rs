@@ -24,7 +24,7 @@ use crate::generated::v1alpha1::{
     File, MountRequest, MountResponse, ObjectVersion, VersionRequest, VersionResponse,
 };
 use crate::mount::{Mounted, MountedFile, Occasion, Provider};
-use crate::observe::metrics::Metrics;
+use crate::observe::metrics::{Metrics, Rotator};
 use crate::os::freed_memory::FreedMemory;
 use crate::server::calls::{Message, Sending};
 use crate::server::classes::Classes;
@@ -213,11 +213,19 @@ impl CsiDriverProvider for Service {
                         rotating = rotations.begin(volume, &request);
                     }
                 }
+                let is_remount = volume
+                    .as_ref()
+                    .is_some_and(|volume| self.volumes.is_filled(volume));
+                if is_remount {
+                    self.metrics.rotated_by(if tells_by_itself {
+                        Rotator::Driver
+                    } else {
+                        Rotator::Kubelet
+                    });
+                }
                 let occasion = Occasion {
                     arrived,
-                    is_remount: volume
-                        .as_ref()
-                        .is_some_and(|volume| self.volumes.is_filled(volume)),
+                    is_remount,
                     deadline,
                 };
                 entry.set_volume(&request.pod, &target_path);

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::values::{file_mode, socket_path};
-use super::{EndpointSettings, FileSettings, OutputForm, ProviderSettings};
+use super::{EndpointSettings, FileSettings, OutputForm, PodEventSettings, ProviderSettings};
 use crate::class::file_mode::FileMode;
+use crate::cluster::ClusterSettings;
 
 /// Flags of `mount`.
 #[derive(Args, Clone, Debug)]
@@ -77,9 +78,20 @@ pub struct DoctorSettings {
     /// What every provider decides.
     #[command(flatten)]
     pub provider: ProviderSettings,
+    /// What pods are told.
+    #[command(flatten)]
+    pub pod_events: PodEventSettings,
     /// Least level that is logged: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value_t = tracing::Level::ERROR, help_heading = "Logs")]
     pub log_level: tracing::Level,
+}
+
+impl DoctorSettings {
+    /// Which API server is asked.
+    pub fn cluster(&self) -> ClusterSettings {
+        let identity_binding = &self.provider.identity_binding;
+        self.pod_events.cluster(identity_binding.service_address())
+    }
 }
 
 /// Flags that stand for the pod that a class is mounted for.

@@ -9,8 +9,10 @@ use azure_emulator::{
     Cloud, DEFAULT_TENANT, Effect, IDENTITY_BINDING_AUDIENCE, NewSecret, ObjectKind, Permissions,
     Target,
 };
+use provider_azure_rs::generated::v1alpha1::ObjectVersion;
 use serde_json::Value;
 
+use crate::support::api_server::{ApiServer, Fault};
 use crate::support::class::Class;
 use crate::support::http::{free_port, get_once_served};
 use crate::support::provider::command;
@@ -846,6 +848,71 @@ async fn what_is_no_class_has_a_status_of_its_own() {
         );
         assert!(output.stdout.is_empty());
     }
+}
+
+#[tokio::test]
+async fn who_tells_pods_of_their_rotations_is_said() {
+    let node = Node::start().await;
+    node.vault.set_secret("S", CANARY);
+    let (server, folder) = (ApiServer::start().await, tempfile::tempdir().unwrap());
+    let kubeconfig = format!(
+        "--kubeconfig={}",
+        server.kubeconfig(folder.path()).display()
+    );
+    let by_provider = doctor(&node, &Class::of_secret("S"), &[&kubeconfig]).await;
+    let step = by_provider.step("rotations");
+    assert_eq!(step["outcome"], "ok", "{step}");
+    assert_eq!(step["details"]["told_by"], "provider");
+    assert!(server.events().is_empty(), "doctor tells nobody");
+    server.take_right("patch");
+    let without_right = doctor(&node, &Class::of_secret("S"), &[&kubeconfig]).await;
+    assert_eq!(without_right.status, Some(0), "{}", without_right.said);
+    let step = without_right.step("rotations");
+    assert_eq!(step["details"]["told_by"], Value::Null);
+    let warning = step["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("may not patch events.events.k8s.io"),
+        "{warning}"
+    );
+    server.fail(9, None, Fault::Answer(500));
+    let broken = doctor(&node, &Class::of_secret("S"), &[&kubeconfig]).await;
+    let warning = broken.step("rotations")["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("HTTP status 500"), "{warning}");
+    // Nobody has to, where nothing serves and no API server is said.
+    let off = doctor(
+        &node,
+        &Class::of_secret("S"),
+        &[&kubeconfig, "--pod-events=false"],
+    )
+    .await;
+    assert!(off.steps("rotations").is_empty(), "{}", off.said);
+}
+
+#[tokio::test]
+async fn that_the_driver_tells_pods_of_their_rotations_is_said() {
+    let port = free_port();
+    let port_flag = format!("--prometheus-port={port}");
+    let node = Node::start_with(&[&port_flag]).await;
+    node.vault.set_secret("S", CANARY);
+    let class = Class::of_secret("S");
+    node.mount(&class).await.unwrap();
+    let _page = get_once_served(port, "/metrics").await;
+    let before = doctor(&node, &class, &[&port_flag]).await;
+    assert_eq!(before.step("rotations")["details"]["told_by"], Value::Null);
+    // As drivers up to 1.5 do when they look for a rotation.
+    let mut request = class.request();
+    request.current_object_version = vec![ObjectVersion {
+        id: "secret/S".to_owned(),
+        version: "1".to_owned(),
+    }];
+    node.provider.mount(request).await.unwrap();
+    let after = doctor(&node, &class, &[&port_flag]).await;
+    assert_eq!(
+        after.step("rotations")["details"]["told_by"],
+        "driver",
+        "{}",
+        after.said
+    );
 }
 
 #[tokio::test]

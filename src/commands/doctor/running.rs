@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use crate::commands::doctor::report::Report;
 use crate::commands::doctor::step::{Facts, Step, Subject};
+use crate::observe::metrics::Rotator;
 use crate::text::excerpt::plain;
 
 /// How long the page may take.
@@ -30,7 +31,9 @@ const MAX_VERSION: usize = 32;
 
 /// What the page says.
 #[derive(Debug, Default, PartialEq)]
-struct Page {
+pub(super) struct Page {
+    /// Who has volumes rotated, if any has been.
+    pub(super) rotator: Option<Rotator>,
     version: String,
     succeeded: u64,
     failed: u64,
@@ -42,12 +45,17 @@ struct Page {
 }
 
 /// Looks at the provider whose metrics are on this port of this machine, or pod. Where there is none, nothing is said.
-pub(super) async fn examine(report: &mut Report, port: u16, namespace: &str, class: &str) {
+pub(super) async fn examine(
+    report: &mut Report,
+    port: u16,
+    namespace: &str,
+    class: &str,
+) -> Option<Page> {
     let step = Step::begin(Subject::Provider, "");
     let asking = async { Page::read(&get(port).await?, namespace, class) };
-    if let Ok(Some(page)) = tokio::time::timeout(PATIENCE, asking).await {
-        report.add(step.works(page.facts(OffsetDateTime::now_utc())));
-    }
+    let page = tokio::time::timeout(PATIENCE, asking).await.ok()??;
+    report.add(step.works(page.facts(OffsetDateTime::now_utc())));
+    Some(page)
 }
 
 async fn get(port: u16) -> Option<String> {
@@ -92,6 +100,12 @@ impl Page {
                     add(&mut page.stale, count());
                 }
                 "outage_answers_total" => add(&mut page.failover, count()),
+                "rotator" if count() == 1 => {
+                    let rotators = [Rotator::Driver, Rotator::Kubelet];
+                    page.rotator = rotators
+                        .into_iter()
+                        .find(|rotator| labels.contains(rotator.as_str()));
+                }
                 "class_last_success_timestamp_seconds" if labels == of_class => {
                     page.last_success = moment();
                 }
@@ -168,6 +182,8 @@ provider_azure_rs_mounts_total{code=\"NotFound\",reason=\"KV_OBJECT_NOT_FOUND\"}
 provider_azure_rs_mounts_total{code=\"Canceled\",reason=\"\"} 1
 provider_azure_rs_outage_answers_total{source=\"memory\"} 3
 provider_azure_rs_outage_answers_total{source=\"failover\"} 4
+provider_azure_rs_rotator{rotator=\"driver\"} 0
+provider_azure_rs_rotator{rotator=\"kubelet\"} 1
 provider_azure_rs_class_last_success_timestamp_seconds{namespace=\"chat\",class=\"kv\"} 1000.25
 provider_azure_rs_class_last_success_timestamp_seconds{namespace=\"chat\",class=\"other\"} 5000
 provider_azure_rs_class_last_failure_timestamp_seconds{namespace=\"chat\",class=\"kv\"} 1060.5
@@ -184,6 +200,7 @@ provider_azure_rs_class_last_failure_timestamp_seconds{namespace=\"chat\",class=
             "version 0.1.0 serves here; of its mounts 40 came out and 3 failed; in outages 3 came from memory and 4 from a \
              failover vault; this class last came out 1m 30s ago"
         );
+        assert_eq!(page.rotator, Some(Rotator::Kubelet));
         assert_eq!(
             facts.warnings,
             ["its last mount of this class failed, 30s ago: see its log"]

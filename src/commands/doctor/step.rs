@@ -40,6 +40,8 @@ pub(super) enum Subject {
     Answer,
     /// The provider that serves here.
     Provider,
+    /// Who tells pods of their rotations.
+    Rotations,
 }
 
 impl Subject {
@@ -61,6 +63,7 @@ impl Subject {
             Self::Object => "object",
             Self::Answer => "answer",
             Self::Provider => "provider",
+            Self::Rotations => "rotations",
         }
     }
 

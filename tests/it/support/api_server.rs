@@ -105,6 +105,8 @@ struct State {
     order: Vec<String>,
     requests: Vec<Seen>,
     connections: usize,
+    /// The verb that the RBAC of the cluster lacks.
+    lacking: Option<&'static str>,
     /// For which method, and how many more times.
     faults: Vec<(Option<&'static str>, usize, Fault)>,
 }
@@ -251,6 +253,11 @@ impl ApiServer {
         self.state().faults.push((method, times, fault));
     }
 
+    /// Says, when asked for rights, that there is none for this verb.
+    pub fn take_right(&self, verb: &'static str) {
+        self.state().lacking = Some(verb);
+    }
+
     /// There are no faults any more. Whoever hangs goes on to.
     pub fn mend(&self) {
         self.state().faults.clear();
@@ -368,6 +375,9 @@ async fn answer(
         {
             state.patch(&path, &body)
         }
+        ("POST", None) if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
+            Ok(state.review(&body))
+        }
         // No rights on anything else.
         _ => Err((403, format!("cannot {method} {path}"))),
     };
@@ -381,6 +391,23 @@ async fn answer(
 }
 
 impl State {
+    /// What RBAC says of a right.
+    fn review(&self, body: &[u8]) -> Value {
+        let review: Value = serde_json::from_slice(body).unwrap();
+        let wanted = &review["spec"]["resourceAttributes"];
+        let right = ["verb", "group", "resource"].map(|part| wanted[part].as_str().unwrap());
+        let has = matches!(
+            right,
+            ["create" | "patch", "events.k8s.io", "events"]
+                | [
+                    "get",
+                    "secrets-store.csi.x-k8s.io",
+                    "secretproviderclasspodstatuses"
+                ]
+        );
+        json!({"status": {"allowed": has && self.lacking != Some(right[0])}})
+    }
+
     fn create(&mut self, path: &str, namespace: &str, body: &[u8]) -> Result<Value, (u16, String)> {
         let event: Value =
             serde_json::from_slice(body).map_err(|error| (400, error.to_string()))?;
