@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="leave the cluster of the first driver up until Ctrl-C")
     parser.add_argument("--go-provider", type=Path, metavar="BINARY", help="a Go provider to compare with")
     parser.add_argument("--sync-controller", type=Path, metavar="FOLDER",
-                        help="a checkout of kubernetes-sigs/secrets-store-sync-controller, for checks 13 and 14")
+                        help="a checkout of kubernetes-sigs/secrets-store-sync-controller, for checks 13 and 18")
     parser.add_argument("--deadline", type=int, default=2400, metavar="SECONDS",
                         help="the maximum time with one version of the driver")
     parser.add_argument("--can-run", action="store_true", help="only say whether this machine can, and why not")

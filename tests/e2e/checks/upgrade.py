@@ -1,4 +1,4 @@
-"""14: the driver is upgraded in place. The last check of its cluster, which has another driver afterwards."""
+"""18: the driver is upgraded in place. The last check of its cluster, which has another driver afterwards."""
 
 import openai
 from azure import TENANT
@@ -15,7 +15,7 @@ KEY = "/mnt/secrets-store/key"
 WATCHING = f"(while :; do [ -s {KEY} ] || echo missing >> /tmp/missing; sleep 0.1; done) & {IDLE}"
 
 
-@check(14, f"driver v1.5.6 is upgraded to v{WHOLE[0]} in place: pods keep their files, rotation works before and after",
+@check(18, f"driver v1.5.6 is upgraded to v{WHOLE[0]} in place: pods keep their files, rotation works before and after",
        limit=300, drivers=("1.5.6",))
 def upgrade(world: World) -> None:
     openai.put_in_azure(world)
