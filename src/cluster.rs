@@ -1,4 +1,4 @@
-//! What goes to and comes from the Kubernetes API server: what the driver says of a volume ([`PodStatus`]), and what
+//! What goes to and comes from the Kubernetes API server: what the driver says of a volume ([`pod_status`]), and what
 //! pods are told ([`PodEvents`]).
 //!
 //! Nothing here is part of a mount: an API server that is slow or absent delays none. What it says can make a node ask a

@@ -33,7 +33,7 @@ use crate::class::cloud::VaultName;
 use crate::class::file_mode::FileMode;
 use crate::class::object::ObjectVersion;
 use crate::class::plan::{Fetch, Plan};
-use crate::mount::bytes::{FILE, LISTED, list_weight, needed, side_by_side};
+use crate::mount::bytes::{ANSWER, FILE, LISTED, list_weight, needed, side_by_side};
 use crate::mount::history::{is_undecided, newest_from};
 use crate::mount::room::Room;
 use crate::mount::source::{FromVault, SharedMember, SharedReads, Source};
@@ -369,7 +369,6 @@ impl Provider {
                 is_remount: occasion.is_remount,
                 deadline: occasion.deadline,
                 turn: Arc::new(turn),
-                account: workshop.account(),
                 requests: &self.requests,
                 counts: &phases.reads,
             });
@@ -639,7 +638,7 @@ impl<'a> Objects<'a> {
         fetch: &Fetch,
         version: &ObjectVersion,
     ) -> Result<(Arc<VaultObject>, Held), VaultError> {
-        let mut bytes = Held::nothing(self.account());
+        let mut bytes = self.account().take(ANSWER).await;
         loop {
             let reading = self.source.object(fetch, version);
             let object = self.workshop.read(reading).await?;
@@ -648,7 +647,7 @@ impl<'a> Objects<'a> {
                 return Ok((object, bytes));
             }
             drop((object, bytes));
-            bytes = self.account().take(needed).await;
+            bytes = self.account().take(needed.max(ANSWER)).await;
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is asked of the operating system, each in a few lines.
 
+pub mod boot_time;
 pub mod clock;
 pub mod core_dumps;
 pub mod freed_memory;

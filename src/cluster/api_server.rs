@@ -452,12 +452,15 @@ impl Proofs {
 #[serde(default)]
 struct Status {
     message: String,
+    /// The failure in one word.
+    reason: String,
 }
 
 fn refused(refusal: &Refusal) -> ClusterError {
     let status = refusal.status;
+    let said = || serde_json::from_slice::<Status>(&refusal.body).unwrap_or_default();
     let message = || {
-        let said: Status = serde_json::from_slice(&refusal.body).unwrap_or_default();
+        let said = said();
         match one_line(&said.message, MAX_MESSAGE) {
             text if text.is_empty() => "it does not say why".to_owned(),
             text => text,
@@ -467,12 +470,13 @@ fn refused(refusal: &Refusal) -> ClusterError {
         401 => ClusterError::Unauthorized,
         403 => ClusterError::Forbidden(message()),
         404 => ClusterError::NotFound,
-        409 => ClusterError::AlreadyExists,
+        409 if said().reason == "AlreadyExists" => ClusterError::AlreadyExists,
         429 | 503 => ClusterError::Throttled {
             status,
             retry_after: refusal.retry_after,
         },
-        408 | 500.. => ClusterError::Broken(status),
+        // 409 also stands for what others change just now, such as what a quota counts.
+        408 | 409 | 500.. => ClusterError::Broken(status),
         _ => ClusterError::Refused {
             status,
             message: message(),

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::cluster::api_server::{ApiServer, ClusterError, is_object_name};
 
@@ -19,6 +21,8 @@ pub struct PodStatus {
     pub target_path: String,
     /// The version of each object that the files were made of, by its ID.
     pub objects: BTreeMap<String, String>,
+    /// When it was written last.
+    pub written: Option<OffsetDateTime>,
 }
 
 /// The object, as far as it means something here.
@@ -36,6 +40,13 @@ struct Document {
 #[serde(rename_all = "camelCase", default)]
 struct Metadata {
     owner_references: Vec<Owner>,
+    managed_fields: Vec<Write>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Write {
+    time: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -98,6 +109,7 @@ impl PodStatus {
             return Ok(None);
         }
         let owners = metadata.owner_references.into_iter();
+        let writes = metadata.managed_fields.iter();
         let mut pods = owners.filter(|owner| owner.kind == "Pod" && owner.name == pod);
         let objects = status.objects.into_iter();
         Ok(Some(Self {
@@ -105,6 +117,9 @@ impl PodStatus {
             pod_uid: pods.next().map(|owner| owner.uid),
             target_path: status.target_path,
             objects: objects.map(|object| (object.id, object.version)).collect(),
+            written: writes
+                .filter_map(|write| OffsetDateTime::parse(&write.time, &Rfc3339).ok())
+                .max(),
         }))
     }
 }
@@ -119,7 +134,12 @@ mod tests {
         "metadata": {
             "name": "web-0-shop-kv", "namespace": "shop",
             "labels": {"internal.secrets-store.csi.k8s.io/node-name": "node-1"},
-            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "u-1"}]
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "u-1"}],
+            "managedFields": [
+                {"manager": "secrets-store-csi", "operation": "Update", "time": "2026-11-27T10:00:00Z"},
+                {"manager": "kubectl", "operation": "Update"},
+                {"manager": "secrets-store-csi", "operation": "Update", "time": "2026-11-27T09:00:00Z"}
+            ]
         },
         "status": {
             "mounted": true, "podName": "web-0", "secretProviderClassName": "kv",
@@ -139,6 +159,7 @@ mod tests {
             objects: objects
                 .map(|(id, version)| (id.into(), version.into()))
                 .into(),
+            written: Some(time::macros::datetime!(2026-11-27 10:00 UTC)),
         };
         assert_eq!(status.unwrap(), Some(expected));
     }

@@ -239,6 +239,9 @@ pub async fn serve(
     let driver = CsiDriverProviderServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(calls::STREAM_WINDOW)
+        // No call takes the room of another one's bytes while its own wait.
+        .initial_connection_window_size(MAX_STREAMS * calls::STREAM_WINDOW)
         .max_frame_size(MAX_FRAME_SIZE)
         .http2_max_header_list_size(MAX_HEADERS)
         .http2_keepalive_interval(Some(PING_INTERVAL))

@@ -35,7 +35,6 @@ impl Provider {
             is_remount: false,
             deadline,
             turn: Arc::default(),
-            account: &account,
             requests: &self.requests,
             counts: &phases.reads,
         });

@@ -17,10 +17,7 @@ use crate::class::plan::Fetch;
 use crate::observe::metrics::ObjectRequests;
 use crate::observe::phases::{ReadCounts, ReadSource};
 use crate::observe::traces;
-use crate::shares::{Account, Held, Namespace, Weight};
-
-/// What an answer takes until it is a value: it may have 25 KB, and comes in JSON.
-const ANSWER: usize = 32 << 10;
+use crate::shares::{Namespace, Weight};
 
 /// Where the objects of one mount come from.
 pub(super) enum Source<'a> {
@@ -43,8 +40,6 @@ pub(super) struct FromVault<'a> {
     pub(super) is_remount: bool,
     pub(super) deadline: Instant,
     pub(super) turn: Arc<Turn>,
-    /// Where the bytes of requests are held.
-    pub(super) account: &'a Account,
     pub(super) requests: &'a ObjectRequests,
     pub(super) counts: &'a ReadCounts,
 }
@@ -232,11 +227,8 @@ impl FromVault<'_> {
 
     async fn attempt(&self, wanted: &Wanted) -> Result<Reading<Given>, VaultError> {
         let enter = || async {
-            // First, so that who waits for them has no place.
-            let bytes = self.account.take(ANSWER).await;
             let permit = self.vault.limiter().enter(&self.turn, self.deadline).await;
-            let permit = permit.map_err(|overload| VaultError::overloaded(overload, None))?;
-            Ok((permit, bytes))
+            permit.map_err(|overload| VaultError::overloaded(overload, None))
         };
         let Some(member) = &self.member else {
             let permit = enter().await?;
@@ -265,11 +257,7 @@ impl FromVault<'_> {
 }
 
 /// One request, of which the limiter is told how it ended.
-async fn ask(
-    vault: Arc<Vault>,
-    wanted: Wanted,
-    (permit, _bytes): (Permit, Held),
-) -> Result<Given, VaultError> {
+async fn ask(vault: Arc<Vault>, wanted: Wanted, permit: Permit) -> Result<Given, VaultError> {
     let Wanted { kind, name, what } = &wanted;
     let given = match what {
         What::Version(version) => {

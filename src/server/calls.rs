@@ -2,14 +2,16 @@
 //! the refusal is in our words.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body as HttpBody, Frame};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -25,11 +27,18 @@ use crate::shares::{Account, Budget, Held, Namespace};
 pub const MAX_MESSAGE: usize = 4 * 1024 * 1024;
 /// How long a call's message may take to arrive.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer that waits to be read counts for those that come: not longer, since they are not who lets it wait.
+const SENDING: Duration = Duration::from_secs(1);
 /// How long an answer may wait to be read, before the connection is closed: the driver reads at once, and what nobody reads
 /// holds bytes.
 const READING_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer that h2 gets at a time.
+const PIECE: usize = 32 * 1024;
 /// The bytes that are counted of messages which are read: of one as long as a message may be, and some more.
 const MESSAGES: usize = 14 * 1024 * 1024;
+/// The most bytes of a message that come before it takes bytes of the budget. Nearly all messages are shorter; the rest of a
+/// longer one stays with the caller until there are bytes for it.
+pub const STREAM_WINDOW: u32 = 8 * 1024;
 /// What a message takes while it becomes a request, in its own length: as it came, as the library decodes it, as texts.
 const COPIES: usize = 3;
 
@@ -43,9 +52,7 @@ pub struct Calls<S> {
 
 /// The bytes of a call's message, until it is a request.
 #[derive(Clone, Debug)]
-pub struct Message {
-    _bytes: Arc<Held>,
-}
+pub struct Message(Arc<Held>);
 
 /// The bytes of an answer's files, and of the answer when it is written: the first are gone once the second are there.
 #[derive(Clone, Debug)]
@@ -54,6 +61,15 @@ pub struct Sending {
     pub files: Arc<Held>,
     /// Those of the answer.
     pub answer: Arc<Held>,
+}
+
+impl Message {
+    /// It has become a request of so many bytes.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if let Some(held) = Arc::get_mut(&mut self.0) {
+            held.shrink_to(bytes);
+        }
+    }
 }
 
 /// The budget of messages.
@@ -106,9 +122,7 @@ where
             match received(body, &account).await {
                 Ok((message, bytes)) => {
                     let body = Body::new(Full::new(message));
-                    head.extensions.insert(Message {
-                        _bytes: Arc::new(bytes),
-                    });
+                    head.extensions.insert(Message(Arc::new(bytes)));
                     drop(account);
                     let answer = service.call(Request::from_parts(head, body)).await;
                     answer
@@ -139,11 +153,14 @@ async fn received(mut body: Body, account: &Account) -> Result<(Bytes, Held), St
             continue;
         };
         message.extend_from_slice(&data);
-        // It never waits: what is not read of one call would fill the connection's window, in which the others' bytes come.
-        _ = held.try_grow_to(COPIES * message.len());
         let announced = announced(&message).unwrap_or_default();
         if announced > MAX_MESSAGE || message.len() > PREFIX + MAX_MESSAGE {
             return Err(too_large());
+        }
+        let bytes = COPIES * message.len();
+        if !held.try_grow_to(bytes) && message.len() > STREAM_WINDOW as usize {
+            let missing = bytes - held.bytes();
+            held.add(account.take(missing).await);
         }
     }
     match announced(&message) {
@@ -157,20 +174,63 @@ fn weighed(mut answer: Response<Body>, close: impl FnOnce() + Send + 'static) ->
     let Some(sending) = answer.extensions_mut().remove::<Sending>() else {
         return answer;
     };
-    let closing = AbortOnDropHandle::new(tokio::spawn(async {
-        tokio::time::sleep(READING_TIMEOUT).await;
+    let Sending {
+        files,
+        answer: bytes,
+    } = sending;
+    let sending = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(SENDING).await;
+        drop(bytes);
+        tokio::time::sleep(READING_TIMEOUT.saturating_sub(SENDING)).await;
         close();
     }));
-    let mut files = Some(sending.files);
-    let answer_bytes = sending.answer;
     answer.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            // Written, and so there once more.
-            drop(files.take());
-            _ = (&answer_bytes, &closing);
-            frame
-        }))
+        Body::new(Weighed {
+            body,
+            unsent: Bytes::new(),
+            files: Some(files),
+            _sending: sending,
+        })
     })
+}
+
+/// An answer that is sent piece by piece, as its caller reads it: of a frame of any length, h2 takes all at once and keeps what
+/// the caller has no window for.
+struct Weighed {
+    body: Body,
+    /// What is left of a frame.
+    unsent: Bytes,
+    /// The bytes of the files, until the answer is written and so there once more.
+    files: Option<Arc<Held>>,
+    _sending: AbortOnDropHandle<()>,
+}
+
+impl HttpBody for Weighed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.unsent.is_empty() {
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            self.files = None;
+            match frame.into_data() {
+                Ok(data) => self.unsent = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let length = self.unsent.len().min(PIECE);
+        Poll::Ready(Some(Ok(Frame::data(self.unsent.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.unsent.is_empty() && self.body.is_end_stream()
+    }
 }
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -218,7 +278,6 @@ mod tests {
 
     use futures::FutureExt as _;
     use http_body_util::StreamBody;
-    use hyper::body::Frame;
 
     use super::*;
 
@@ -287,6 +346,7 @@ mod tests {
                 assert!(is_closed.load(Ordering::Relaxed));
             }
             drop(answer);
+            tokio::task::yield_now().await;
             assert_eq!(budget.load().held, 0);
             tokio::time::sleep(2 * READING_TIMEOUT).await;
             assert_eq!(is_closed.load(Ordering::Relaxed), !is_read);

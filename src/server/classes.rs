@@ -1,8 +1,8 @@
 //! [`Classes`], what mounts under way have together of the classes that they are for: a Deployment's pods bring one class,
 //! which may have thousands of entries, and wait at one vault.
 //!
-//! A text, or what was read of one, is here while one mount has it. It is known by its digest, and its bytes are those of the
-//! namespace that brought it first.
+//! A text, or what was read of one, is here while one mount has it. It is known by its digest and its namespace, whose bytes it
+//! takes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -40,7 +40,7 @@ pub struct Common<T> {
 /// A text that several mounts have.
 pub type Text = Common<Arc<String>>;
 
-/// All that decides what is read of `objects`, as a digest.
+/// All that decides what is read of `objects`, and the namespace that has it, as a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -52,7 +52,8 @@ impl Digest {
     pub fn of(request: &Request) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(&request.default_mode.bits().to_be_bytes());
-        for text in request.unknown.iter().chain([&*request.objects]) {
+        let texts = [&request.pod.namespace, &*request.objects];
+        for text in texts.into_iter().chain(&request.unknown) {
             context.update(&text.len().to_be_bytes());
             context.update(text.as_bytes());
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
+use crate::class::object::yaml;
 use crate::class::parameters::Draft;
 use crate::class::plan::Plan;
 use crate::class::request::Request;
@@ -15,6 +16,8 @@ use crate::server::journal::Notes;
 use crate::server::service::{Service, bytes};
 use crate::shares::{Account, Held, Payer, Stop, Weight};
 
+/// The most bytes of a request that is there before there are bytes for it.
+const MAX_WAITING: usize = 16 << 10;
 /// What reading `objects` takes, in the length of its text.
 const READING: usize = 8;
 
@@ -34,12 +37,13 @@ pub(super) struct Planned {
 }
 
 impl Service {
-    /// Takes the bytes of the request. What is long has a digest, and
+    /// Takes the bytes of the request. A short one can wait for them. What is long has a digest, and
     /// is shared with the mounts that brought the same.
-    pub(super) fn admit(
+    pub(super) async fn admit(
         &self,
         request: &mut Request,
         account: &Account,
+        deadline: Instant,
     ) -> Result<Admitted, CallError> {
         let weight = request.weight();
         let digest = (!Draft::is_small(request)).then(|| Digest::of(request));
@@ -48,9 +52,13 @@ impl Service {
             Some(_) => weight,
             None => weight + request.objects.len(),
         };
-        let mut held = account
-            .admit(whole)
-            .ok_or(CallError::Crowded { bytes: whole })?;
+        let mut held = if whole <= MAX_WAITING {
+            bytes(account, whole, deadline).await?
+        } else {
+            account
+                .admit(whole)
+                .ok_or(CallError::Crowded { bytes: whole })?
+        };
         let text = text.or_else(|| {
             let text = self.classes.keep_text(digest?, request, account)?;
             held.shrink_to(weight);
@@ -74,7 +82,11 @@ impl Service {
         notes: &Arc<Notes>,
     ) -> Result<Planned, CallError> {
         let draft = Draft::without_objects(&request);
-        let whole = READING * request.objects.len();
+        // What is longer is refused, and not read.
+        let whole = match request.objects.len() {
+            length if length > yaml::MAX_BYTES => 0,
+            length => READING * length,
+        };
         let Some(digest) = digest else {
             let bytes = bytes(account, whole, deadline).await?;
             let draft = draft.with_objects(&request, &Stop::default());

@@ -28,6 +28,7 @@ use crate::cluster::{EventReason, PodEvent, PodEvents, PodName};
 use crate::explain::{Explanation, Reason};
 use crate::mount::Mounted;
 use crate::observe::warnings::Warnings;
+use crate::os::boot_time::boot_time;
 use crate::server::volumes::{Volume, Volumes};
 use crate::shares::{Kept, Places, Rank};
 use crate::text::excerpt::causes;
@@ -50,6 +51,8 @@ struct Shared {
     looks: Arc<Places>,
     hashes: RandomState,
     warnings: Warnings,
+    /// When the node was started.
+    boot: Option<OffsetDateTime>,
 }
 
 /// A mount of a pod's volume.
@@ -74,6 +77,7 @@ impl Rotations {
             looks: Places::leaving_some(MAX_LOOKS),
             hashes: RandomState::new(),
             warnings: Warnings::default(),
+            boot: boot_time(),
         }))
     }
 
@@ -88,10 +92,20 @@ impl Rotations {
             volume: volume.clone(),
             pod: pod.into(),
             class: pod.class.as_str().into(),
-            parameters: self.0.hashes.hash_one(&request.attributes),
+            parameters: self
+                .0
+                .hashes
+                .hash_one((&request.attributes, &request.objects)),
         };
         rotating.change(|rotation, _| rotation.arrived());
         Some(rotating)
+    }
+
+    /// The driver tells of this volume by itself. What was known of it grows old, and must not be told when a driver comes that
+    /// does not.
+    pub fn forget(&self, volume: &Volume) {
+        let volume = self.0.hashes.hash_one(volume);
+        self.0.known.lock().remove(&volume);
     }
 }
 
@@ -173,6 +187,14 @@ impl Rotating {
         match status {
             Ok(Some(status)) if status.pod_uid.as_deref() != Some(uid) => Look::Absent,
             Ok(Some(status)) if status.target_path != self.volume.path() => Look::Silent,
+            // After the node has restarted, the pod is the same one, and its files are gone.
+            Ok(Some(status))
+                if status
+                    .written
+                    .is_some_and(|time| Some(time) < self.shared.boot) =>
+            {
+                Look::Absent
+            }
             Ok(Some(status)) if status.mounted => Look::Files(status.objects.into()),
             Ok(_) => Look::Absent,
             Err(error) => {

@@ -34,7 +34,7 @@ use crate::server::policy_file::PolicyFile;
 use crate::server::rotations::Rotations;
 use crate::server::socket::{Call, Seat};
 use crate::server::volumes::{Volume, Volumes};
-use crate::shares::{Account, Budget, Held, Namespace, Payer, Place, Places, Rank};
+use crate::shares::{Account, Budget, Held, Namespace, Payer, Place, Places, Rank, Weight};
 use crate::text::excerpt::one_line;
 
 /// The version of the contract between driver and provider.
@@ -43,6 +43,8 @@ pub const CONTRACT: &str = "v1alpha1";
 pub const RUNTIME_NAME: &str = "provider-azure-rs";
 /// How long before the caller's deadline an answer is due, so that it still arrives.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+/// How long files that are there wait for the bytes of their answer, even if the mount's time is over.
+const SENDING: Duration = Duration::from_millis(200);
 /// The most characters of an error's message. It travels in a header, and callers limit those.
 const MAX_MESSAGE: usize = 3000;
 /// The driver's gRPC service.
@@ -86,14 +88,17 @@ impl Service {
     async fn carry_out(
         self,
         mut request: Request,
-        message: Option<Message>,
+        mut message: Option<Message>,
         occasion: Occasion,
         notes: Arc<Notes>,
     ) -> Result<(Mounted, Sending), CallError> {
         let deadline = occasion.deadline;
         let namespace = Namespace::new(&request.pod.namespace);
         let account = Arc::new(self.budget.open(&namespace));
-        let admitted = self.admit(&mut request, &account)?;
+        if let Some(message) = &mut message {
+            message.shrink_to(request.weight() + request.objects.len());
+        }
+        let admitted = self.admit(&mut request, &account, deadline).await?;
         drop(message);
         let _place = self.place(&namespace, deadline).await?;
         request.audiences = self.audiences(&request);
@@ -110,7 +115,7 @@ impl Service {
         let size = mounted.files.iter().map(MountedFile::size_in_answer).sum();
         let sending = Sending {
             files: Arc::new(held),
-            answer: Arc::new(bytes(&account, size, deadline).await?),
+            answer: Arc::new(bytes(&account, size, deadline.max(Instant::now() + SENDING)).await?),
         };
         Ok((mounted, sending))
     }
@@ -209,6 +214,9 @@ impl CsiDriverProvider for Service {
                 if let Some(volume) = &volume {
                     if tells_by_itself {
                         self.volumes.fill(volume.clone());
+                        if let Some(rotations) = &self.rotations {
+                            rotations.forget(volume);
+                        }
                     } else if let Some(rotations) = &self.rotations {
                         rotating = rotations.begin(volume, &request);
                     }

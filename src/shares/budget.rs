@@ -184,7 +184,7 @@ impl Account {
         let (bytes, (position, receiver)) = {
             let mut state = self.state().lock();
             let bytes = bytes.min(state.most);
-            if state.take_at_once(self.0.age, bytes) {
+            if state.is_next(self.0.age) && state.take_at_once(self.0.age, bytes) {
                 return self.held(bytes);
             }
             (bytes, state.wait(self.0.age, bytes))
@@ -221,10 +221,10 @@ impl Account {
     /// free.
     pub fn admit(&self, bytes: usize) -> Option<Held> {
         let mut state = self.state().lock();
-        let free = state.common();
+        let (fits, free) = (state.fits(self.0.age, bytes), state.common());
         let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
         let line = state.line(&namespace);
-        if line.of_requests + bytes > free.saturating_sub(bytes) {
+        if !fits && line.of_requests + bytes > free.saturating_sub(bytes) {
             return None;
         }
         line.of_requests += bytes;
@@ -275,11 +275,20 @@ impl Held {
             .give_back(|state| state.free(age, freed, is_request));
     }
 
+    /// How many they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes what is missing of so many, if it is free. Says whether they are there.
     pub fn try_grow_to(&mut self, bytes: usize) -> bool {
         let missing = bytes.saturating_sub(self.bytes);
         let account = &self.account;
-        let there = missing == 0 || account.budget.0.lock().take_at_once(account.age, missing);
+        // What one already has a part of comes before what it waits for besides.
+        let there = missing == 0 || {
+            let mut state = account.budget.0.lock();
+            state.is_next_or_waits_itself(account.age) && state.take_at_once(account.age, missing)
+        };
         if there {
             self.bytes = self.bytes.max(bytes);
         }
@@ -391,18 +400,30 @@ impl State {
         of_those + bytes <= self.common().saturating_sub(bytes)
     }
 
-    /// Takes them, if nobody waits for whom they are first.
+    /// The account of its namespace that waits before all others there.
+    fn first_waiting(&self, age: Age) -> Option<Age> {
+        let account = self.accounts.get(&age)?;
+        let line = self.namespaces.get(&account.namespace)?;
+        line.waiting.first_key_value().map(|((first, _), _)| *first)
+    }
+
+    /// Whether no account of its namespace waits for whom bytes are first, itself included.
+    fn is_next(&self, age: Age) -> bool {
+        self.first_waiting(age).is_none_or(|first| age < first)
+    }
+
+    /// Whether no other account of its namespace waits for whom bytes are first.
+    fn is_next_or_waits_itself(&self, age: Age) -> bool {
+        self.first_waiting(age).is_none_or(|first| age <= first)
+    }
+
+    /// Takes them, if they fit.
     fn take_at_once(&mut self, age: Age, bytes: usize) -> bool {
-        let Some(account) = self.accounts.get(&age) else {
-            return false;
-        };
-        let line = self.namespaces.get(&account.namespace);
-        let others_first = line.and_then(|line| line.waiting.first_key_value());
-        if others_first.is_some_and(|((first, _), _)| *first <= age) || !self.fits(age, bytes) {
-            return false;
+        let fits = self.fits(age, bytes);
+        if fits {
+            self.took(age, bytes);
         }
-        self.took(age, bytes);
-        true
+        fits
     }
 
     fn took(&mut self, age: Age, bytes: usize) {
@@ -430,8 +451,10 @@ impl State {
         let oldest = self.oldest().and_then(|(age, account)| {
             let line = self.namespaces.get(&account.namespace)?;
             let mut waiting = line.waiting.range((age, 0)..=(age, u64::MAX));
-            let (position, _) = waiting.find(|(_, waiter)| self.fits(age, waiter.bytes))?;
-            Some((account.namespace.clone(), *position))
+            // In its order: what is small would take the room of what is large for ever.
+            let (position, waiter) = waiting.next()?;
+            let fits = self.fits(age, waiter.bytes);
+            fits.then(|| (account.namespace.clone(), *position))
         });
         let (namespace, position) = oldest.or_else(|| {
             let lines = self.namespaces.iter().filter_map(|(namespace, line)| {

@@ -85,6 +85,8 @@ async fn what_nobody_reads_is_not_held_while_mounts_wait() {
         "{most} bytes held at most, peak {} kB",
         node.provider.peak_memory()
     );
+    // No more than what is counted of messages at once, and the mounts.
+    assert!(most < 20 << 20, "{most}");
     assert!(node.provider.peak_memory() < LIMIT);
     assert_eq!(load(port).await[1..], [0, 0]);
 }

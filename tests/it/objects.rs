@@ -570,8 +570,10 @@ async fn a_vault_whose_scope_is_documented_is_not_asked_for_it() {
     }
     assert_eq!(node.mount(&class).await.unwrap().files.len(), 60);
     let counts = node.azure.counters().vault(VAULT);
-    // Entries of one object share its request.
-    assert_eq!((counts.challenges, counts.all_gets()), (0, 3));
+    assert_eq!(counts.challenges, 0);
+    // Entries of one object share its request, of which there is a second one if the first takes long.
+    let gets = counts.all_gets();
+    assert!((3..=6).contains(&gets), "{gets}");
     assert_eq!(node.azure.counters().imds().requests, 1);
 }
 

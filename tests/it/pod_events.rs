@@ -255,6 +255,27 @@ async fn a_first_mount_that_fails_is_the_kubelets_to_tell() {
 }
 
 #[tokio::test]
+async fn what_a_pod_had_before_its_node_restarted_is_no_longer_there() {
+    let mut cluster = Cluster::start().await;
+    cluster.node.vault.set_secret("S", "v");
+    let pod = Pod::new(Class::of_secret("S"));
+    cluster.sync(&pod).await;
+    cluster.api.age_statuses();
+    cluster.restart(&[]).await;
+    let outage = cluster.outage();
+    for _ in 0..3 {
+        cluster.mount(&pod).await.unwrap_err();
+    }
+    cluster.end(outage);
+    cluster.sync(&pod).await;
+    cluster.sync(&pod).await;
+    cluster.node.vault.set_secret("S", "w");
+    cluster.sync(&pod).await;
+    let events = cluster.api.events_once_there_are(1).await;
+    assert_eq!(events[0].reason, "SecretRotationComplete");
+}
+
+#[tokio::test]
 async fn another_source_and_an_edited_class_are_told_as_such() {
     let cluster = Cluster::start().await;
     let first = cluster.node.vault.set_secret("S", "v");
@@ -306,7 +327,7 @@ async fn whoever_else_tells_or_is_no_pod_is_left_alone() {
     let first = cluster.node.vault.set_secret("S", "1");
     // Drivers before 1.6 say which versions a volume has, and tell the pod themselves, of failures too.
     let old_driver = Pod::named("old-driver", "u-1", secret.clone());
-    cluster.set_status(&old_driver, &[("secret/S", &first)]);
+    cluster.sync(&old_driver).await;
     // The sync controller has one path for all, and names no pod.
     let controller = secret.clone().without("csi.storage.k8s.io/pod.uid");
     let controller = Pod {
@@ -326,15 +347,19 @@ async fn whoever_else_tells_or_is_no_pod_is_left_alone() {
             target_path: "/tmp".to_owned(),
             ..controller.request()
         };
-        for request in [request, of_controller] {
-            _ = cluster.node.provider.mount(request).await;
+        if let Ok(answer) = cluster.node.provider.mount(request).await {
+            cluster.write(&old_driver, &answer);
         }
+        _ = cluster.node.provider.mount(of_controller).await;
     };
     rotate("2").await;
     let outage = cluster.outage();
     rotate("3").await;
     cluster.end(outage);
     rotate("4").await;
+    // The driver becomes one that does not tell: what the pod has by then is no news.
+    cluster.sync(&old_driver).await;
+    cluster.sync(&old_driver).await;
     // What is told of the third one comes after anything of those.
     cluster.sync(&pod).await;
     cluster.sync(&pod).await;
@@ -342,7 +367,7 @@ async fn whoever_else_tells_or_is_no_pod_is_left_alone() {
     cluster.sync(&pod).await;
     let events = cluster.api.events_once_there_are(1).await;
     assert_eq!([events[0].pod.as_str(), events[0].uid.as_str()], [POD, UID]);
-    let looks = cluster.looks(&pod);
+    let looks = cluster.looks(&pod) + cluster.looks(&old_driver);
     assert_eq!(
         cluster.api.requests().len(),
         looks + 1,

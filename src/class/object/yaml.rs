@@ -21,7 +21,7 @@ use crate::text::excerpt::one_line;
 
 /// The most bytes that `objects` may have. Kubernetes allows 1.5 MiB for a whole class; a thousand
 /// entries with all their fields fit in this.
-const MAX_BYTES: usize = 1024 * 1024;
+pub const MAX_BYTES: usize = 1024 * 1024;
 /// The most entries that `objects` may have. Each is a request to the vault, whose limit is 4,000 in ten seconds for
 /// everyone.
 const MAX_ENTRIES: usize = 5_000;

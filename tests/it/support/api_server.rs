@@ -203,6 +203,15 @@ impl ApiServer {
         self.state().statuses.insert(path, status);
     }
 
+    /// All statuses were written years ago.
+    pub fn age_statuses(&self) {
+        for status in self.state().statuses.values_mut() {
+            let write =
+                json!({"manager": "driver", "operation": "Update", "time": "2001-01-01T00:00:00Z"});
+            status["metadata"]["managedFields"] = json!([write]);
+        }
+    }
+
     /// There is no status any more.
     pub fn remove_statuses(&self) {
         self.state().statuses.clear();
@@ -520,6 +529,7 @@ fn failure(status: u16, message: &str) -> Response<Full<Bytes>> {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "code": status,
+        "reason": if status == 409 { "AlreadyExists" } else { "" },
     });
     response(status, &body)
 }

@@ -29,6 +29,7 @@ const FIRST_ID: usize = 0xf000_0000;
 /// The bounds of a mount, where that is more than twice its time alone.
 const APART: Duration = Duration::from_millis(100);
 const SHARING: Duration = Duration::from_millis(250);
+const BESIDE: Duration = Duration::from_secs(2);
 
 /// Who mounts, and what it has in common with the attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub enum Victim {
     Visitor,
     /// The identity is the node's, which the attacker uses too.
     OnNode,
+    /// The driver's connection and the processors, at the moment at which the attacker's answers of hundreds of megabytes go
+    /// out.
+    Beside,
     /// IMDS: each mount is of a new pod, with an identity of the node that has no token yet.
     NewOnNode,
 }
@@ -52,6 +56,7 @@ impl Victim {
     pub fn bound(self, alone: Duration) -> Duration {
         let least = match self {
             Self::Apart | Self::Newcomers => APART,
+            Self::Beside => BESIDE,
             Self::Visited | Self::Visitor | Self::OnNode | Self::NewOnNode => SHARING,
         };
         least.max(2 * alone)
