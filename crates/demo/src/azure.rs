@@ -3,11 +3,11 @@
 use std::io;
 
 use azure_emulator::{Emulator, ManagedIdentity, Permissions, Settings, Vault};
-use ring::rand::{SecureRandom as _, SystemRandom};
+use clap::Parser;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SystemRandom, generate};
 
-use crate::digest::{hexadecimal, sha256};
-use crate::failure::{Failure, cannot};
-use crate::set_policy::SetPolicy;
+use crate::failure::{Result, cannot};
 
 /// `keyvaultName` of the example's class.
 pub const VAULT: &str = "ai-chat-kv-1763873634";
@@ -19,68 +19,55 @@ pub const CLIENT_ID: &str = "e502213f-1f15-4f03-9fb4-b546f51aafe9";
 pub const OBJECT_ID: &str = "301f31b4-678d-4ace-a057-c5ddf471a810";
 
 /// The emulated cloud. It stops when dropped.
-#[derive(Debug)]
 pub struct Azure {
-    emulator: Emulator,
-    vault: Vault,
+    pub emulator: Emulator,
+    pub vault: Vault,
     /// Every value that the secret has had.
     values: Vec<String>,
+    /// Of the secret's newest value.
+    pub version: String,
+    /// SHA-256 of the secret's newest value.
+    pub digest: String,
 }
 
 impl Azure {
     /// As the example describes it: the secret is there, the identity is the node's and may read it.
-    pub async fn start() -> Result<Self, Failure> {
+    pub async fn start() -> Result<Self> {
         let emulator = Emulator::start(Settings::default()).await?;
         let vault = emulator.vault(VAULT);
-        vault.grant(OBJECT_ID, may(&["get", "list"]));
+        vault.grant(OBJECT_ID, Permissions::read());
         let mut azure = Self {
             emulator,
             vault,
             values: Vec::new(),
+            version: String::new(),
+            digest: String::new(),
         };
         azure.assign_identity();
         azure.put_secret()?;
         Ok(azure)
     }
 
-    /// The environment of a program for which this is Azure, but for `SSL_CERT_FILE`, which names a file
-    /// with [`Azure::ca_pem`].
-    pub fn environment(&self) -> [(&'static str, &str); 3] {
+    /// By which a program with the CA in `$DEMO/ca.pem` takes this for Azure.
+    pub fn variables(&self) -> [(&'static str, String); 4] {
+        let (proxy, imds) = (self.emulator.proxy_url(), self.emulator.imds_url());
         [
-            ("HTTPS_PROXY", self.emulator.proxy_url()),
-            ("HTTP_PROXY", self.emulator.proxy_url()),
-            (
-                "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-                self.emulator.imds_url(),
-            ),
+            ("SSL_CERT_FILE", "$DEMO/ca.pem".to_owned()),
+            ("HTTPS_PROXY", proxy.to_owned()),
+            ("HTTP_PROXY", proxy.to_owned()),
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", imds.to_owned()),
         ]
     }
 
-    /// The CA that its certificates are from.
-    pub fn ca_pem(&self) -> &str {
-        self.emulator.ca_pem()
-    }
-
-    /// Gives the secret a new value. Gives the version.
-    pub fn put_secret(&mut self) -> Result<String, Failure> {
-        let mut random = [0; 24];
-        SystemRandom::new()
-            .fill(&mut random)
+    /// Gives the secret a new value.
+    pub fn put_secret(&mut self) -> Result {
+        let random = generate::<[u8; 32]>(&SystemRandom::new())
             .map_err(|_| cannot("make a secret")(io::Error::other("no randomness")))?;
-        let value = format!("sk-{}", hexadecimal(&random));
-        self.values.push(value.clone());
-        Ok(self.vault.set_secret(SECRET, value))
-    }
-
-    /// The version of the secret's newest value.
-    pub fn version(&self) -> String {
-        let kind = azure_emulator::ObjectKind::Secret;
-        self.vault.versions(kind, SECRET).pop().unwrap_or_default()
-    }
-
-    /// SHA-256 of the secret's newest value, as the vault has it.
-    pub fn digest(&self) -> Result<String, Failure> {
-        Ok(sha256(self.vault.secret_value(SECRET, None)?.as_bytes()))
+        let value = format!("sk-{:.48}", sha256(random.expose()));
+        self.digest = sha256(&value);
+        self.version = self.vault.set_secret(SECRET, &*value);
+        self.values.push(value);
+        Ok(())
     }
 
     /// Whether a value of the secret is in the text.
@@ -88,20 +75,12 @@ impl Azure {
         self.values.iter().any(|value| text.contains(value))
     }
 
-    /// `az keyvault delete-policy`.
-    pub fn delete_policy(&self) {
-        self.vault.revoke(OBJECT_ID);
-    }
-
-    /// `az keyvault set-policy`.
     pub fn set_policy(&self, policy: &SetPolicy) {
-        let permissions: Vec<_> = policy
-            .secret_permissions
-            .iter()
-            .map(String::as_str)
-            .collect();
-        let vault = self.emulator.vault(&policy.vault);
-        vault.grant(&policy.object_id, may(&permissions));
+        let names = policy.secret_permissions.iter();
+        let names: Vec<_> = names.map(String::as_str).collect();
+        let permissions = Permissions::default().on_secrets(&names);
+        let vault = self.emulator.vault(&policy.name);
+        vault.grant(&policy.object_id, permissions);
     }
 
     /// `az vmss identity assign`.
@@ -109,13 +88,53 @@ impl Azure {
         let identity = ManagedIdentity::user_assigned(CLIENT_ID, OBJECT_ID);
         self.emulator.imds().assign(identity);
     }
+}
 
-    /// `az vmss identity remove`.
-    pub fn remove_identity(&self) {
-        self.emulator.imds().unassign(CLIENT_ID);
+/// `az keyvault set-policy`, the one command of the Azure CLI that the demo follows to the letter: if the
+/// provider's message names a wrong vault, identity or permission, its fix does not fix anything.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+pub struct SetPolicy {
+    #[arg(long)]
+    pub name: String,
+    #[arg(long)]
+    pub object_id: String,
+    #[arg(long, required = true, num_args = 1..)]
+    secret_permissions: Vec<String>,
+}
+
+impl SetPolicy {
+    /// The command that is the fix of a message, as it stands there and as it is read.
+    pub fn in_message(message: &str) -> Option<(&str, Self)> {
+        let command = message.rsplit_once("Fix: ")?.1.lines().next()?.trim_end();
+        let flags = command.strip_prefix("az keyvault set-policy ")?;
+        // An inner command repeats the permissions that there are.
+        let flags = flags.split(" $(").next()?;
+        Some((command, Self::try_parse_from(flags.split(' ')).ok()?))
     }
 }
 
-fn may(secrets: &[&str]) -> Permissions {
-    Permissions::default().on_secrets(secrets)
+/// In hexadecimal, as `sha256sum` prints it. Secrets are compared by it without being shown.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    let digest = digest(&SHA256, bytes.as_ref());
+    let bytes = digest.as_ref().iter();
+    bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fix_is_found_after_what_explains_it() {
+        let command = "az keyvault set-policy --name v --object-id o --secret-permissions get list \
+            $(az keyvault show --name v --output tsv)";
+        let message = format!("no (az keyvault set-policy replaces them). Fix: {command}\nmore\n");
+        let (found, policy) = SetPolicy::in_message(&message).unwrap();
+        assert_eq!(found, command);
+        assert_eq!([policy.name, policy.object_id], ["v", "o"]);
+        assert_eq!(policy.secret_permissions, ["get", "list"]);
+        assert!(SetPolicy::in_message("Fix: az keyvault set-policy --name v").is_none());
+        assert!(SetPolicy::in_message("denied").is_none());
+    }
 }

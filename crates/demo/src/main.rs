@@ -6,28 +6,23 @@
 //! is gone before it does.
 
 mod azure;
-mod binary;
-mod digest;
 mod failure;
-mod listing;
 mod node;
 mod screen;
-mod set_policy;
-mod signals;
 mod story;
-mod volume;
-mod wrap;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::{Failure, cannot};
+use crate::azure::Azure;
+use crate::failure::{Failure, Result, cannot};
 use crate::node::Node;
 use crate::screen::Screen;
-use crate::signals::Signals;
 
 /// Mount the example's class from an emulated Azure, rotate its secret, and see two failures.
 ///
@@ -42,49 +37,64 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let provider = Arguments::parse().provider;
-    let mut screen = Screen::new();
-    match run(provider, &mut screen).await {
-        Ok(code) => code,
-        Err(failure) => {
-            screen.failure(&failure);
-            ExitCode::FAILURE
-        }
-    }
+    run(Arguments::parse()).await.unwrap_or_else(|failure| {
+        complain(&failure);
+        ExitCode::FAILURE
+    })
 }
 
-async fn run(provider: Option<PathBuf>, screen: &mut Screen) -> Result<ExitCode, Failure> {
+async fn run(arguments: Arguments) -> Result<ExitCode> {
     let started = Instant::now();
-    let binary = binary::find(provider)?;
+    let binary = node::binary(arguments.provider)?;
     // Before there is anything to clean up, so that no signal finds something that it leaves behind.
-    let mut signals = Signals::listen().map_err(cannot("listen for signals"))?;
-    let mut node = Node::new(binary)?;
-    screen.shorten(node.folder(), "$DEMO");
-
+    let interruption = interruption().map_err(cannot("listen for signals"))?;
+    let mut node = Node::new(binary, Azure::start().await?)?;
+    let mut screen = Screen::new(node.folder());
     let told = tokio::select! {
-        told = story::tell(&mut node, screen) => told,
-        signal = signals.next() => Err(Failure::Interrupted(signal)),
+        told = story::tell(&mut node, &mut screen) => told.map(|()| None),
+        status = interruption => Ok(Some(status)),
     };
     match told {
-        Ok(()) => {
-            story::leave_nothing(node, screen).await?;
+        Ok(None) => {
+            story::leave_nothing(node, &mut screen).await?;
             screen.summary(started.elapsed());
             Ok(ExitCode::SUCCESS)
         }
-        Err(Failure::Interrupted(signal)) => {
-            screen.verbatim("");
+        Ok(Some(status)) => {
+            screen.line("");
             screen.note("Interrupted: ending the provider and removing $DEMO ...");
             node.close().await?;
-            Ok(ExitCode::from(signal.exit_status()))
+            Ok(ExitCode::from(status))
         }
         Err(failure) => {
-            if matches!(failure, Failure::Provider { .. }) {
+            if matches!(failure, Failure::Provider(_)) {
                 screen.log(&node.log());
             }
             if let Err(also) = node.close().await {
-                screen.failure(&also);
+                complain(&also);
             }
             Err(failure)
         }
     }
+}
+
+/// Listens from now on for the signals that end the demo, none of which ends the process by itself any
+/// more: a second Ctrl-C does not cut the cleaning short. The first one's exit status is as in a shell.
+fn interruption() -> io::Result<impl Future<Output = u8>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = hangup.recv() => 129,
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        }
+    })
+}
+
+/// On standard error: where output is piped away, a person still sees why nothing came of it.
+fn complain(failure: &Failure) {
+    _ = writeln!(io::stdout());
+    _ = writeln!(io::stderr(), "demo: {failure}");
 }

@@ -2,183 +2,169 @@
 //! the commands that are run beside it.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::time::{sleep, timeout};
 
-use crate::azure::Azure;
-use crate::binary::NAME;
-use crate::failure::{Failure, cannot};
-use crate::volume::Volume;
+use crate::azure::{Azure, SECRET, sha256};
+use crate::failure::{Failure, Result, cannot};
 
-/// The class, as a path from the workspace's root, in which commands run.
-pub const CLASS: &str = "examples/openai/secretproviderclass-azure-rs.yaml";
-/// The class as it is deployed for the Go provider.
-pub const DEPLOYED_CLASS: &str = "examples/openai/secretproviderclass.yaml";
+/// The provider's binary, as it is called on a command line.
+const NAME: &str = "provider-azure-rs";
 
 /// How long a provider may take to listen. It takes milliseconds; a machine may be busy.
 const START_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a provider without calls under way may take to end.
+/// How long a process without calls under way may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The binary that was asked for, else the one that the same build put beside this program.
+pub fn binary(asked: Option<PathBuf>) -> Result<PathBuf> {
+    let this = std::env::current_exe().map_err(cannot("find this program's own folder"))?;
+    let path = asked.unwrap_or_else(|| this.with_file_name(NAME));
+    // Commands run in another folder than this process.
+    let found = path.canonicalize().ok().filter(|path| path.is_file());
+    found.ok_or_else(|| Failure::NoProvider(path.display().to_string()))
+}
 
 /// The node. When dropped it ends its processes and removes its folder, without waiting;
 /// [`Node::close`] waits.
-#[derive(Debug)]
 pub struct Node {
     binary: PathBuf,
-    environment: Vec<(&'static str, String)>,
+    /// What its programs take for Azure.
+    pub azure: Azure,
     // Processes are dropped, and so ended, before the folder in which they write.
     command: Option<Child>,
     provider: Option<Child>,
     folder: TempDir,
 }
 
-/// What a command said.
+/// What an app sees. Two moments are compared by all of it.
 #[derive(Debug)]
+pub struct Volume {
+    /// Where `..data` points to.
+    pub data: String,
+    /// Where the name that the app opens points to.
+    pub link: String,
+    /// The file's mode, in octal.
+    pub mode: String,
+    /// SHA-256 of the file.
+    pub digest: String,
+    #[expect(dead_code, reason = "is compared as `Debug` shows it")]
+    written: SystemTime,
+}
+
+impl Volume {
+    fn read(folder: &Path) -> io::Result<Self> {
+        let link = |name| fs::read_link(folder.join(name)).map(|to| to.display().to_string());
+        let file = folder.join(SECRET);
+        let found = fs::metadata(&file)?;
+        Ok(Self {
+            data: link("..data")?,
+            link: link(SECRET)?,
+            mode: format!("{:04o}", found.permissions().mode() & 0o7777),
+            digest: sha256(fs::read(file)?),
+            written: found.modified()?,
+        })
+    }
+}
+
+/// What a command said.
 pub struct Said {
-    /// How it ended.
     pub status: ExitStatus,
-    /// Its standard output.
     pub output: String,
-    /// Its standard error.
     pub complaint: String,
 }
 
 impl Node {
     /// A folder for nobody else, in the system's temporary one.
-    pub fn new(binary: PathBuf) -> Result<Self, Failure> {
+    pub fn new(binary: PathBuf, azure: Azure) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("azure-rs-demo-")
             .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(cannot("make a temporary folder"))?;
+        fs::write(folder.path().join("ca.pem"), azure.emulator.ca_pem())
+            .map_err(cannot("write the CA's file"))?;
         Ok(Self {
             binary,
-            environment: Vec::new(),
+            azure,
             command: None,
             provider: None,
             folder,
         })
     }
 
-    /// Where everything is.
+    /// Where everything is: `$DEMO` of command lines.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The volume that the class is mounted to.
-    pub fn volume(&self) -> Volume {
-        Volume::at(self.folder().join("volume"))
+    pub fn volume(&self) -> Result<Volume> {
+        Volume::read(&self.folder().join("volume")).map_err(cannot("look into $DEMO/volume"))
     }
 
-    /// From now on programs on this node reach this Azure, and see nothing of the user's environment,
-    /// such as a proxy.
-    pub fn connect(&mut self, azure: &Azure) -> Result<(), Failure> {
-        let ca = self.folder().join("ca.pem");
-        fs::write(&ca, azure.ca_pem()).map_err(cannot("write the CA's file"))?;
-        self.environment = vec![("SSL_CERT_FILE", ca.display().to_string())];
-        for (name, value) in azure.environment() {
-            self.environment.push((name, value.to_owned()));
-        }
-        Ok(())
+    /// What the provider has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder().join("provider.log")).unwrap_or_default()
     }
 
-    /// The command line that makes this node's programs reach the Azure that it is connected to.
-    pub fn export_line(&self) -> String {
-        let variables = self
-            .environment
-            .iter()
-            .map(|(name, value)| format!(" {name}={value}"));
-        format!("export{}", variables.collect::<String>())
-    }
-
-    /// The command line that starts the provider.
-    pub fn serve_line(&self) -> String {
-        format!("{NAME} {} &", self.serve_arguments().join(" "))
-    }
-
-    /// The command line that mounts the class.
-    pub fn mount_line(&self) -> String {
-        format!("{NAME} {}", self.mount_arguments().join(" "))
-    }
-
-    /// Starts the provider. Gives the time until it listens.
-    pub async fn start_provider(&mut self) -> Result<Duration, Failure> {
+    /// Starts the provider by a command line. Gives the time until it listens.
+    pub async fn start_provider(&mut self, line: &str) -> Result<Duration> {
         let log = File::options()
             .create(true)
             .append(true)
-            .open(self.log_file())
-            .map_err(cannot("write the provider's log"))?;
+            .open(self.folder().join("provider.log"));
+        let log = log.map_err(cannot("write the provider's log"))?;
         let started = Instant::now();
-        let provider = self
-            .program(&self.serve_arguments())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(cannot(format!("run {}", self.binary.display())))?;
-        let socket = self.socket();
-        let provider = self.provider.insert(provider);
-        while UnixStream::connect(&socket).await.is_err() {
-            let ended = provider
-                .try_wait()
-                .map_err(cannot("look after the provider"))?;
-            let what = match ended {
-                Some(status) => format!("ended at once ({status})"),
-                None if started.elapsed() > START_PATIENCE => "does not listen".to_owned(),
-                None => {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                    continue;
-                }
-            };
-            return Err(Failure::Provider { what });
-        }
-        Ok(started.elapsed())
+        let provider = self.spawn(line, Stdio::null(), log.into())?;
+        let socket = self.folder().join("azure-rs.sock");
+        let listening = async {
+            while UnixStream::connect(&socket).await.is_err() {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let what = tokio::select! {
+            () = listening => return Ok(started.elapsed()),
+            status = self.provider.insert(provider).wait() => {
+                format!("ended at once ({})", status.map_err(cannot("look after the provider"))?)
+            }
+            () = sleep(START_PATIENCE) => "does not listen".to_owned(),
+        };
+        Err(Failure::Provider(what))
     }
 
-    /// Ends the provider as Kubernetes does: SIGTERM, and SIGKILL if that is not enough. Gives its exit
-    /// status, if it was running.
-    pub async fn stop_provider(&mut self) -> Result<Option<ExitStatus>, Failure> {
-        let Some(provider) = &mut self.provider else {
-            return Ok(None);
-        };
-        // There is an id as long as nobody has waited for the process, so it can be no other's.
-        if let Some(pid) = provider.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-            kill_process(pid, Signal::TERM)
-                .map_err(|error| cannot("end the provider")(error.into()))?;
-        }
-        let status = match tokio::time::timeout(STOP_PATIENCE, provider.wait()).await {
-            Ok(status) => status,
-            Err(_) => match provider.start_kill() {
-                Ok(()) => provider.wait().await,
-                Err(error) => Err(error),
-            },
-        };
-        self.provider = None;
-        status.map(Some).map_err(cannot("wait for the provider"))
+    /// Ends the provider as Kubernetes does. Gives its exit status, if it was running.
+    pub async fn stop_provider(&mut self) -> Result<Option<ExitStatus>> {
+        end(&mut self.provider)
+            .await
+            .map_err(cannot("end the provider"))
     }
 
-    /// Mounts the class by way of the provider.
-    pub async fn mount(&mut self) -> Result<Said, Failure> {
-        let command = self
-            .program(&self.mount_arguments())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(cannot(format!("run {}", self.binary.display())))?;
-        // It stays here until it has ended, so that `close` can wait for it wherever this function is
-        // left.
+    /// Runs a command line.
+    pub async fn run(&mut self, line: &str) -> Result<Said> {
+        // It stays here until it has ended, so that `close` can wait for it wherever this function is left.
+        let command = self.spawn(line, Stdio::piped(), Stdio::piped())?;
         let command = self.command.insert(command);
-        let (output, complaint) = (command.stdout.take(), command.stderr.take());
-        let (output, complaint, status) =
-            tokio::try_join!(text(output), text(complaint), command.wait())
-                .map_err(cannot("read what the command says"))?;
+        let (Some(mut stdout), Some(mut stderr)) = (command.stdout.take(), command.stderr.take())
+        else {
+            unreachable!("both are piped, and nobody else takes them");
+        };
+        let (mut output, mut complaint) = (String::new(), String::new());
+        let (_, _, status) = tokio::try_join!(
+            stdout.read_to_string(&mut output),
+            stderr.read_to_string(&mut complaint),
+            command.wait()
+        )
+        .map_err(cannot("read what the command says"))?;
         self.command = None;
         Ok(Said {
             status,
@@ -187,76 +173,59 @@ impl Node {
         })
     }
 
-    /// What the provider has logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
     /// Ends what still runs, waits for it, and removes the folder.
-    pub async fn close(mut self) -> Result<(), Failure> {
-        if let Some(mut command) = self.command.take() {
-            command.kill().await.map_err(cannot("end the command"))?;
-        }
+    pub async fn close(mut self) -> Result {
+        end(&mut self.command)
+            .await
+            .map_err(cannot("end the command"))?;
         self.stop_provider().await?;
         self.folder
             .close()
             .map_err(cannot("remove the temporary folder"))
     }
 
-    fn program(&self, arguments: &[String]) -> Command {
-        let mut command = Command::new(&self.binary);
+    fn spawn(&self, line: &str, output: Stdio, complaint: Stdio) -> Result<Child> {
+        let expand = |text: &str| text.replace("$DEMO", &self.folder().to_string_lossy());
+        let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
+        let program = if name == NAME {
+            &*self.binary
+        } else {
+            Path::new(name)
+        };
+        let mut command = Command::new(program);
+        // Nothing else of the user's environment, such as a proxy. Listings look the same wherever the demo runs.
+        command.env_clear().envs([("LC_ALL", "C"), ("TZ", "UTC")]);
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        for (name, value) in self.azure.variables() {
+            command.env(name, expand(&value));
+        }
         command
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .args(arguments.split(' ').map(expand))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
             .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(complaint)
             // Ctrl-C reaches the demo alone, which then ends the others in order.
             .process_group(0)
-            .kill_on_drop(true);
-        command
-    }
-
-    fn serve_arguments(&self) -> Vec<String> {
-        // Without the health check over HTTP and the metrics, whose ports may be taken here.
-        [
-            "serve",
-            "--endpoint",
-            &self.endpoint(),
-            "--healthz-port",
-            "0",
-            "--prometheus-port",
-            "0",
-        ]
-        .map(str::to_owned)
-        .to_vec()
-    }
-
-    fn mount_arguments(&self) -> Vec<String> {
-        let target = self.volume().path().display().to_string();
-        let endpoint = self.endpoint();
-        ["mount", CLASS, "--endpoint", &endpoint, "--target", &target]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    fn endpoint(&self) -> String {
-        format!("unix://{}", self.socket().display())
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder().join("azure-rs.sock")
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder().join("provider.log")
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(cannot(format!("run {}", program.display())))
     }
 }
 
-async fn text(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<String> {
-    let mut bytes = Vec::new();
-    if let Some(mut stream) = stream {
-        stream.read_to_end(&mut bytes).await?;
+/// Ends a process, if there is one: SIGTERM, and SIGKILL if that is not enough.
+async fn end(process: &mut Option<Child>) -> io::Result<Option<ExitStatus>> {
+    let Some(child) = process else {
+        return Ok(None);
+    };
+    // There is an id as long as nobody has waited for the process, so it can be no other's.
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        kill_process(pid, Signal::TERM)?;
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    if timeout(STOP_PATIENCE, child.wait()).await.is_err() {
+        child.start_kill()?;
+    }
+    let status = child.wait().await?;
+    *process = None;
+    Ok(Some(status))
 }

@@ -88,6 +88,8 @@ fn the_whole_story_is_told() {
         "✓ the file holds the vault's value, by digest",
         "✓ the mount succeeds: updated",
         "✓ the mount fails with PermissionDenied, KV_ACCESS_DENIED",
+        // The fix alone, to be copied.
+        "   $ az keyvault set-policy --name ai-chat-kv-1763873634 --object-id 301f31b4-",
         "✓ the mount fails with FailedPrecondition, IDENTITY_NOT_ASSIGNED",
         "✓ $DEMO is gone",
     ] {
