@@ -268,7 +268,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
         #[test]
         fn any_permutation_of_any_certificates_gives_the_same_order(
             (stored, shuffled) in prop::collection::vec(any_description(), 0..9)

@@ -188,7 +188,7 @@ fn any_deed() -> impl Strategy<Value = (u64, Does)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 2))]
 
     /// No value is older than the mount that gets it, nobody is stuck, and nothing stays behind.
     #[test]

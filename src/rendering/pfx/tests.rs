@@ -314,7 +314,7 @@ fn truncated_files_are_refused_at_every_length() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 12))]
     #[test]
     fn damaged_files_end_without_a_panic(
         // Where nothing is checked or encrypted, damage reaches every part of the reader.
