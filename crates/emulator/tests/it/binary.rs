@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::direct;
+
 /// The program with every port free to choose and its files in a folder.
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_azure-emulator"));
@@ -61,11 +63,7 @@ async fn it_tells_where_it_listens_and_stops_on_a_signal() {
         let ca = fs::read_to_string(ready["caFile"].as_str().unwrap()).unwrap();
         assert!(ca.starts_with("-----BEGIN CERTIFICATE-----"));
         let vaults = format!("{}/vaults", ready["control"].as_str().unwrap());
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .tls_certs_only([])
-            .build()
-            .unwrap();
+        let client = direct().tls_certs_only([]).build().unwrap();
         let vaults = client
             .get(vaults)
             .send()

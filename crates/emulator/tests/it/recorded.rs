@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT, SECRET, TENANT, VAULT, World, world};
+use crate::support::{CLIENT, SECRET, TENANT, VAULT, World, direct, world};
 
 const TOKENS: &str =
     "https://login.microsoftonline.com/42ddc44e-97dd-4c3b-bf8a-31c785e24c67/oauth2/v2.0/token";
@@ -33,7 +33,7 @@ fn members(json: &Value) -> Vec<&str> {
 /// A request to the control API.
 async fn control(world: &World, method: Method, path: &str, body: Value) -> (u16, String) {
     let url = format!("{}{path}", world.emulator.control_url());
-    let request = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = direct().build().unwrap();
     let request = request
         .request(method, url)
         .header("content-type", "application/json")

@@ -81,13 +81,17 @@ pub(crate) fn client(emulator: &Emulator) -> Client {
 }
 
 pub(crate) fn builder(emulator: &Emulator) -> reqwest::ClientBuilder {
+    let ca = Certificate::from_pem(emulator.ca_pem().as_bytes()).unwrap();
+    direct()
+        .tls_certs_only([ca])
+        .redirect(reqwest::redirect::Policy::none())
+}
+
+/// What every client of the tests begins with, whichever test is the first of its process.
+pub(crate) fn direct() -> reqwest::ClientBuilder {
     // ring, for this process: reqwest asks for a default where it is given none.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let ca = Certificate::from_pem(emulator.ca_pem().as_bytes()).unwrap();
-    Client::builder()
-        .tls_certs_only([ca])
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
+    Client::builder().no_proxy()
 }
 
 impl World {
