@@ -9,7 +9,9 @@
 //! - *A newcomer finds some*: a namespace may hold at most as many bytes as it leaves free; of its oldest call only that
 //!   call's own bytes count.
 //!
-//! What is free goes to the oldest call first, then to the namespace that holds least, and in it to the oldest call.
+//! What is free goes to the oldest call first, then to the namespace that holds least, and in it to the oldest call. A call
+//! that waits for more than its namespace could have even if it held nothing else gets it when it is the oldest of all, and
+//! nobody waits behind it meanwhile.
 
 #[cfg(test)]
 mod tests;
@@ -152,23 +154,10 @@ impl Budget {
         }
     }
 
-    /// Gives what is free to those whose turn it is.
-    fn give(&self) {
-        let mut state = self.0.lock();
-        while let Some(sender) = state.next() {
-            // One that has gone meanwhile gives it back itself.
-            _ = sender.send(());
-        }
-    }
-
     fn give_back(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.0.lock();
         change(&mut state);
-        let someone_waits = state.someone_waits();
-        drop(state);
-        if someone_waits {
-            self.give();
-        }
+        state.give();
     }
 }
 
@@ -184,7 +173,10 @@ impl Account {
         let (bytes, (position, receiver)) = {
             let mut state = self.state().lock();
             let bytes = bytes.min(state.most);
-            if state.is_next(self.0.age) && state.take_at_once(self.0.age, bytes) {
+            let is_next = state
+                .first_beside(self.0.age)
+                .is_none_or(|first| self.0.age < first);
+            if is_next && state.take_at_once(self.0.age, bytes) {
                 return self.held(bytes);
             }
             (bytes, state.wait(self.0.age, bytes))
@@ -210,6 +202,7 @@ impl Account {
         }
         state.line(&namespace).held += bytes;
         state.held += bytes;
+        state.give();
         Some(Shared {
             budget: self.0.budget.clone(),
             namespace,
@@ -229,6 +222,7 @@ impl Account {
         }
         line.of_requests += bytes;
         state.took(self.0.age, bytes);
+        state.give();
         let mut held = self.held(bytes);
         held.is_request = true;
         Some(held)
@@ -287,7 +281,10 @@ impl Held {
         // What one already has a part of comes before what it waits for besides.
         let there = missing == 0 || {
             let mut state = account.budget.0.lock();
-            state.is_next_or_waits_itself(account.age) && state.take_at_once(account.age, missing)
+            let is_next = state
+                .first_beside(account.age)
+                .is_none_or(|first| account.age <= first);
+            is_next && state.take_at_once(account.age, missing)
         };
         if there {
             self.bytes = self.bytes.max(bytes);
@@ -297,6 +294,7 @@ impl Held {
 
     /// Holds these too, of the same account.
     pub fn add(&mut self, mut other: Self) {
+        debug_assert_eq!(self.is_request, other.is_request);
         self.bytes += std::mem::take(&mut other.bytes);
     }
 }
@@ -342,9 +340,6 @@ impl State {
     }
 
     fn line(&mut self, namespace: &Namespace) -> &mut Line {
-        if !self.namespaces.contains_key(namespace) {
-            self.namespaces.insert(namespace.clone(), Line::default());
-        }
         self.namespaces.entry(namespace.clone()).or_default()
     }
 
@@ -400,21 +395,23 @@ impl State {
         of_those + bytes <= self.common().saturating_sub(bytes)
     }
 
-    /// The account of its namespace that waits before all others there.
-    fn first_waiting(&self, age: Age) -> Option<Age> {
+    /// The one that waits before all others of its namespace.
+    fn first_waiting(&self, namespace: &Namespace) -> Option<(Position, &Waiter)> {
+        let line = self.namespaces.get(namespace)?;
+        let oldest = self.oldest().map(|(age, _)| age);
+        // What there would be if the namespace held nothing. Half of it is the most that it may have.
+        let all = self.common() + self.of_namespace(namespace);
+        let mut waiting = line.waiting.iter();
+        let (position, waiter) =
+            waiting.find(|((age, _), waiter)| Some(*age) == oldest || 2 * waiter.bytes <= all)?;
+        Some((*position, waiter))
+    }
+
+    /// The account that waits before all others of this one's namespace, perhaps this one.
+    fn first_beside(&self, age: Age) -> Option<Age> {
         let account = self.accounts.get(&age)?;
-        let line = self.namespaces.get(&account.namespace)?;
-        line.waiting.first_key_value().map(|((first, _), _)| *first)
-    }
-
-    /// Whether no account of its namespace waits for whom bytes are first, itself included.
-    fn is_next(&self, age: Age) -> bool {
-        self.first_waiting(age).is_none_or(|first| age < first)
-    }
-
-    /// Whether no other account of its namespace waits for whom bytes are first.
-    fn is_next_or_waits_itself(&self, age: Age) -> bool {
-        self.first_waiting(age).is_none_or(|first| age <= first)
+        let ((first, _), _) = self.first_waiting(&account.namespace)?;
+        Some(first)
     }
 
     /// Takes them, if they fit.
@@ -422,8 +419,20 @@ impl State {
         let fits = self.fits(age, bytes);
         if fits {
             self.took(age, bytes);
+            self.give();
         }
         fits
+    }
+
+    /// Gives what is free to those whose turn it is: after all that changes whose turn it is, which also what is taken does.
+    fn give(&mut self) {
+        if !self.someone_waits() {
+            return;
+        }
+        while let Some(sender) = self.next() {
+            // One that has gone meanwhile gives it back itself.
+            _ = sender.send(());
+        }
     }
 
     fn took(&mut self, age: Age, bytes: usize) {
@@ -458,9 +467,9 @@ impl State {
         });
         let (namespace, position) = oldest.or_else(|| {
             let lines = self.namespaces.iter().filter_map(|(namespace, line)| {
-                let (position, waiter) = line.waiting.first_key_value()?;
+                let (position, waiter) = self.first_waiting(namespace)?;
                 self.fits(position.0, waiter.bytes)
-                    .then_some((line.held, *position, namespace))
+                    .then_some((line.held, position, namespace))
             });
             let (_, position, namespace) = lines.min()?;
             Some((namespace.clone(), position))

@@ -94,6 +94,58 @@ fn the_namespace_that_holds_least_is_next_and_in_it_the_oldest_call() {
 }
 
 #[test]
+fn nobody_waits_behind_a_call_that_only_the_oldest_may_be() {
+    let budget = Budget::new(1000, 600);
+    let oldest = call(&budget, "hangs");
+    let greedy = call(&budget, "greedy");
+    let all: Vec<_> = std::iter::from_fn(|| at_once(&greedy, 10)).collect();
+    let [large, small, smaller] = [(); 3].map(|()| call(&budget, "a"));
+    let mut takes_much = waiting(&large, 300);
+    let held = at_once(&small, 50).unwrap();
+    assert!(at_once(&smaller, 10).is_some());
+    // Behind one that may have its bytes when others have ended, all wait.
+    let mut takes_some = waiting(&small, 60);
+    let mut takes_less = waiting(&smaller, 10);
+    drop(all);
+    drop(greedy);
+    assert!(there(&mut takes_much).is_none());
+    drop(held);
+    assert!(there(&mut takes_some).is_some());
+    assert!(there(&mut takes_less).is_some());
+    drop(oldest);
+    assert!(there(&mut takes_much).is_some());
+}
+
+#[test]
+fn who_may_pass_once_others_have_taken_more_passes_then() {
+    let budget = Budget::new(2000, 500);
+    let oldest = call(&budget, "o");
+    let of_oldest = at_once(&oldest, 500).unwrap();
+    let [some, more] = ["w", "x"].map(|name| call(&budget, name));
+    let of_some = at_once(&some, 500).unwrap();
+    let [first, large, small] = [(); 3].map(|()| call(&budget, "v"));
+    let of_first = at_once(&first, 100).unwrap();
+    let mut takes_much = waiting(&large, 450);
+    let mut takes_little = waiting(&small, 10);
+    // Now the namespace could not have as much even if it held nothing.
+    let of_more = at_once(&more, 200).unwrap();
+    assert!(there(&mut takes_little).is_some());
+    assert!(there(&mut takes_much).is_none());
+    drop((of_oldest, of_some, of_first, of_more));
+}
+
+#[test]
+fn the_oldest_does_not_pass_itself() {
+    let budget = Budget::new(1500, 1000);
+    let [oldest, other] = ["a", "b"].map(|name| call(&budget, name));
+    let held = at_once(&oldest, 700).unwrap();
+    let of_other = at_once(&other, 100).unwrap();
+    let takes_much = waiting(&oldest, 800);
+    assert!(at_once(&oldest, 20).is_none());
+    drop((takes_much, held, of_other));
+}
+
+#[test]
 fn what_goes_away_costs_nothing() {
     let budget = Budget::new(100, 50);
     let [one, two] = ["a", "b"].map(|name| call(&budget, name));
@@ -126,6 +178,23 @@ fn what_is_given_back_is_given_on() {
     assert!(held.try_grow_to(50));
     of_two.shrink_to(5);
     assert!(there(&mut next).is_some());
+}
+
+#[test]
+fn one_call_that_waits_twice_is_served_in_its_order() {
+    let budget = Budget::new(100, 50);
+    let oldest = call(&budget, "a");
+    let (mut first, mut second) = {
+        let held = at_once(&oldest, 50).unwrap();
+        let first = waiting(&oldest, 40);
+        let second = waiting(&oldest, 10);
+        drop(held);
+        (first, second)
+    };
+    let held = there(&mut first).unwrap();
+    assert!(there(&mut second).is_some());
+    drop(held);
+    assert_eq!(budget.load().held, 0);
 }
 
 #[test]
