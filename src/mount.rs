@@ -382,7 +382,7 @@ impl Provider {
                     after: start.elapsed(),
                     work,
                 },
-                None if workshop.account().is_waiting() && !workshop.is_reading() => {
+                None if workshop.account().is_waiting() && !workshop.is_hanging() => {
                     Failure::NoBytes {
                         after: start.elapsed(),
                     }
@@ -572,8 +572,8 @@ impl<'a> Objects<'a> {
 
     /// The version that the vault gives to a request for none, unless it is disabled.
     async fn current(&self, fetch: &Fetch) -> Result<Option<String>, VaultError> {
-        match self.source.object(fetch, &ObjectVersion::Latest).await {
-            Ok(object) => Ok(object.attributes.enabled.then(|| object.version.clone())),
+        match self.object(fetch, &ObjectVersion::Latest).await {
+            Ok((object, _bytes)) => Ok(object.attributes.enabled.then(|| object.version.clone())),
             // Of a disabled secret the vault says no more than that.
             Err(error) if error.concerns_one_object() => Ok(None),
             Err(error) => Err(error),
@@ -638,16 +638,25 @@ impl<'a> Objects<'a> {
         fetch: &Fetch,
         version: &ObjectVersion,
     ) -> Result<(Arc<VaultObject>, Held), VaultError> {
-        let mut bytes = self.account().take(ANSWER).await;
+        let expected = || self.source.expected().max(ANSWER);
+        let mut bytes = self.account().take(expected()).await;
+        // More has come to be expected while it waited.
+        if !bytes.try_grow_to(expected()) {
+            drop(bytes);
+            bytes = self.account().take(expected()).await;
+        }
         loop {
             let reading = self.source.object(fetch, version);
             let object = self.workshop.read(reading).await?;
             let needed = needed(&object, fetch);
+            // With a quarter for the JSON that it comes in.
+            self.source.took(needed + needed / 4);
             if bytes.try_grow_to(needed) {
                 return Ok((object, bytes));
             }
             drop((object, bytes));
             bytes = self.account().take(needed.max(ANSWER)).await;
+            self.source.repeat();
         }
     }
 

@@ -18,6 +18,7 @@
 //! A request that would have to wait beyond its mount's deadline is refused at once, so that the kubelet
 //! is told instead of held.
 
+mod answers;
 mod schedule;
 mod schedules;
 
@@ -30,6 +31,7 @@ use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::answers::Answers;
 use self::schedules::Schedules;
 use crate::observe::metrics::Traffic;
 use crate::observe::phases::Stopwatch;
@@ -141,6 +143,7 @@ pub struct Limiter {
     door: Arc<Places>,
     has_streams: AtomicBool,
     schedules: Mutex<Schedules>,
+    answers: Answers,
     traffic: Arc<Traffic>,
 }
 
@@ -229,8 +232,14 @@ impl Limiter {
             door: Places::new(1, 1),
             has_streams: AtomicBool::new(false),
             schedules: Mutex::default(),
+            answers: Answers::default(),
             traffic,
         })
+    }
+
+    /// How much memory its answers take.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// The server turned out to take many requests on one connection.

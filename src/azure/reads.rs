@@ -229,7 +229,8 @@ where
                     continue;
                 }
                 let permit = enter().await?;
-                return self.alone(key, send(permit)).await;
+                // In a box: few need it, and all would have room for it.
+                return Box::pin(self.alone(key, send(permit))).await;
             }
             let look = self
                 .reads

@@ -14,8 +14,8 @@ use crate::shares::{Account, Weight as _};
 /// The most objects of one mount that are wanted at a time, and the most versions of one history: more than may be under
 /// way to one vault by default, so that none waits for this.
 const SIDE_BY_SIDE: usize = 352;
-/// What an answer takes until it is a value: it may have 25 KB, and comes in JSON. Taken before it is asked for.
-pub(super) const ANSWER: usize = 32 << 10;
+/// What an answer takes at least until it is a value. Taken before it is asked for.
+pub(super) const ANSWER: usize = 4 << 10;
 /// What an object takes while it is wanted, without its value.
 const WANTED: usize = 8 << 10;
 /// The hashes of all that are listed.

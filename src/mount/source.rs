@@ -117,6 +117,28 @@ impl Source<'_> {
         }
     }
 
+    /// The bytes that a version of an object is expected to take.
+    pub(super) fn expected(&self) -> usize {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Vault(vault) => vault.vault.limiter().answers().expected(),
+        }
+    }
+
+    /// One took so many.
+    pub(super) fn took(&self, bytes: usize) {
+        if let Self::Vault(vault) = self {
+            vault.vault.limiter().answers().took(bytes);
+        }
+    }
+
+    /// A request is made once more.
+    pub(super) fn repeat(&self) {
+        if let Self::Vault(vault) = self {
+            vault.turn.add(1);
+        }
+    }
+
     /// So many requests that were expected need not be made.
     pub(super) fn spare(&self, requests: u64) {
         if let Self::Vault(vault) = self {
@@ -233,7 +255,8 @@ impl FromVault<'_> {
         let Some(member) = &self.member else {
             let permit = enter().await?;
             let asked_at = Instant::now();
-            let given = ask(Arc::clone(self.vault), wanted.clone(), permit).await?;
+            let asking = ask(Arc::clone(self.vault), wanted.clone(), permit);
+            let given = Box::pin(asking).await?;
             self.counts.count(ReadSource::Own);
             return Ok(Reading {
                 value: Arc::new(given),

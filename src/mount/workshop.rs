@@ -98,17 +98,17 @@ impl<'a> Workshop<'a> {
 
     /// What the mount waits for while objects become files; nothing where it is the vault that does not answer.
     pub(super) fn work(&self) -> Option<Work> {
-        let reads = self.reads.lock();
-        let oldest = reads.first().map(|(since, _)| *since);
-        if oldest.is_some_and(|since| since.elapsed() >= HANGING) {
+        if self.is_hanging() {
             return None;
         }
         *self.work.lock()
     }
 
-    /// Whether the vault is being asked.
-    pub(super) fn is_reading(&self) -> bool {
-        !self.reads.lock().is_empty()
+    /// Whether the vault has not answered for so long that it may hang.
+    pub(super) fn is_hanging(&self) -> bool {
+        let reads = self.reads.lock();
+        let oldest = reads.first().map(|(since, _)| *since);
+        oldest.is_some_and(|since| since.elapsed() >= HANGING)
     }
 
     /// Reads from the vault.

@@ -239,7 +239,7 @@ impl CsiDriverProvider for Service {
                 entry.set_volume(&request.pod, &target_path);
                 mounting.set_class(&request.pod.namespace, &request.pod.class);
                 let trace = notes.trace.clone();
-                let mount = self.clone().carry_out(request, message, occasion, notes);
+                let mount = Box::pin(self.clone().carry_out(request, message, occasion, notes));
                 tokio::select! {
                     result = contain(trace.around(mount)) => result,
                     () = self.closing.cancelled() => Err(CallError::ShuttingDown),

@@ -119,6 +119,47 @@ async fn large_values_of_many_mounts_are_served_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn short_values_leave_the_vault_as_busy_as_it_may_be() {
+    let node = Node::start_with(&["--shared-reads=false"]).await;
+    node.vault.set_secret("S", "v");
+    let delay = Effect::delay(Duration::from_secs(3));
+    node.azure.faults().always(Target::vault(VAULT), delay);
+    let class = many(40);
+    let mounts = join_all((0..20).map(|_| node.mount(&class)));
+    // With the bytes of the longest values for each there would be some 130.
+    let busy = async {
+        while node.azure.counters().vault(VAULT).max_in_flight < 250 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        _ = mounts => panic!("{}", node.azure.counters().vault(VAULT).max_in_flight),
+        () = busy => {}
+    }
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_long_is_asked_for_twice_at_most() {
+    let (node, port) = node(&["--shared-reads=false"]).await;
+    let (class, value) = (many(80), "x".repeat(25_000));
+    node.vault.set_secret("S", &value);
+    let (mounted, most) = most_held(port, join_all((0..12).map(|_| node.mount(&class)))).await;
+    for answer in mounted {
+        let answer = answer.unwrap();
+        assert!(
+            answer
+                .files
+                .iter()
+                .all(|file| file.contents == value.as_bytes())
+        );
+    }
+    let asked = node.azure.counters().vault(VAULT).all_gets();
+    println!("{most} bytes held at most, {asked} requests for 960 values");
+    assert!((960..1920).contains(&asked), "{asked}");
+    assert!(node.provider.peak_memory() < LIMIT);
+}
+
+#[tokio::test]
 async fn a_class_of_thousands_of_entries_is_held_once() {
     let (node, port) = node(&[]).await;
     let delay = Effect::delay(Duration::from_secs(1));
