@@ -5,13 +5,14 @@
 //! it exists, gets into a message. The file is read for each mount: it may be a ConfigMap that changes.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::class::cloud::environment_file::{
     EnvironmentFileError, MAX_BYTES, could_be_allowed, parse, shown,
 };
 use crate::class::cloud::{Cloud, CloudChoice};
+use crate::os::small_file::{self, SmallFileError};
 use crate::text::excerpt::Excerpt;
 
 /// Where files may be read, and what counts where a class says nothing.
@@ -51,7 +52,7 @@ impl EnvironmentFiles {
         if !could_be_allowed(file) || !self.folders.iter().any(|folder| path.starts_with(folder)) {
             return Err(refused());
         }
-        let real = fs::canonicalize(path).map_err(|error| unreadable(path, &error))?;
+        let real = fs::canonicalize(path).map_err(|error| unreadable(path, error.kind()))?;
         let inside = |folder: &PathBuf| {
             fs::canonicalize(folder).is_ok_and(|folder| real.starts_with(folder))
         };
@@ -63,32 +64,24 @@ impl EnvironmentFiles {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> EnvironmentFileError {
+fn unreadable(path: &Path, problem: io::ErrorKind) -> EnvironmentFileError {
     EnvironmentFileError::Unreadable {
         path: shown(path),
-        problem: error.kind(),
+        problem,
     }
 }
 
 /// Reads a file and takes the two endpoints from it.
 pub fn read(path: &Path) -> Result<Cloud, EnvironmentFileError> {
-    let failed = |error| unreadable(path, &error);
     let malformed = |expected: String| EnvironmentFileError::Malformed {
         path: shown(path),
         expected,
     };
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(malformed("a file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .map_err(failed)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(malformed(format!("at most {MAX_BYTES} bytes")));
-    }
+    let bytes = small_file::read(path, MAX_BYTES).map_err(|error| match error {
+        SmallFileError::Unreadable(problem) => unreadable(path, problem),
+        SmallFileError::NotAFile => malformed("a file".to_owned()),
+        SmallFileError::TooLarge(most) => malformed(format!("at most {most} bytes")),
+    })?;
     parse(path, &bytes)
 }
 

@@ -13,7 +13,7 @@ use crate::class::cloud::Cloud;
 use crate::text::excerpt::Excerpt;
 
 /// The most bytes of a file. A real one has two kilobytes.
-pub const MAX_BYTES: u64 = 64 * 1024;
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// Why the endpoints of an Azure Stack are not known.
 #[derive(Debug, Error)]
