@@ -173,10 +173,7 @@ impl Account {
         let (bytes, (position, receiver)) = {
             let mut state = self.state().lock();
             let bytes = bytes.min(state.most);
-            let is_next = state
-                .first_beside(self.0.age)
-                .is_none_or(|first| self.0.age < first);
-            if is_next && state.take_at_once(self.0.age, bytes) {
+            if state.take_at_once(self.0.age, bytes, |first| self.0.age < first) {
                 return self.held(bytes);
             }
             (bytes, state.wait(self.0.age, bytes))
@@ -281,10 +278,7 @@ impl Held {
         // What one already has a part of comes before what it waits for besides.
         let there = missing == 0 || {
             let mut state = account.budget.0.lock();
-            let is_next = state
-                .first_beside(account.age)
-                .is_none_or(|first| account.age <= first);
-            is_next && state.take_at_once(account.age, missing)
+            state.take_at_once(account.age, missing, |first| account.age <= first)
         };
         if there {
             self.bytes = self.bytes.max(bytes);
@@ -414,14 +408,20 @@ impl State {
         Some(first)
     }
 
-    /// Takes them, if they fit.
-    fn take_at_once(&mut self, age: Age, bytes: usize) -> bool {
-        let fits = self.fits(age, bytes);
-        if fits {
+    /// Takes them, if they fit and come before those of the account that waits first in the namespace, if one does.
+    fn take_at_once(
+        &mut self,
+        age: Age,
+        bytes: usize,
+        come_before: impl FnOnce(Age) -> bool,
+    ) -> bool {
+        let are_next = self.first_beside(age).is_none_or(come_before);
+        let taken = are_next && self.fits(age, bytes);
+        if taken {
             self.took(age, bytes);
             self.give();
         }
-        fits
+        taken
     }
 
     /// Gives what is free to those whose turn it is: after all that changes whose turn it is, which also what is taken does.

@@ -183,7 +183,7 @@ impl Connections {
         }
         let arrival = Instant::now();
         // Before the door: who stands in front there may be of a namespace whose lookups wait for each other.
-        Box::pin(self.opener.dialer.look_up()).await?;
+        self.opener.dialer.look_up().await?;
         let door = self.door.lock().await;
         if let Some((then, failure)) = &self.known().last_failure
             && *then > arrival
@@ -205,7 +205,7 @@ impl Connections {
     pub(super) async fn lease_alone(&self) -> Result<Alone, TransportError> {
         let namespace = Namespace::current();
         let place = self.alone.take(&namespace, Rank::default()).await;
-        let opened = self.open_unnoted().await?;
+        let opened = self.opener.open().await?;
         Ok(Alone {
             lease: self.lease_of(opened, None),
             place,
@@ -220,7 +220,7 @@ impl Connections {
                 return Ok(());
             }
         }
-        Box::pin(self.opener.dialer.look_up()).await
+        self.opener.dialer.look_up().await
     }
 
     /// One more HTTP/2 connection, or, where another is being made or none can be, a place on a full one.
@@ -286,14 +286,9 @@ impl Connections {
     }
 
     async fn open(&self) -> Result<Opened, TransportError> {
-        let opened = self.open_unnoted().await;
+        let opened = self.opener.open().await;
         self.known().note(&opened);
         opened
-    }
-
-    /// In a box: each request would have room for it otherwise, and few need it.
-    async fn open_unnoted(&self) -> Result<Opened, TransportError> {
-        Box::pin(self.opener.open()).await
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

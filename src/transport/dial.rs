@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use hyper::http::uri::Authority;
 use rustls::pki_types::CertificateDer;
@@ -177,14 +178,17 @@ impl Dialer {
         .await
     }
 
-    /// Waits until there are addresses, in the line of who waits for them. Who makes the connection finds them.
-    pub(super) async fn look_up(&self) -> Result<(), TransportError> {
-        #[cfg(any(test, feature = "fuzzing"))]
-        if self.canned.is_some() {
-            return Ok(());
-        }
-        let _waiting = self.progress.wait(Phase::Dns);
-        self.aside().addresses().await.map(drop)
+    /// Waits until there are addresses, in the line of who waits for them. Who makes the connection finds them. Boxed, since it is
+    /// large and nearly no request needs it.
+    pub(super) fn look_up(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async {
+            #[cfg(any(test, feature = "fuzzing"))]
+            if self.canned.is_some() {
+                return Ok(());
+            }
+            let _waiting = self.progress.wait(Phase::Dns);
+            self.aside().addresses().await.map(drop)
+        })
     }
 
     /// TCP: to the first of these addresses that takes a connection.
