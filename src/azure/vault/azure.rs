@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
+use azure_core::http::ItemIterator;
 use azure_core::http::pager::Page;
-use azure_core::http::{ItemIterator, Url};
 use azure_security_keyvault_certificates::models::CertificateClientGetCertificateOptions;
 use azure_security_keyvault_certificates::{CertificateClient, CertificateClientOptions};
 use azure_security_keyvault_keys::models::KeyClientGetKeyOptions;
@@ -416,18 +416,23 @@ async fn collect<P: Page + Send>(
 /// The version in an object's id, `https://HOST/secrets/NAME/VERSION`. It goes into the answer and into messages
 /// as it is.
 fn version_of(id: Option<&str>) -> Option<String> {
-    let url = Url::parse(id?).ok()?;
-    let version = url.path_segments()?.nth(2)?;
-    ObjectName::new(version).map(|version| version.as_str().to_owned())
+    let version = ObjectName::new(parts_of(id?)?.nth(2)?)?;
+    Some(version.as_str().to_owned())
 }
 
 /// What stands for the version of an object whose id has none: when it was last changed. The driver takes an object
 /// whose version stays for one that has not changed.
 fn version_of_change(id: Option<&str>, changed: Option<OffsetDateTime>) -> Option<String> {
-    let url = Url::parse(id?).ok()?;
-    let has_no_version = url.path_segments()?.filter(|part| !part.is_empty()).count() == 2;
+    let has_no_version = parts_of(id?)?.count() == 2;
     let changed = changed.filter(|_| has_no_version)?;
     Some(format!("updated-{}", changed.unix_timestamp()))
+}
+
+/// The kind, the name and the version in an object's id.
+fn parts_of(id: &str) -> Option<impl Iterator<Item = &str>> {
+    let (_, path) = id.split_once("://")?.1.split_once('/')?;
+    let path = path.split(['?', '#']).next()?;
+    Some(path.split('/').filter(|part| !part.is_empty()))
 }
 
 /// What is kept of a text that comes with a value: so many characters. The allocation of the rest goes too.

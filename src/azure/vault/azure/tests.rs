@@ -66,7 +66,26 @@ fn an_id_without_a_version_has_its_last_change_instead() {
         ("https://v/secrets/a", None, Some("updated-1576316779")),
         ("https://v/secrets/a/", None, Some("updated-1576316779")),
         ("https://v/secrets/a/not%20one", None, None),
+        ("https://v/secrets/a/0123/", Some("0123"), None),
+        ("https://v/secrets/a/0123?a=b/c#d", Some("0123"), None),
+        (
+            "https://v/secrets/a?a=b/c",
+            None,
+            Some("updated-1576316779"),
+        ),
+        (
+            "https://v/secrets/a#/0123",
+            None,
+            Some("updated-1576316779"),
+        ),
+        ("HTTPS://V:443/Certificates/A/0aBc", Some("0aBc"), None),
+        (
+            "https://h.managedhsm.azure.net/keys/a/0123",
+            Some("0123"),
+            None,
+        ),
         ("https://v/secrets", None, None),
+        ("https://v", None, None),
         ("not a URL", None, None),
     ] {
         assert_eq!(version_of(Some(id)).as_deref(), version, "{id}");
