@@ -22,11 +22,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::board::{Attempt, Board, Look, Moment};
+use self::board::{Attempt, Board, GroupId, Look, Moment};
 use crate::shares::Weight;
 
 /// How long an attempt may take before another one is sent beside it.
@@ -114,7 +115,7 @@ where
     V: Weight,
 {
     reads: Reads<G, K, V, E>,
-    group: G,
+    group: GroupId,
     since: Moment,
     number: u64,
 }
@@ -139,7 +140,7 @@ where
 
     /// A mount takes part. It reads once it has earned the token that the group asks with.
     pub fn join(&self, group: G, arrival: Arrival) -> Member<G, K, V, E> {
-        let number = self.lock().join(&group, arrival.0);
+        let (group, number) = self.lock().join(group, arrival.0);
         Member {
             reads: self.clone(),
             group,
@@ -160,9 +161,7 @@ where
     V: Weight,
 {
     fn drop(&mut self) {
-        self.reads
-            .lock()
-            .leave(&self.group, self.since, self.number);
+        self.reads.lock().leave(self.group, self.since, self.number);
     }
 }
 
@@ -235,7 +234,7 @@ where
             let look = self
                 .reads
                 .lock()
-                .look(&self.group, key, self.since, Instant::now());
+                .look(self.group, key, self.since, Instant::now());
             match look {
                 Look::Ended(Ok(value), asked_at) => {
                     return Ok(Reading {
@@ -286,20 +285,15 @@ where
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let attempt = self.reads.lock().start(&self.group, key, Instant::now())?;
+        let attempt = self.reads.lock().start(self.group, key, Instant::now())?;
         let ending = Ending {
             reads: self.reads.clone(),
-            group: self.group.clone(),
+            group: self.group,
             key: key.clone(),
             attempt: Arc::clone(&attempt),
         };
-        let sending = send();
-        let task = tokio::spawn(async move {
-            // It ends the attempt also if this is dropped or panics.
-            let ending = ending;
-            let result = sending.await.map(Arc::new);
-            ending.attempt.set(result);
-        });
+        // No `async` block, which would store the future twice.
+        let task = tokio::spawn(send().map(|result| ending.finish(result)));
         attempt.set_task(task.abort_handle());
         Some(attempt)
     }
@@ -313,7 +307,7 @@ where
         let (sent, asked_at) = (self.reads.lock().moment(), Instant::now());
         let value = Arc::new(sending.await?);
         let mut board = self.reads.lock();
-        board.keep(&self.group, key, sent, Arc::clone(&value), asked_at);
+        board.keep(self.group, key, sent, Arc::clone(&value), asked_at);
         self.reads.sweep_later(board);
         Ok(Reading {
             value,
@@ -371,7 +365,7 @@ where
     V: Weight,
 {
     fn begin(member: &'a Member<G, K, V, E>, key: &'a K) -> Self {
-        let changed = member.reads.lock().wait(&member.group, key);
+        let changed = member.reads.lock().wait(member.group, key);
         Self {
             member,
             key,
@@ -388,14 +382,14 @@ where
 {
     fn drop(&mut self) {
         let member = self.member;
-        let idle = member.reads.lock().wait_no_more(&member.group, self.key);
+        let idle = member.reads.lock().wait_no_more(member.group, self.key);
         for attempt in idle {
             attempt.abort();
         }
     }
 }
 
-/// An attempt that is under way until this is dropped.
+/// An attempt that is under way until this is dropped. It ends also if its task does or panics.
 struct Ending<G, K, V, E>
 where
     G: Clone + Eq + Hash + Send + 'static,
@@ -404,9 +398,21 @@ where
     E: Clone + Shareable + Send + Sync + 'static,
 {
     reads: Reads<G, K, V, E>,
-    group: G,
+    group: GroupId,
     key: K,
     attempt: Arc<Attempt<V, E>>,
+}
+
+impl<G, K, V, E> Ending<G, K, V, E>
+where
+    G: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Weight + Send + Sync + 'static,
+    E: Clone + Shareable + Send + Sync + 'static,
+{
+    fn finish(self, result: Result<V, E>) {
+        self.attempt.set(result.map(Arc::new));
+    }
 }
 
 impl<G, K, V, E> Drop for Ending<G, K, V, E>
@@ -419,7 +425,7 @@ where
     fn drop(&mut self) {
         self.attempt.lose();
         let mut board = self.reads.lock();
-        board.ended(&self.group, &self.key, &self.attempt);
+        board.ended(self.group, &self.key, &self.attempt);
         self.reads.sweep_later(board);
     }
 }

@@ -45,21 +45,21 @@ pub(super) struct FromVault<'a> {
 }
 
 /// The reads that mounts share.
-pub(super) type SharedReads = Reads<Asking, Wanted, Given, VaultError>;
-pub(super) type SharedMember = Member<Asking, Wanted, Given, VaultError>;
+pub(super) type SharedReads = Reads<Asking, Arc<Wanted>, Given, VaultError>;
+pub(super) type SharedMember = Member<Asking, Arc<Wanted>, Given, VaultError>;
 
 /// Who asks which vault. Those who are equal may have what one of them is given.
 pub type Asking = (Arc<Principal>, String);
 
 /// What is asked of a vault.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Wanted {
     kind: ObjectKind,
     name: ObjectName,
     what: What,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 enum What {
     Version(ObjectVersion),
     /// The newest versions, at most so many.
@@ -223,11 +223,11 @@ impl FromVault<'_> {
 
     /// What the vault gives, and when it was asked: by this mount, or by another one.
     async fn read(&self, fetch: &Fetch, what: What) -> Result<Reading<Given>, VaultError> {
-        let wanted = Wanted {
+        let wanted = Arc::new(Wanted {
             kind: fetch.kind,
             name: fetch.name.clone(),
             what,
-        };
+        });
         let reading = Box::pin(self.attempts(&wanted));
         let reading = self.requests.count(fetch.kind, reading, VaultError::word);
         let reading = reading.await;
@@ -236,7 +236,7 @@ impl FromVault<'_> {
     }
 
     /// Tries until it succeeds, or it is no use.
-    async fn attempts(&self, wanted: &Wanted) -> Result<Reading<Given>, VaultError> {
+    async fn attempts(&self, wanted: &Arc<Wanted>) -> Result<Reading<Given>, VaultError> {
         let mut attempts = Attempts::new(self.deadline);
         loop {
             match self.attempt(wanted).await {
@@ -247,7 +247,7 @@ impl FromVault<'_> {
         }
     }
 
-    async fn attempt(&self, wanted: &Wanted) -> Result<Reading<Given>, VaultError> {
+    async fn attempt(&self, wanted: &Arc<Wanted>) -> Result<Reading<Given>, VaultError> {
         let enter = || async {
             let permit = self.vault.limiter().enter(&self.turn, self.deadline).await;
             permit.map_err(|overload| VaultError::overloaded(overload, None))
@@ -255,7 +255,7 @@ impl FromVault<'_> {
         let Some(member) = &self.member else {
             let permit = enter().await?;
             let asked_at = Instant::now();
-            let asking = ask(Arc::clone(self.vault), wanted.clone(), permit);
+            let asking = ask(Arc::clone(self.vault), Arc::clone(wanted), permit);
             let given = Box::pin(asking).await?;
             self.counts.count(ReadSource::Own);
             return Ok(Reading {
@@ -266,7 +266,7 @@ impl FromVault<'_> {
         };
         // Other mounts may wait for it too, so it has all it needs with it.
         let send = |permit| {
-            let asking = ask(Arc::clone(self.vault), wanted.clone(), permit);
+            let asking = ask(Arc::clone(self.vault), Arc::clone(wanted), permit);
             traces::here(self.namespace.clone().around(asking))
         };
         let has_proof = || self.vault.is_signed_in();
@@ -280,8 +280,8 @@ impl FromVault<'_> {
 }
 
 /// One request, of which the limiter is told how it ended.
-async fn ask(vault: Arc<Vault>, wanted: Wanted, permit: Permit) -> Result<Given, VaultError> {
-    let Wanted { kind, name, what } = &wanted;
+async fn ask(vault: Arc<Vault>, wanted: Arc<Wanted>, permit: Permit) -> Result<Given, VaultError> {
+    let Wanted { kind, name, what } = &*wanted;
     let given = match what {
         What::Version(version) => {
             let object = vault.get(*kind, name, version).await;

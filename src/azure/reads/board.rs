@@ -14,6 +14,10 @@ use crate::shares::Weight;
 /// The order of what happens in this process: requests of mounts that come, and attempts that are sent.
 pub(super) type Moment = u64;
 
+/// Identifies a group for as long as it has members: the moment at which the first one joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct GroupId(Moment);
+
 /// What an attempt came to; none where it was lost.
 type Outcome<V, E> = Option<Result<Arc<V>, E>>;
 
@@ -84,14 +88,16 @@ pub(super) enum Look<V, E> {
 /// Which reads are under way and what has come of them.
 pub(super) struct Board<G, K, V, E> {
     clock: Moment,
-    groups: HashMap<G, Group<K, V, E>>,
+    ids: HashMap<G, GroupId>,
+    groups: HashMap<GroupId, Group<G, K, V, E>>,
     max_bytes: usize,
     bytes: usize,
     sweeping: bool,
 }
 
 /// The mounts that may have what one of them reads, and what they read.
-struct Group<K, V, E> {
+struct Group<G, K, V, E> {
+    name: G,
     /// When their requests came, with their numbers.
     members: BTreeSet<(Moment, u64)>,
     reads: HashMap<K, Read<V, E>>,
@@ -126,9 +132,10 @@ impl<V, E> Default for Read<V, E> {
     }
 }
 
-impl<K, V, E> Default for Group<K, V, E> {
-    fn default() -> Self {
+impl<G, K, V, E> Group<G, K, V, E> {
+    fn new(name: G) -> Self {
         Self {
+            name,
             members: BTreeSet::new(),
             reads: HashMap::new(),
             bytes: 0,
@@ -140,6 +147,7 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             clock: 0,
+            ids: HashMap::new(),
             groups: HashMap::new(),
             max_bytes,
             bytes: 0,
@@ -153,23 +161,25 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
         self.clock
     }
 
-    /// A mount whose request came then is one of the group's, under the number that is returned.
-    pub(super) fn join(&mut self, group: &G, since: Moment) -> u64 {
+    /// A mount whose request came then is one of the group's, under the number that is returned with the group's id.
+    pub(super) fn join(&mut self, name: G, since: Moment) -> (GroupId, u64) {
         let number = self.moment();
-        let group = self.groups.entry(group.clone()).or_default();
+        let id = *self.ids.entry(name.clone()).or_insert(GroupId(number));
+        let group = self.groups.entry(id).or_insert_with(|| Group::new(name));
         group.members.insert((since, number));
-        number
+        (id, number)
     }
 
     /// It is no longer; nor is what was kept for it.
-    pub(super) fn leave(&mut self, key: &G, since: Moment, number: u64) {
-        let Some(group) = self.groups.get_mut(key) else {
+    pub(super) fn leave(&mut self, id: GroupId, since: Moment, number: u64) {
+        let Some(group) = self.groups.get_mut(&id) else {
             return;
         };
         group.members.remove(&(since, number));
         let Some((oldest, _)) = group.members.first().copied() else {
             self.bytes -= group.bytes;
-            self.groups.remove(key);
+            self.ids.remove(&group.name);
+            self.groups.remove(&id);
             return;
         };
         if oldest > since {
@@ -178,16 +188,18 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
     }
 
     /// A member waits for a key from now on. What is returned tells of changes.
-    pub(super) fn wait(&mut self, group: &G, key: &K) -> Arc<Notify> {
-        let group = self.groups.entry(group.clone()).or_default();
+    pub(super) fn wait(&mut self, group: GroupId, key: &K) -> Arc<Notify> {
+        let Some(group) = self.groups.get_mut(&group) else {
+            return Arc::default();
+        };
         let read = group.reads.entry(key.clone()).or_default();
         read.waiting += 1;
         Arc::clone(&read.changed)
     }
 
     /// It waits no more. What nobody waits for is returned, to be ended.
-    pub(super) fn wait_no_more(&mut self, group: &G, key: &K) -> Vec<Arc<Attempt<V, E>>> {
-        let Some(group) = self.groups.get_mut(group) else {
+    pub(super) fn wait_no_more(&mut self, group: GroupId, key: &K) -> Vec<Arc<Attempt<V, E>>> {
+        let Some(group) = self.groups.get_mut(&group) else {
             return Vec::new();
         };
         let Some(read) = group.reads.get_mut(key) else {
@@ -205,9 +217,14 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
     }
 
     /// An attempt begins, if one may.
-    pub(super) fn start(&mut self, group: &G, key: &K, now: Instant) -> Option<Arc<Attempt<V, E>>> {
+    pub(super) fn start(
+        &mut self,
+        group: GroupId,
+        key: &K,
+        now: Instant,
+    ) -> Option<Arc<Attempt<V, E>>> {
         let sent = self.moment();
-        let read = self.groups.get_mut(group)?.reads.get_mut(key)?;
+        let read = self.groups.get_mut(&group)?.reads.get_mut(key)?;
         if read.next(now).is_err() {
             return None;
         }
@@ -223,21 +240,28 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
     }
 
     /// A value that was asked for at `sent` may serve those that came before.
-    pub(super) fn keep(&mut self, group: &G, key: &K, sent: Moment, value: Arc<V>, at: Instant) {
+    pub(super) fn keep(
+        &mut self,
+        group: GroupId,
+        key: &K,
+        sent: Moment,
+        value: Arc<V>,
+        at: Instant,
+    ) {
         let bytes = value.weight();
         self.keep_result(group, key, sent, Ok(value), bytes, at);
     }
 
     fn keep_result(
         &mut self,
-        group: &G,
+        group: GroupId,
         key: &K,
         sent: Moment,
         result: Result<Arc<V>, E>,
         bytes: usize,
         at: Instant,
     ) {
-        let Some(group) = self.groups.get_mut(group) else {
+        let Some(group) = self.groups.get_mut(&group) else {
             return;
         };
         // One that is alone keeps it for nobody.
@@ -283,8 +307,8 @@ impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E> Board<G, K, V, E>
 
 impl<G: Clone + Eq + Hash, K: Clone + Eq + Hash, V: Weight, E: Clone> Board<G, K, V, E> {
     /// What there is for a mount whose request came at `since`.
-    pub(super) fn look(&self, group: &G, key: &K, since: Moment, now: Instant) -> Look<V, E> {
-        let group = self.groups.get(group);
+    pub(super) fn look(&self, group: GroupId, key: &K, since: Moment, now: Instant) -> Look<V, E> {
+        let group = self.groups.get(&group);
         let Some(read) = group.and_then(|group| group.reads.get(key)) else {
             return Look::Ask {
                 attempts: Vec::new(),
@@ -316,10 +340,10 @@ where
     E: Clone + Shareable,
 {
     /// An attempt is over.
-    pub(super) fn ended(&mut self, group: &G, key: &K, attempt: &Arc<Attempt<V, E>>) {
+    pub(super) fn ended(&mut self, group: GroupId, key: &K, attempt: &Arc<Attempt<V, E>>) {
         let read = self
             .groups
-            .get_mut(group)
+            .get_mut(&group)
             .and_then(|group| group.reads.get_mut(key));
         if let Some(read) = read {
             read.under_way.retain(|other| !Arc::ptr_eq(other, attempt));
@@ -342,7 +366,7 @@ impl<G, K, V, E> Board<G, K, V, E> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.bytes == 0
+        self.groups.is_empty() && self.ids.is_empty() && self.bytes == 0
     }
 }
 
@@ -351,7 +375,7 @@ const SHARE: usize = 4;
 /// What an error weighs, about.
 const ERROR: usize = 512;
 
-impl<K: Clone + Eq + Hash, V, E> Group<K, V, E> {
+impl<G, K: Clone + Eq + Hash, V, E> Group<G, K, V, E> {
     /// Forgets what has ended and is `useless`. Returns what it weighed.
     fn forget(&mut self, useless: impl Fn(&Ended<V, E>) -> bool) -> usize {
         let mut bytes = 0;

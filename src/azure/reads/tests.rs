@@ -459,3 +459,30 @@ fn a_second_request_that_may_not_go_ends_nothing() {
         assert_eq!(shared.unwrap().way, Way::Shared);
     });
 }
+
+#[test]
+fn what_was_asked_in_a_group_that_is_gone_is_not_for_the_next_of_its_name() {
+    let mut board = Board::<_, u8, Value, Failure>::new(100_000);
+    // All requests have come before anything is sent.
+    let [first, second, third] = [(); 3].map(|()| board.moment());
+    let (gone, number) = board.join("group", first);
+    board.wait(gone, &0);
+    let attempt = board.start(gone, &0, Instant::now()).unwrap();
+    board.wait_no_more(gone, &0);
+    board.leave(gone, first, number);
+    assert!(board.is_empty());
+    let (group, number) = board.join("group", second);
+    let (same, other) = board.join("group", third);
+    assert_eq!(group, same);
+    assert_ne!(group, gone);
+    board.wait(group, &0);
+    attempt.set(Ok(Arc::new(Value(0))));
+    board.ended(gone, &0, &attempt);
+    let look = board.look(group, &0, second, Instant::now());
+    assert!(matches!(look, Look::Ask { attempts } if attempts.is_empty()));
+    assert_eq!(board.bytes(), 0);
+    board.wait_no_more(group, &0);
+    board.leave(group, second, number);
+    board.leave(group, third, other);
+    assert!(board.is_empty());
+}
