@@ -44,13 +44,9 @@ pub(super) async fn side_by_side<T, F: Future, E>(
         tokio::select! {
             biased;
             held = &mut bytes, if !bytes.is_terminated() => {
-                under_way.extend(items.next().map(|item| {
-                    let working = start(item);
-                    async move {
-                        let _held = held;
-                        working.await
-                    }
-                }));
+                // No `async` block, which would store the future twice.
+                let next = items.next();
+                under_way.extend(next.map(|item| start(item).inspect(move |_| drop(held))));
             }
             Some(result) = under_way.next() => ended(result)?,
             else => return Ok(()),

@@ -138,7 +138,8 @@ impl<'a> Workshop<'a> {
             Arc::clone(known.entry((name, version.to_owned(), how)).or_default())
         };
         let making = || self.make(value, content, how);
-        once.get_or_init(making).await.clone()
+        // Boxed: few objects need it, and all would have room for it.
+        Box::pin(once.get_or_init(making)).await.clone()
     }
 
     async fn make(

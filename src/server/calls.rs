@@ -132,14 +132,9 @@ where
                 Err(refusal) => Ok(refusal.into_http()),
             }
         };
-        let answer = tokio::time::timeout(self.timeout, answer);
-        async move {
-            match answer.await {
-                Ok(answer) => answer,
-                Err(_) => Ok(late().into_http()),
-            }
-        }
-        .boxed()
+        tokio::time::timeout(self.timeout, answer)
+            .map(|answer| answer.unwrap_or_else(|_| Ok(late().into_http())))
+            .boxed()
     }
 }
 

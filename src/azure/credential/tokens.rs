@@ -17,7 +17,7 @@ use std::time::Duration;
 use azure_core::credentials::AccessToken;
 use azure_core::time::OffsetDateTime;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, OptionFuture, Shared};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -286,17 +286,19 @@ impl Tokens {
         let asking = ask(waiters.clone());
         let (slots, scope) = (Arc::clone(&self.slots), scope.to_owned());
         let clock = self.clock;
+        // No `async` block, which would store the future twice.
+        let asking = AssertUnwindSafe(asking).catch_unwind();
+        let landing = OptionFuture::from(next.map(tokio::time::sleep_until))
+            .then(|_| asking)
+            .map(move |result| {
+                let result = result.ok();
+                let now = clock.now();
+                let mut slots = slots.lock();
+                land(slots.entry(scope).or_default(), result.as_ref(), now);
+                result
+            });
         // What it takes beside its place in the lines, the one that asked first pays.
-        let task = tokio::spawn(Namespace::current().around(async move {
-            if let Some(next) = next {
-                tokio::time::sleep_until(next).await;
-            }
-            let result = AssertUnwindSafe(asking).catch_unwind().await.ok();
-            let now = clock.now();
-            let mut slots = slots.lock();
-            land(slots.entry(scope).or_default(), result.as_ref(), now);
-            result
-        }));
+        let task = tokio::spawn(Namespace::current().around(landing));
         let landed = task.map(|result| result.ok().flatten()).boxed().shared();
         Flight { landed, waiters }
     }
