@@ -36,11 +36,11 @@ pub use self::listing::MAX_VERSIONS as MAX_LISTED;
 /// that a client is used by nobody but its own.
 pub type Owner = (String, IdentityKey);
 
-/// The most bytes of pairs of vault and identity that are kept. One has 12 to 20 KB with its credential, and each pod's
+/// The most bytes of pairs of vault and identity that are kept. One has 14 to 22 KB with its credential, and each pod's
 /// is another one after an hour, as [`Credentials`] has it.
 const MAX_BYTES: usize = 12 << 20;
-/// What such a pair weighs beside its credential: the clients of the SDK.
-const FIXED: usize = 8 << 10;
+/// What such a pair weighs beside its credential: the clients of the SDK, and the header with its token.
+const FIXED: usize = 10 << 10;
 /// The most hosts whose limits are kept.
 const MAX_HOSTS: usize = 2048;
 

@@ -141,9 +141,12 @@ impl Challenge {
 
 /// A vault's 401 to a request without a token. Any vault answers so, whatever its access policies are.
 pub(super) async fn ask_without_token(origin: &Origin) -> Result<Answer, TransportError> {
-    let mut request = hyper::Request::new(Full::new(Bytes::new()));
-    *request.uri_mut() = hyper::Uri::from_static("/secrets?api-version=7.4");
-    let answer = origin.exchange(request).await?;
+    let make = || {
+        let mut request = hyper::Request::new(Full::new(Bytes::new()));
+        *request.uri_mut() = hyper::Uri::from_static("/secrets?api-version=7.4");
+        Ok(request)
+    };
+    let answer = origin.exchange("GET", make).await?;
     if answer.status == StatusCode::UNAUTHORIZED {
         return Ok(answer);
     }

@@ -7,13 +7,14 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::http::uri::{PathAndQuery, Scheme};
 use hyper::{Request, Response, StatusCode, Uri};
 
 use crate::observe::metrics::Traffic;
 use crate::observe::traces::Trace;
-use crate::transport::connections::{Alone, Body, Connections, Lease, PoolLimits};
+use crate::transport::connections::{Alone, Body, Connections, Http2, Lease, PoolLimits};
 use crate::transport::dial::Dialer;
 use crate::transport::{MAX_BODY, Phase, Refusal, TransportError, in_chain};
 
@@ -99,14 +100,16 @@ impl Origin {
         }
     }
 
-    /// Sends a request, reads the answer, and counts it. Not `async` itself, which would keep room for the
-    /// request a second time.
+    /// Sends a request, reads the answer, and counts it. `make` makes the same request for each connection that it is tried
+    /// on: a copy for the rare second one would cost as much as the request. Not `async` itself, which would store what it
+    /// sends twice.
     pub(super) fn exchange(
         &self,
-        request: Request<Body>,
+        method: &str,
+        make: impl Fn() -> Result<Request<Body>, TransportError>,
     ) -> impl Future<Output = Result<Answer, TransportError>> {
-        let trace = Trace::request(self.shown(), request.method().as_str());
-        let sending = trace.around(self.send(request));
+        let trace = Trace::request(self.shown(), method);
+        let sending = trace.around(self.send(make));
         sending.inspect(move |result| {
             if let Ok(answer) = result {
                 trace.record("http.response.status_code", answer.status.as_u16());
@@ -118,8 +121,10 @@ impl Origin {
         })
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Answer, TransportError> {
-        let mut request = Some(request);
+    async fn send(
+        &self,
+        make: impl Fn() -> Result<Request<Body>, TransportError>,
+    ) -> Result<Answer, TransportError> {
         let mut is_suspect = false;
         for _ in 0..MAX_TRIED {
             // On a connection to itself, an answer that ends it ends no other request.
@@ -129,7 +134,7 @@ impl Origin {
             } else {
                 (self.connections.lease().await?, None)
             };
-            let attempt = self.attempt(lease, &mut request);
+            let attempt = self.attempt(lease, &make);
             match tokio::time::timeout(REQUEST_TIMEOUT, attempt).await {
                 Ok(Ok(Outcome::Answer(answer))) => return Ok(answer),
                 Ok(Ok(Outcome::LeftAlone)) => {}
@@ -167,74 +172,79 @@ impl Origin {
         self.connections.look_up().await
     }
 
-    /// Tries one connection. The request is where it was unless there is an answer or a failure.
+    /// Sends the request on this connection.
     async fn attempt(
         &self,
         lease: Lease,
-        request: &mut Option<Request<Body>>,
+        make: impl Fn() -> Result<Request<Body>, TransportError>,
     ) -> Result<Outcome, TransportError> {
-        let Some(mut outgoing) = request.take() else {
-            return Ok(Outcome::LeftAlone);
-        };
         match lease {
             Lease::Http2(mut stream) => {
-                self.for_http2(&mut outgoing);
-                let copy = outgoing.clone();
-                let mut error = match stream.sender.try_send_request(outgoing).await {
-                    Ok(response) => match self.read(response).await {
-                        Ok(answer) => return Ok(Outcome::Answer(answer)),
-                        Err(error) if broke_for_all(&error) => {
-                            stream.mark_over();
-                            *request = Some(copy);
-                            return Ok(Outcome::Broken(self.interrupted(error)));
-                        }
-                        Err(error) => return Err(error),
-                    },
-                    Err(error) => error,
+                let request = self.for_http2(make()?);
+                let response = match stream.sender.try_send_request(request).await {
+                    Ok(response) => response,
+                    Err(error) => return self.without_answer(error, &stream),
                 };
-                if let Some(untouched) = error.take_message() {
-                    *request = Some(untouched);
-                    return Ok(Outcome::LeftAlone);
+                match self.read(response).await {
+                    Ok(answer) => Ok(Outcome::Answer(answer)),
+                    Err(error) if broke_for_all(&error) => {
+                        stream.mark_over();
+                        Ok(Outcome::Broken(self.interrupted(error)))
+                    }
+                    Err(error) => Err(error),
                 }
-                let error = error.into_error();
-                if broke_for_all(&error) {
-                    stream.mark_over();
-                    *request = Some(copy);
-                    return Ok(Outcome::Broken(self.interrupted(error)));
-                }
-                match in_chain::<h2::Error>(&error).and_then(left_alone) {
-                    Some(LeftAlone::Connection) => stream.mark_over(),
-                    Some(LeftAlone::Stream) => {}
-                    None => return Err(self.interrupted(error)),
-                }
-                *request = Some(copy);
-                Ok(Outcome::LeftAlone)
             }
             Lease::Http1(mut connection) => {
-                self.for_http1(&mut outgoing);
                 if connection.sender.ready().await.is_err() {
-                    *request = Some(outgoing);
                     return Ok(Outcome::LeftAlone);
                 }
-                let mut failure = match connection.sender.try_send_request(outgoing).await {
-                    Ok(response) => {
-                        let answer = self.read(response).await?;
+                let request = match make() {
+                    Ok(request) => self.for_http1(request),
+                    Err(error) => {
                         self.connections.give_back(connection);
-                        return Ok(Outcome::Answer(answer));
+                        return Err(error);
                     }
-                    Err(failure) => failure,
                 };
-                *request = failure.take_message();
-                if request.is_some() {
-                    return Ok(Outcome::LeftAlone);
-                }
-                Err(self.interrupted(failure.into_error()))
+                let response = match connection.sender.try_send_request(request).await {
+                    Ok(response) => response,
+                    Err(mut failure) => {
+                        return match failure.take_message() {
+                            Some(_) => Ok(Outcome::LeftAlone),
+                            None => Err(self.interrupted(failure.into_error())),
+                        };
+                    }
+                };
+                let answer = self.read(response).await?;
+                self.connections.give_back(connection);
+                Ok(Outcome::Answer(answer))
             }
         }
     }
 
+    /// What an error means that came in place of an answer over HTTP/2.
+    fn without_answer(
+        &self,
+        mut error: TrySendError<Request<Body>>,
+        stream: &Http2,
+    ) -> Result<Outcome, TransportError> {
+        if error.take_message().is_some() {
+            return Ok(Outcome::LeftAlone);
+        }
+        let error = error.into_error();
+        if broke_for_all(&error) {
+            stream.mark_over();
+            return Ok(Outcome::Broken(self.interrupted(error)));
+        }
+        match in_chain::<h2::Error>(&error).and_then(left_alone) {
+            Some(LeftAlone::Connection) => stream.mark_over(),
+            Some(LeftAlone::Stream) => {}
+            None => return Err(self.interrupted(error)),
+        }
+        Ok(Outcome::LeftAlone)
+    }
+
     /// HTTP/2 has the server's name in the URL.
-    fn for_http2(&self, request: &mut Request<Body>) {
+    fn for_http2(&self, mut request: Request<Body>) -> Request<Body> {
         let scheme = if self.dialer.tls.is_some() {
             Scheme::HTTPS
         } else {
@@ -246,16 +256,18 @@ impl Origin {
         // With all three parts there is nothing to be refused.
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
         request.headers_mut().remove(HOST);
+        request
     }
 
     /// HTTP/1.1 has it in a header.
-    fn for_http1(&self, request: &mut Request<Body>) {
+    fn for_http1(&self, mut request: Request<Body>) -> Request<Body> {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
         if let Ok(host) = HeaderValue::from_str(self.dialer.authority.as_str()) {
             request.headers_mut().insert(HOST, host);
         }
+        request
     }
 
     /// Reads an answer. Of a refusal no more is kept than is looked at; it is read to its end all the same, so that the
@@ -425,8 +437,8 @@ mod tests {
     }
 
     async fn ask(origin: &Origin) -> Result<Answer, TransportError> {
-        let request = Request::get("/").body(Body::default()).unwrap();
-        origin.exchange(request).await
+        let request = || Ok(Request::new(Body::default()));
+        origin.exchange("GET", request).await
     }
 
     /// Answers ten requests, refuses the next, and says that it takes no more on this connection.

@@ -45,7 +45,8 @@ impl Server {
     /// Sends a request, whose URL is a path, and reads the answer. One that is no success is a
     /// [refusal](TransportError::Refused). It has no time limit of its own.
     pub async fn ask(&self, request: Request<Bytes>) -> Result<Bytes, TransportError> {
-        let answer = self.0.exchange(request.map(Full::new)).await?;
+        let make = || Ok(request.clone().map(Full::new));
+        let answer = self.0.exchange(request.method().as_str(), make).await?;
         if answer.status.is_success() {
             return Ok(answer.body);
         }

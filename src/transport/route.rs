@@ -4,22 +4,22 @@
 //! that the SDK passes through untouched. The exception is a vault's 401, which the SDK needs to see: it
 //! is the challenge that tells whose token the vault takes.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
-use azure_core::http::headers::{
-    AUTHORIZATION, HeaderName, HeaderValue, Headers, WWW_AUTHENTICATE,
-};
+use azure_core::http::headers::{AUTHORIZATION, Headers, WWW_AUTHENTICATE};
 use azure_core::http::request::Body;
 use azure_core::http::{
     AsyncRawResponse, ClientOptions, HttpClient, Request, RetryOptions, StatusCode,
 };
 use bytes::Bytes;
 use hyper::Method;
-use url::Url;
+use hyper::header::{HeaderName, HeaderValue, InvalidHeaderValue};
+use parking_lot::Mutex;
+use tracing::Level;
+use url::{Position, Url};
 
 use crate::observe::metrics::Traffic;
 use crate::transport::api_version::MAX_CHANGES;
@@ -41,7 +41,15 @@ pub struct Route {
     pub(super) challenge: Option<Arc<Challenge>>,
     /// Who is told which tokens a vault does not take.
     pub(super) tokens: Option<Arc<dyn TokenHolder>>,
+    /// The header of the last token. Usually the next request has the same: then it is neither copied nor checked again.
+    pub(super) authorization: Mutex<Option<HeaderValue>>,
 }
+
+/// The target of the lines in which the SDK logs requests and answers.
+const LOGGING: &str = "typespec_client_core::http::policies::logging";
+
+/// The longest header of a token that is kept. Entra ID's tokens have 1.5 to 2.5 KB.
+const MAX_KEPT: usize = 4096;
 
 /// Who has the tokens of an identity for one vault.
 #[async_trait]
@@ -66,6 +74,7 @@ impl Route {
             below: String::new(),
             challenge: None,
             tokens: None,
+            authorization: Mutex::default(),
         }
     }
 
@@ -114,8 +123,7 @@ impl Route {
                 found: url.host_str().unwrap_or("nowhere").to_owned(),
             });
         }
-        let bearer = request.headers().get_optional_str(&AUTHORIZATION);
-        let token = bearer.and_then(|header| header.strip_prefix("Bearer "));
+        let token = authorization(request).and_then(|header| header.strip_prefix("Bearer "));
         let Some(challenge) = &self.challenge else {
             let answer = self.exchange(request).await?;
             return self.success(request, answer);
@@ -168,14 +176,16 @@ impl Route {
     /// Sends the request, in the version of the API that the server speaks.
     async fn exchange(&self, request: &Request) -> Result<Answer, TransportError> {
         let path = path(&self.below, request.url());
+        let method = request.method().as_str();
         let Some(challenge) = &self.challenge else {
-            return self.origin.exchange(self.outgoing(request, &path)?).await;
+            let outgoing = || self.outgoing(request, &path);
+            return self.origin.exchange(method, outgoing).await;
         };
         let mut changes = 0;
         loop {
             let path = challenge.api_version.applied(&path);
-            let outgoing = self.outgoing(request, &path)?;
-            let answer = self.origin.exchange(outgoing).await?;
+            let outgoing = || self.outgoing(request, &path);
+            let answer = self.origin.exchange(method, outgoing).await?;
             if changes == MAX_CHANGES || !challenge.api_version.learns_from(&answer, &path) {
                 return Ok(answer);
             }
@@ -205,15 +215,29 @@ impl Route {
         *outgoing.uri_mut() = path.parse().map_err(|_| unsendable(":path"))?;
         for (name, value) in request.headers().iter() {
             let unsendable = || unsendable(name.as_str());
-            let mut value =
-                hyper::header::HeaderValue::from_str(value.as_str()).map_err(|_| unsendable())?;
-            // What is sensitive is shown by no library, at any level.
-            value.set_sensitive(*name == AUTHORIZATION);
-            let name = hyper::header::HeaderName::from_bytes(name.as_str().as_bytes())
-                .map_err(|_| unsendable())?;
+            let value = if *name == AUTHORIZATION {
+                self.sensitive(value.as_str())
+            } else {
+                HeaderValue::from_str(value.as_str())
+            };
+            let value = value.map_err(|_| unsendable())?;
+            let name = HeaderName::from_bytes(name.as_str().as_bytes());
+            let name = name.map_err(|_| unsendable())?;
             outgoing.headers_mut().append(name, value);
         }
         Ok(outgoing)
+    }
+
+    /// The header of a token. What is sensitive is shown by no library, at any level.
+    fn sensitive(&self, value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+        let mut last = self.authorization.lock();
+        if let Some(same) = last.as_ref().filter(|last| *last == value) {
+            return Ok(same.clone());
+        }
+        let mut header = HeaderValue::from_str(value)?;
+        header.set_sensitive(true);
+        *last = (value.len() <= MAX_KEPT).then(|| header.clone());
+        Ok(header)
     }
 }
 
@@ -236,31 +260,33 @@ pub fn client_options(client: Arc<dyn HttpClient>) -> ClientOptions {
     }
 }
 
+/// The header with the token, if there is one. `Headers::get_str` words an error also where there is none.
+fn authorization(request: &Request) -> Option<&str> {
+    let mut headers = request.headers().iter();
+    let (_, value) = headers.find(|(name, _)| **name == AUTHORIZATION)?;
+    Some(value.as_str())
+}
+
 /// What follows the host in a URL, below a path of the server's own.
 fn path(below: &str, url: &Url) -> String {
     let below = below.trim_end_matches('/');
-    let path = url.path();
-    match url.query() {
-        Some(query) => format!("{below}{path}?{query}"),
-        None => format!("{below}{path}"),
-    }
+    [below, &url[Position::BeforePath..Position::AfterQuery]].concat()
 }
 
-/// The answer for the SDK.
+/// The answer for the SDK, with the one header that it acts on; with all of them where it logs them. A copy of all for each
+/// answer would be a quarter of what is allocated for a read.
 fn incoming(answer: Answer) -> AsyncRawResponse {
-    let headers: HashMap<HeaderName, HeaderValue> = answer
-        .headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .map(|(name, value)| {
-            (
-                HeaderName::from(name.to_owned()),
-                HeaderValue::from(value.to_owned()),
-            )
-        })
-        .collect();
+    let is_logged = tracing::enabled!(target: LOGGING, Level::DEBUG);
+    let mut headers = Headers::new();
+    for (name, value) in &answer.headers {
+        if let Ok(value) = value.to_str()
+            && (is_logged || name == hyper::header::WWW_AUTHENTICATE)
+        {
+            headers.insert(name.as_str().to_owned(), value.to_owned());
+        }
+    }
     let status = StatusCode::from(answer.status.as_u16());
-    AsyncRawResponse::from_bytes(status, headers.into(), answer.body)
+    AsyncRawResponse::from_bytes(status, headers, answer.body)
 }
 
 /// A 401 with a challenge, as a vault would answer.
@@ -297,11 +323,20 @@ mod tests {
         let mut request = Request::new(url, azure_core::http::Method::Get);
         request.insert_header(AUTHORIZATION, "Bearer canary");
         request.insert_header("accept", "application/json");
-        let outgoing = route.outgoing(&request, "/secrets/S").unwrap();
-        let headers = outgoing.headers();
-        assert_eq!(headers["authorization"], "Bearer canary");
-        // So that no library shows it.
-        assert!(headers["authorization"].is_sensitive());
-        assert!(!headers["accept"].is_sensitive());
+        // The first, the same again, another one, and one that is not kept.
+        let long = "x".repeat(MAX_KEPT);
+        for token in ["canary", "canary", "other", &long, &long, "canary"] {
+            let bearer = format!("Bearer {token}");
+            request.insert_header(AUTHORIZATION, bearer.clone());
+            let outgoing = route.outgoing(&request, "/secrets/S").unwrap();
+            let headers = outgoing.headers();
+            assert_eq!(headers["authorization"], bearer);
+            // So that no library shows it.
+            assert!(headers["authorization"].is_sensitive());
+            assert!(!headers["accept"].is_sensitive());
+            let kept = route.authorization.lock().clone();
+            let expected = (bearer.len() <= MAX_KEPT).then_some(bearer);
+            assert_eq!(kept, expected.map(|bearer| bearer.parse().unwrap()));
+        }
     }
 }

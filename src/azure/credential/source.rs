@@ -15,6 +15,7 @@ use azure_identity::{
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use futures::TryFutureExt as _;
+use hyper::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -193,9 +194,9 @@ impl Source {
         }))
     }
 
-    /// The SDK takes any JSON object for an answer with a token, which is then empty.
+    /// The SDK takes any JSON object for an answer with a token, which is then empty, and any text for a token.
     fn check(&self, token: AccessToken) -> Result<AccessToken, TokenError> {
-        if token.token.secret().is_empty() {
+        if !is_sendable(token.token.secret()) {
             let service = self.service();
             return Err(TokenError::Unreadable { service });
         }
@@ -288,6 +289,11 @@ fn user_assigned(managed: &IdentityId) -> Option<UserAssignedId> {
     }
 }
 
+/// Whether a request can have this token.
+fn is_sendable(token: &str) -> bool {
+    !token.is_empty() && HeaderValue::from_str(token).is_ok()
+}
+
 /// The pod's token as the proof of who asks.
 #[derive(Debug)]
 struct ServiceAccountToken(Sensitive);
@@ -308,5 +314,13 @@ mod tests {
     fn a_credential_does_not_show_its_assertion() {
         let token = ServiceAccountToken("canary".to_owned().into());
         assert!(!format!("{token:?}").contains("canary"));
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_have_is_none() {
+        assert!(is_sendable("eyJ0.eyJh-_.c2ln"));
+        for token in ["", "a\nb", "a\0"] {
+            assert!(!is_sendable(token), "{token:?}");
+        }
     }
 }
