@@ -10,7 +10,8 @@
 //! So a shared read has the best place that one of its mounts has, and the longest deadline.
 //!
 //! What is shared is a success, or that the object is not there. Any other failure belongs to the mount whose request it
-//! was; others ask again, and by themselves after [`MAX_FAILURES_OF_OTHERS`].
+//! was; others ask again. After [`MAX_FAILURES_OF_OTHERS`] each asks by itself, and takes the first success of another one
+//! that comes before its turn.
 
 mod board;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::hash::Hash;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -191,73 +193,67 @@ where
         SendFuture: Future<Output = Result<V, E>> + Send + 'static,
     {
         let waiting = Waiting::begin(self, key);
-        let mut watched: Vec<Watched<V, E>> = Vec::new();
-        let mut failures = 0;
+        let mut seen = Seen::default();
         loop {
             let mut changed = pin!(waiting.changed.notified());
             // Before it looks, so that it misses nothing.
             changed.as_mut().enable();
-            if !may_share() {
-                failures = MAX_FAILURES_OF_OTHERS;
-                watched.retain(|watched| watched.way == Way::Own);
-            }
-            for ended in watched.extract_if(.., |watched| watched.attempt.has_ended()) {
-                match (ended.way, ended.attempt.outcome()) {
-                    (way, Some(Ok(value))) => {
-                        return Ok(Reading {
-                            value,
-                            way,
-                            asked_at: ended.attempt.at(),
-                        });
-                    }
-                    (Way::Own, Some(Err(error))) => return Err(error),
-                    (Way::Shared, Some(Err(error))) => match error.whose() {
-                        Whose::Everyones => return Err(error),
-                        Whose::Askers => failures = MAX_FAILURES_OF_OTHERS,
-                        Whose::Nobodys => failures += 1,
-                    },
-                    // It panicked, which the log tells.
-                    (_, None) => failures += 1,
-                }
-            }
-            let waits_for_own = watched.iter().any(|watched| watched.way == Way::Own);
-            if failures >= MAX_FAILURES_OF_OTHERS {
-                // What others read is not for this mount, or no longer.
-                if waits_for_own {
+            let next = match self.look(key, may_share(), &mut seen) {
+                ControlFlow::Break(result) => return result,
+                ControlFlow::Continue(next) => next,
+            };
+            if seen.asks_alone() {
+                if seen.waits_for_own() {
                     changed.await;
                     continue;
                 }
-                let permit = enter().await?;
-                // In a box: few need it, and all would have room for it.
-                return Box::pin(self.alone(key, send(permit))).await;
-            }
-            let look = self
-                .reads
-                .lock()
-                .look(self.group, key, self.since, Instant::now());
-            match look {
-                Look::Ended(Ok(value), asked_at) => {
-                    return Ok(Reading {
-                        value,
-                        way: Way::Shared,
-                        asked_at,
-                    });
-                }
-                Look::Ended(Err(error), _) => return Err(error),
-                Look::UnderWay { attempts, next } => {
-                    watch(&mut watched, attempts, Way::Shared);
-                    tokio::select! {
-                        () = changed => {}
-                        () = sleep_until(next) => {}
+                // One turn, whatever others begin and fail meanwhile.
+                let permit = {
+                    let mut entering = pin!(enter());
+                    loop {
+                        tokio::select! {
+                            biased;
+                            () = changed.as_mut(), if !seen.is_apart => {
+                                changed.set(waiting.changed.notified());
+                                changed.as_mut().enable();
+                                let look = self.look(key, may_share(), &mut seen);
+                                if let ControlFlow::Break(result) = look {
+                                    return result;
+                                }
+                            }
+                            permit = entering.as_mut() => break permit,
+                        }
                     }
-                }
-                Look::Ask { attempts } => {
-                    watch(&mut watched, attempts, Way::Shared);
-                    if waits_for_own {
-                        // Its own is slow; another one beside it is for those who wait for one of others.
+                };
+                let permit = match permit {
+                    Ok(permit) => permit,
+                    Err(error) if seen.is_apart || seen.watched.is_empty() => return Err(error),
+                    // It may not ask, and need not.
+                    Err(_) => {
                         changed.await;
                         continue;
                     }
+                };
+                let own = if seen.is_apart {
+                    Err(permit)
+                } else {
+                    self.start(key, permit, &send)
+                };
+                match own {
+                    Ok(own) => seen.watch([own], Way::Own),
+                    // Boxed: few need it, and all would have room for it.
+                    Err(permit) => return Box::pin(self.alone(key, send(permit))).await,
+                }
+                continue;
+            }
+            match next {
+                Next::Wait(until) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(until) => {}
+                },
+                // Its own is slow; another one beside it is for those who wait for one of others.
+                Next::Ask if seen.waits_for_own() => changed.await,
+                Next::Ask => {
                     let permit = tokio::select! {
                         biased;
                         () = changed.as_mut() => continue,
@@ -265,7 +261,7 @@ where
                     };
                     let permit = match permit {
                         Ok(permit) => permit,
-                        Err(error) if watched.is_empty() => return Err(error),
+                        Err(error) if seen.watched.is_empty() => return Err(error),
                         // It may not ask, and need not.
                         Err(_) => {
                             changed.await;
@@ -273,19 +269,58 @@ where
                         }
                     };
                     // Another one may have begun meanwhile.
-                    let own = self.start(key, || send(permit));
-                    watch(&mut watched, own, Way::Own);
+                    seen.watch(self.start(key, permit, &send), Way::Own);
                 }
             }
         }
     }
 
-    /// Begins an attempt for all that wait, unless there is one.
-    fn start<F>(&self, key: &K, send: impl FnOnce() -> F) -> Option<Arc<Attempt<V, E>>>
+    /// What this mount gets, or what it does next.
+    fn look(
+        &self,
+        key: &K,
+        may_share: bool,
+        seen: &mut Seen<V, E>,
+    ) -> ControlFlow<Result<Reading<V>, E>, Next> {
+        if !may_share {
+            seen.is_apart = true;
+        }
+        if let Some(result) = seen.take_ended() {
+            return ControlFlow::Break(result);
+        }
+        if seen.is_apart {
+            return ControlFlow::Continue(Next::Ask);
+        }
+        let board = self.reads.lock();
+        let (attempts, next) = match board.look(self.group, key, self.since, Instant::now()) {
+            Look::Ended(result, asked_at) => {
+                return ControlFlow::Break(result.map(|value| Reading {
+                    value,
+                    way: Way::Shared,
+                    asked_at,
+                }));
+            }
+            Look::UnderWay { attempts, next } => (attempts, Next::Wait(next)),
+            Look::Ask { attempts } => (attempts, Next::Ask),
+        };
+        seen.watch(attempts, Way::Shared);
+        ControlFlow::Continue(next)
+    }
+
+    /// Begins an attempt for all that wait, unless there is one: then the permit comes back.
+    fn start<P, F>(
+        &self,
+        key: &K,
+        permit: P,
+        send: impl FnOnce(P) -> F,
+    ) -> Result<Arc<Attempt<V, E>>, P>
     where
         F: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let attempt = self.reads.lock().start(self.group, key, Instant::now())?;
+        let attempt = self.reads.lock().start(self.group, key, Instant::now());
+        let Some(attempt) = attempt else {
+            return Err(permit);
+        };
         let ending = Ending {
             reads: self.reads.clone(),
             group: self.group,
@@ -293,9 +328,9 @@ where
             attempt: Arc::clone(&attempt),
         };
         // No `async` block, which would store the future twice.
-        let task = tokio::spawn(send().map(|result| ending.finish(result)));
+        let task = tokio::spawn(send(permit).map(|result| ending.finish(result)));
         attempt.set_task(task.abort_handle());
-        Some(attempt)
+        Ok(attempt)
     }
 
     /// Asks for this mount. What comes of it serves others, too.
@@ -317,25 +352,82 @@ where
     }
 }
 
+/// What a mount does next.
+enum Next {
+    /// It waits for changes, or until then.
+    Wait(Option<Instant>),
+    /// It asks.
+    Ask,
+}
+
+/// What a mount has seen of the attempts for a key.
+struct Seen<V, E> {
+    watched: Vec<Watched<V, E>>,
+    /// How many of others have failed for nobody's fault.
+    failures: u32,
+    /// Whether what others read is not for this mount, or no longer.
+    is_apart: bool,
+}
+
 /// An attempt that may answer a mount, and whose it is.
 struct Watched<V, E> {
     attempt: Arc<Attempt<V, E>>,
     way: Way,
 }
 
-/// Watches those too that are not watched yet.
-fn watch<V, E>(
-    watched: &mut Vec<Watched<V, E>>,
-    attempts: impl IntoIterator<Item = Arc<Attempt<V, E>>>,
-    way: Way,
-) {
-    for attempt in attempts {
-        let is_new = !watched
-            .iter()
-            .any(|known| Arc::ptr_eq(&known.attempt, &attempt));
-        if is_new {
-            watched.push(Watched { attempt, way });
+impl<V, E> Default for Seen<V, E> {
+    fn default() -> Self {
+        Self {
+            watched: Vec::new(),
+            failures: 0,
+            is_apart: false,
         }
+    }
+}
+
+impl<V, E: Clone + Shareable> Seen<V, E> {
+    fn asks_alone(&self) -> bool {
+        self.is_apart || self.failures >= MAX_FAILURES_OF_OTHERS
+    }
+
+    fn waits_for_own(&self) -> bool {
+        self.watched.iter().any(|watched| watched.way == Way::Own)
+    }
+
+    /// Watches those too that are not watched yet.
+    fn watch(&mut self, attempts: impl IntoIterator<Item = Arc<Attempt<V, E>>>, way: Way) {
+        for attempt in attempts {
+            let mut known = self.watched.iter();
+            if !known.any(|known| Arc::ptr_eq(&known.attempt, &attempt)) {
+                self.watched.push(Watched { attempt, way });
+            }
+        }
+    }
+
+    /// What an attempt that has ended came to, if that is for this mount.
+    fn take_ended(&mut self) -> Option<Result<Reading<V>, E>> {
+        let has_ended = |watched: &mut Watched<V, E>| watched.attempt.has_ended();
+        for Watched { attempt, way } in self.watched.extract_if(.., has_ended) {
+            match (way, attempt.outcome()) {
+                (Way::Shared, _) if self.is_apart => {}
+                (way, Some(Ok(value))) => {
+                    return Some(Ok(Reading {
+                        value,
+                        way,
+                        asked_at: attempt.at(),
+                    }));
+                }
+                (Way::Own, Some(Err(error))) => return Some(Err(error)),
+                (Way::Shared, Some(Err(error))) => match error.whose() {
+                    Whose::Everyones => return Some(Err(error)),
+                    Whose::Askers => self.is_apart = true,
+                    Whose::Nobodys => self.failures += 1,
+                },
+                // It panicked, which the log tells.
+                (_, None) => self.failures += 1,
+            }
+        }
+        None
     }
 }
 

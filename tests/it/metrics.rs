@@ -7,6 +7,7 @@ use azure_emulator::{
     DEFAULT_TENANT, Effect, Emulator, IDENTITY_BINDING_AUDIENCE, NewSecret, Permissions, Settings,
     TOKEN_EXCHANGE_AUDIENCE, Target,
 };
+use futures::future::join_all;
 use provider_azure_rs::generated::v1alpha1::VersionRequest;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Code;
@@ -450,6 +451,25 @@ async fn a_health_port_that_is_taken_is_served_once_it_is_free() {
     drop(taken);
     let answer = get_once_served(port, "/healthz").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn reads_that_mounts_share_are_counted() {
+    let scraped = Scraped::start().await;
+    let node = &scraped.node;
+    node.vault.set_secret("S", "v");
+    let class = Class::of_secret("S");
+    node.mount(&class).await.unwrap();
+    let slow = Effect::delay(Duration::from_millis(300));
+    node.azure.faults().always(Target::vault(VAULT), slow);
+    for answer in join_all((0..10).map(|_| node.mount(&class))).await {
+        answer.unwrap();
+    }
+    let series = scraped.series().await;
+    let own = series.value("object_reads_total{source=\"own\"}");
+    let shared = series.value("object_reads_total{source=\"shared\"}");
+    assert!((own + shared - 11.0).abs() < 0.1, "{own} and {shared}");
+    assert!(shared >= 7.0, "{shared}");
 }
 
 #[tokio::test]

@@ -270,6 +270,61 @@ async fn service_accounts_of_one_application_share_and_each_earns_its_own_token(
 }
 
 #[tokio::test]
+async fn who_has_not_earned_it_gets_nothing_of_what_is_read_meanwhile() {
+    let node = Node::start().await;
+    set(&node, "v");
+    let register = |name: &str| {
+        let app = node.azure.entra().application(DEFAULT_TENANT, name);
+        app.with_service_account("chat", "account-0").object_id()
+    };
+    node.vault.grant(&register("app"), Permissions::read());
+    register("other");
+    let token = |namespace: &str, lifetime| {
+        let azure = &node.azure;
+        azure.service_account_token(namespace, "account-0", AUDIENCE, lifetime)
+    };
+    let claims = |client: &str, token: &str| {
+        Class::of_secret("S")
+            .without("userAssignedIdentityID")
+            .with("clientID", client)
+            .token(AUDIENCE, token)
+    };
+    let good = token("chat", HOUR);
+    let rightful = claims("app", &good);
+    let of_node = Class::of_secret("S").with("userAssignedIdentityID", "app");
+    let elsewhere = rightful
+        .clone()
+        .with("tenantId", "00000000-0000-0000-0000-00000000000f");
+    let for_others = node
+        .azure
+        .service_account_token("chat", "account-0", "https://others", HOUR);
+    let intruders = [
+        (claims("app", &for_others), "[ENTRA_"),
+        (
+            claims("app", &token("evil", HOUR)),
+            "[ENTRA_NO_FEDERATED_CREDENTIAL] ",
+        ),
+        (elsewhere, "[ENTRA_TENANT_NOT_FOUND] "),
+        (of_node, "[IDENTITY_NOT_ASSIGNED] "),
+        // It has earned a token for the vault, and has no right there.
+        (claims("other", &good), "[KV_ACCESS_DENIED] "),
+    ];
+    let slow = Effect::delay(Duration::from_millis(300));
+    node.azure.faults().always(Target::vault(VAULT), slow);
+    let (good, results) = tokio::join!(
+        join_all((0..5).map(|_| node.mount(&rightful))),
+        join_all(intruders.iter().map(|(intruder, _)| node.mount(intruder)))
+    );
+    for answer in good {
+        assert_eq!(files(&answer.unwrap())[0].2, "v");
+    }
+    for (result, (_, reason)) in results.into_iter().zip(&intruders) {
+        let refused = result.expect_err(reason);
+        assert!(refused.message().starts_with(reason), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_denied_is_asked_for_by_each_and_what_is_not_there_once() {
     let node = Node::start().await;
     set(&node, "v");

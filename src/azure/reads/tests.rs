@@ -105,13 +105,15 @@ impl Drop for UnderWay {
 }
 
 /// One mount: when it comes, how long it earns its token and waits for its turn, when its caller goes away, and what it
-/// wants.
+/// wants. All but the first in milliseconds from then on.
 #[derive(Clone, Debug)]
 struct Mount {
     comes: u64,
     signs_in: u64,
     turn: u64,
     goes: Option<u64>,
+    /// When the vault rejects its token.
+    rejected: Option<u64>,
     keys: Vec<u8>,
 }
 
@@ -124,6 +126,12 @@ async fn mount(
     sleep(ms(mount.comes)).await;
     let came = vault.event();
     let member = reads.join("group", reads.arrive());
+    let start = Instant::now();
+    let may_share = || {
+        mount
+            .rejected
+            .is_none_or(|after| start.elapsed() < ms(after))
+    };
     let work = async {
         sleep(ms(mount.signs_in)).await;
         let read = |key: &u8| {
@@ -135,8 +143,9 @@ async fn mount(
             let member = &member;
             async move {
                 let reading = member
-                    .read(&key, || true, enter, |()| vault.send(key))
+                    .read(&key, may_share, enter, |()| vault.send(key))
                     .await?;
+                assert!(reading.way == Way::Own || may_share());
                 Ok((reading.value, reading.way))
             }
         };
@@ -165,12 +174,15 @@ fn any_mount() -> impl Strategy<Value = Mount> {
     let signs_in = prop_oneof![Just(0), 0..100_u64, 0..9000_u64];
     let turn = prop_oneof![Just(0), 0..50_u64, 0..3000_u64];
     let goes = prop_oneof![3 => Just(None), 1 => (0..4000_u64).prop_map(Some)];
+    let rejected = prop_oneof![3 => Just(None), 1 => (0..4000_u64).prop_map(Some)];
     let keys = prop::collection::vec(0..4_u8, 1..4);
-    (comes, signs_in, turn, goes, keys).prop_map(|(comes, signs_in, turn, goes, keys)| Mount {
+    let all = (comes, signs_in, turn, goes, rejected, keys);
+    all.prop_map(|(comes, signs_in, turn, goes, rejected, keys)| Mount {
         comes,
         signs_in,
         turn,
         goes,
+        rejected,
         keys,
     })
 }
@@ -219,6 +231,7 @@ proptest! {
         takes in prop::collection::vec(0..4000_u64, 1..10),
     ) {
         in_test_time(async {
+            let mounts: Vec<_> = mounts.into_iter().map(|mount| Mount { rejected: None, ..mount }).collect();
             let does = takes.iter().map(|takes| (*takes, Does::Give)).collect();
             let (reads, vault) = (TestReads::new(100_000), Vault::new(does));
             let results = join_all(mounts.iter().map(|one| mount(&reads, &vault, one))).await;
@@ -235,6 +248,7 @@ fn pod(signs_in: u64) -> Mount {
         signs_in,
         turn: 0,
         goes: None,
+        rejected: None,
         keys: vec![0, 1],
     }
 }
@@ -316,6 +330,64 @@ fn a_failure_is_of_the_one_whose_request_it_was() {
             );
         });
     }
+}
+
+#[test]
+fn after_failures_the_first_success_serves_all() {
+    in_test_time(async {
+        let fails = (20, Does::Fail(Whose::Nobodys));
+        let mut does = vec![fails, fails];
+        does.extend([(20, Does::Give); 20]);
+        let (reads, vault) = (TestReads::new(100_000), Vault::new(does));
+        let pods: Vec<_> = (0..20)
+            .map(|number| Mount {
+                turn: 50 * number,
+                keys: vec![0],
+                ..pod(0)
+            })
+            .collect();
+        let results = join_all(pods.iter().map(|pod| mount(&reads, &vault, pod))).await;
+        let results = results
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, results)| results);
+        assert_eq!(results.filter(Result::is_err).count(), 2);
+        assert_eq!(vault.requests(), 3);
+    });
+}
+
+#[test]
+fn whoever_asks_by_itself_keeps_its_turn() {
+    in_test_time(async {
+        let mut does = vec![(20, Does::Fail(Whose::Nobodys)); 7];
+        does.push((20, Does::Give));
+        let (reads, vault) = (TestReads::new(100_000), Vault::new(does));
+        let late = reads.join("group", reads.arrive());
+        let turns = AtomicUsize::new(0);
+        let enter = || async {
+            turns.fetch_add(1, Ordering::Relaxed);
+            sleep(ms(1000)).await;
+            Ok(())
+        };
+        let start = Instant::now();
+        let reading = late.read(&0, || true, enter, |()| vault.send(0));
+        // Seven that fail, one after the other.
+        let others = join_all((0..7).map(|number| {
+            let pod = Mount {
+                comes: number * 50,
+                keys: vec![0],
+                ..pod(0)
+            };
+            let (reads, vault) = (&reads, &vault);
+            async move { mount(reads, vault, &pod).await }
+        }));
+        let (reading, _) = tokio::join!(reading, others);
+        assert_eq!(reading.unwrap().way, Way::Own);
+        // It lost its turn to the first two, and took the next one when the second had failed.
+        let turns = turns.into_inner();
+        assert_eq!((turns, start.elapsed()), (3, ms(70 + 1000 + 20)));
+        assert_eq!(vault.requests(), 8);
+    });
 }
 
 #[test]
