@@ -12,8 +12,8 @@
 //! What a vault refuses is a matter of the identity and namespace that it refuses, of the namespace where several of its
 //! identities are refused, and everyone's once other namespaces are refused too ([`Schedules`]). IMDS and Entra ID have no such distinction: the one is the machine's, the other one identity's.
 //!
-//! A request that reserves its place in a pace stands before all that come later. So of those that share everyone's pace,
-//! one at a time reserves it, and the others wait in lines of their namespaces.
+//! A request that reserves its place in a pace stands before all that come later. So of those that share a pace, one at a
+//! time reserves it, and the others wait in lines of their namespaces, in the order in which they would get places.
 //!
 //! A request that would have to wait beyond its mount's deadline is refused at once, so that the kubelet
 //! is told instead of held.
@@ -23,8 +23,9 @@ mod schedule;
 mod schedules;
 
 use std::fmt;
-use std::sync::Arc;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -141,6 +142,8 @@ pub struct Limiter {
     at_once: Arc<Places>,
     /// Held while one request waits for everyone's pace.
     door: Arc<Places>,
+    /// The same of those that have a pace of their own, while somebody waits there.
+    doors: Mutex<Vec<(Asker, Weak<Places>)>>,
     has_streams: AtomicBool,
     schedules: Mutex<Schedules>,
     answers: Answers,
@@ -230,6 +233,7 @@ impl Limiter {
             limits,
             at_once: Places::new(limits.at_once, limits.of_one_namespace(limits.at_once)),
             door: Places::new(1, 1),
+            doors: Mutex::default(),
             has_streams: AtomicBool::new(false),
             schedules: Mutex::default(),
             answers: Answers::default(),
@@ -263,13 +267,16 @@ impl Limiter {
         loop {
             // One's own first, so that who is slowed takes nobody's place meanwhile.
             let (own, of_namespace) = match turn.asker {
-                Some(asker) => (
-                    self.wait(turn.asker, deadline).await?,
-                    self.wait(Some(asker.of_namespace()), deadline).await?,
-                ),
+                Some(asker) => {
+                    let of_namespace = Some(asker.of_namespace());
+                    (
+                        self.wait_in_line(turn.asker, turn, deadline).await?,
+                        self.wait_in_line(of_namespace, turn, deadline).await?,
+                    )
+                }
                 None => (None, None),
             };
-            let common = self.wait_with_all(turn, deadline).await?;
+            let common = self.wait_in_line(None, turn, deadline).await?;
             let place = self.at_once.take(&turn.namespace, turn.rank()).await;
             let since = Instant::now();
             // Meanwhile the server may have asked for a pause.
@@ -287,23 +294,50 @@ impl Limiter {
         }
     }
 
-    /// Waits for the next time in everyone's schedule, where there is a pace in the line of the turn's namespace.
-    async fn wait_with_all(
+    /// Waits for the next time in the schedule of `whose`, or everyone's, where there is a pace in the line of the turn's
+    /// namespace.
+    async fn wait_in_line(
         &self,
+        whose: Option<Asker>,
         turn: &Turn,
         deadline: Instant,
     ) -> Result<Option<Reserved<'_>>, Overload> {
-        let waiting = self.door.waiting(&turn.namespace);
-        let has_pace = self
-            .schedules()
-            .admit(&self.limits, waiting, deadline)
-            .inspect_err(|_| self.traffic.refused())?;
-        let _door = if has_pace {
-            Some(self.door.take(&turn.namespace, turn.rank()).await)
-        } else {
-            None
+        let admit = |ahead| {
+            let admitted = self.schedules().admit(whose, &self.limits, ahead, deadline);
+            admitted.inspect_err(|_| self.traffic.refused())
         };
-        self.wait(None, deadline).await
+        if !admit(0)? {
+            return self.wait(whose, deadline).await;
+        }
+        let door = self.door(whose);
+        let (namespace, rank) = (&turn.namespace, turn.rank());
+        admit(door.ahead(namespace, rank))?;
+        let mut entering = pin!(door.take(namespace, rank));
+        let _door = loop {
+            match tokio::time::timeout(LOOK, entering.as_mut()).await {
+                Ok(door) => break door,
+                // There may be a pause meanwhile that takes too long.
+                Err(_) => admit(0)?,
+            };
+        };
+        self.wait(whose, deadline).await
+    }
+
+    /// What one of those that share a pace holds while it waits for that.
+    fn door(&self, whose: Option<Asker>) -> Arc<Places> {
+        let Some(asker) = whose else {
+            return Arc::clone(&self.door);
+        };
+        let mut doors = self.doors.lock();
+        doors.retain(|(_, door)| door.strong_count() > 0);
+        let known = doors.iter().find(|(other, _)| *other == asker);
+        known
+            .and_then(|(_, door)| door.upgrade())
+            .unwrap_or_else(|| {
+                let door = Places::new(1, 1);
+                doors.push((asker, Arc::downgrade(&door)));
+                door
+            })
     }
 
     /// Waits for the next time in the schedule of `whose`, or everyone's. Returns what was taken of its pace, if there is

@@ -100,7 +100,12 @@ impl Service {
         }
         let admitted = self.admit(&mut request, &account, deadline).await?;
         drop(message);
-        let _place = self.place(&namespace, deadline).await?;
+        // What a mount costs shows when its class is read; until then a short class is a small one.
+        let rank = Rank {
+            order: request.objects.len() as u64,
+            ..Rank::default()
+        };
+        let _place = self.place(&namespace, rank, deadline).await?;
         request.audiences = self.audiences(&request);
         let pod = &request.pod;
         let payer = Payer::new(&pod.namespace, &pod.name, &pod.class);
@@ -121,9 +126,14 @@ impl Service {
     }
 
     /// A place for a mount, now that it is known who pays for it.
-    async fn place(&self, namespace: &Namespace, deadline: Instant) -> Result<Place, CallError> {
+    async fn place(
+        &self,
+        namespace: &Namespace,
+        rank: Rank,
+        deadline: Instant,
+    ) -> Result<Place, CallError> {
         let start = Instant::now();
-        let taking = self.places.take(namespace, Rank::default());
+        let taking = self.places.take(namespace, rank);
         tokio::time::timeout_at(deadline, taking)
             .await
             .map_err(|_| CallError::NoPlace {

@@ -10,7 +10,7 @@ use super::Namespace;
 
 /// Of so many places that a namespace is given, one goes to the oldest that waits, whatever its order: so that much work
 /// ends though less of it keeps coming, and what is old does not stand before everybody.
-const FOR_THE_OLDEST: u64 = 4;
+const FOR_THE_OLDEST: u32 = 4;
 
 /// So many places for all, and so many of them for one namespace.
 ///
@@ -112,11 +112,19 @@ impl Places {
         self.place(namespace)
     }
 
-    /// How many wait in this namespace.
-    pub fn waiting(&self, namespace: &Namespace) -> usize {
+    /// How many of this namespace come before one that comes now, at most. The oldest has each fourth turn.
+    pub fn ahead(&self, namespace: &Namespace, rank: Rank) -> usize {
         let state = self.state.lock();
-        let line = state.namespaces.get(namespace);
-        line.map_or(0, |line| line.waiting.len())
+        let Some(line) = state.namespaces.get(namespace) else {
+            return 0;
+        };
+        let before = line.waiting.range(..(rank, u64::MAX)).count();
+        let mut ranks = line.waiting.keys().map(|(rank, _)| rank);
+        if ranks.any(|other| other.age <= rank.age) {
+            before
+        } else {
+            before.min(FOR_THE_OLDEST as usize)
+        }
     }
 
     /// How many are taken, and how many wait.
@@ -219,7 +227,7 @@ impl Line {
     /// The one whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<()>> {
         self.times += 1;
-        if self.times.is_multiple_of(FOR_THE_OLDEST) {
+        if self.times.is_multiple_of(FOR_THE_OLDEST.into()) {
             let positions = self.waiting.keys();
             let oldest = *positions.min_by_key(|(rank, came)| (rank.age, *came))?;
             return self.waiting.remove(&oldest);

@@ -83,15 +83,19 @@ impl Schedules {
         }
     }
 
-    /// Whether everyone's schedule has a pace, where a request that comes behind so many others may go before the
-    /// deadline.
+    /// Whether the schedule of `whose`, or everyone's, has a pace, where a request that comes behind so many others may go
+    /// before the deadline.
     pub(super) fn admit(
         &mut self,
+        whose: Option<Asker>,
         limits: &Limits,
         ahead: usize,
         deadline: Instant,
     ) -> Result<bool, Overload> {
-        self.common.admit(limits, ahead, deadline)
+        match self.of(whose) {
+            Some(schedule) => schedule.admit(limits, ahead, deadline),
+            None => Ok(false),
+        }
     }
 
     /// An interval of `whose` pace, or everyone's, that was taken, and not used.

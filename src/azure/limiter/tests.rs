@@ -97,6 +97,44 @@ async fn mounts_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_small_mount_of_a_slowed_identity_stands_behind_no_large_ones() {
+    for identities in [1, 2] {
+        let limiter = vault();
+        // One identity has a pace, or all of the namespace.
+        for client in 0..identities {
+            let turn = turn("n", &client.to_string());
+            let permit = limiter.enter(&turn, minute()).await.unwrap();
+            permit.throttled(None);
+        }
+        let mount = |requests: usize| {
+            let turn = turn("n", "0");
+            turn.add(requests as u64);
+            turn
+        };
+        let large: Vec<_> = (0..50).map(|_| mount(20)).collect();
+        let small = mount(1);
+        let order = Mutex::new(Vec::new());
+        let request = |turn, name| {
+            let (limiter, order) = (&limiter, &order);
+            async move {
+                let permit = limiter.enter(turn, minute()).await.unwrap();
+                order.lock().push(name);
+                permit.answered();
+            }
+        };
+        let mut requests: Vec<_> = large
+            .iter()
+            .flat_map(|turn| (0..20).map(|_| request(turn, "large")))
+            .collect();
+        requests.push(request(&small, "small"));
+        join_all(requests).await;
+        let place = order.lock().iter().position(|name| *name == "small");
+        // One had its turn, and each fourth turn is the oldest's.
+        assert!(place.is_some_and(|place| place <= 2), "{place:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_429_slows_and_what_goes_well_speeds_up() {
     let limiter = vault();
     let permit = limiter.enter(&Turn::default(), minute()).await.unwrap();
