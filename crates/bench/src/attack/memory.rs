@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use azure_emulator::{Effect, Emulator, Target};
+use azure_emulator::{Effect, Emulator, NewSecret, Target};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 
 use super::attempt::{Attack, Course};
@@ -21,6 +21,7 @@ pub fn attacks() -> Vec<Box<dyn Attack>> {
         Kind::HangingEntries,
         Kind::Unknown,
         Kind::Histories,
+        Kind::ContentTypes,
     ];
     rows.map(|kind| Box::new(Memory::new(kind)) as Box<dyn Attack>)
         .into()
@@ -35,6 +36,7 @@ enum Kind {
     HangingEntries,
     Unknown,
     Histories,
+    ContentTypes,
 }
 
 /// Mounts that take much memory, all at once.
@@ -54,6 +56,9 @@ impl Memory {
     /// As long as etcd takes a class.
     const UNKNOWN: usize = 1_400_000;
     const HISTORIES: usize = 336;
+    const CONTENT_TYPES: usize = 300;
+    /// Longer than any vault of Azure has one.
+    const CONTENT_TYPE: usize = 900_000;
     const VERSIONS: usize = 4_999;
     /// How long the vault thinks before it answers for the first time.
     const THOUGHT: Duration = Duration::from_secs(3);
@@ -79,6 +84,7 @@ impl Memory {
             Kind::HangingEntries => (100, class.copies(SECRET, Self::ENTRIES, 1)),
             Kind::Unknown => (100, class.with("unknown", "x".repeat(Self::UNKNOWN))),
             Kind::Histories => (1, class.copies("old", Self::HISTORIES, Self::VERSIONS)),
+            Kind::ContentTypes => (1, class.secrets(values(Self::CONTENT_TYPES))),
         }
     }
 
@@ -97,6 +103,7 @@ impl Attack for Memory {
             Kind::HangingEntries => "100 classes of 5,000 entries, hanging vault",
             Kind::Unknown => "100 mounts with 1.4 MB of unknown parameters",
             Kind::Histories => "336 endless histories",
+            Kind::ContentTypes => "300 long content types",
         }
     }
 
@@ -112,6 +119,9 @@ impl Attack for Memory {
                 "100 mounts at once with an unknown parameter of 1.4 MB while the vault takes 3 s to answer"
             }
             Kind::Histories => "A mount of 336 entries with histories of 4,999 versions each",
+            Kind::ContentTypes => {
+                "A mount of 300 secrets whose content types have 900 KB each, which only a server that is no vault can give"
+            }
         }
     }
 
@@ -143,6 +153,12 @@ impl Attack for Memory {
             Kind::Histories => {
                 for number in 0..Self::VERSIONS {
                     vault.set_secret("old", number.to_string());
+                }
+            }
+            Kind::ContentTypes => {
+                for number in 0..Self::CONTENT_TYPES {
+                    let secret = NewSecret::new("v").content_type("x".repeat(Self::CONTENT_TYPE));
+                    vault.set_secret_with(&Self::value(number), secret);
                 }
             }
             Kind::Entries | Kind::HangingEntries | Kind::Unknown => {}
