@@ -54,6 +54,8 @@ async fn a_pod_asks_as_its_service_account_and_follows_its_files() {
         .unwrap();
     assert_eq!(status.pod_uid.as_deref(), Some("u-1"));
     assert_eq!(status.objects["secret/a"], "1");
+    // No library shows the token, nor does HTTP/2 keep it in a table.
+    assert!(api.token().unwrap().unwrap().is_sensitive());
     // The API server takes another token now, and then the kubelet writes it.
     server.set_token("rotated");
     let refused = asked(&api).await.unwrap_err();
