@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::iter::successors;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::TryStreamExt as _;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use crate::transport::client_options;
 
@@ -29,10 +31,12 @@ const CHALLENGE: &str =
     "Bearer authorization=\"https://login/t\", resource=\"https://vault.azure.net\"";
 const SCOPE: &str = "https://vault.azure.net/.default";
 
-/// Answers each request in a server's place, and notes its URL and whether it had a token.
+/// Answers each request in a server's place, and notes its URL and `Authorization`.
 struct Server {
     answer: fn(&Request) -> (StatusCode, &'static str),
-    asked: Mutex<Vec<(Url, bool)>>,
+    /// What each answer has besides.
+    headers: &'static [(&'static str, &'static str)],
+    asked: Mutex<Vec<(Url, Option<String>)>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -45,10 +49,14 @@ impl std::fmt::Debug for Server {
 impl HttpClient for Server {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let authorization = request.headers().get_optional_str(&AUTHORIZATION);
-        let has_token = authorization.is_some();
-        self.asked.lock().push((request.url().clone(), has_token));
+        let authorization = authorization.map(str::to_owned);
+        let asked = (request.url().clone(), authorization);
+        self.asked.lock().push(asked);
         let (status, body) = (self.answer)(request);
         let mut headers = Headers::new();
+        for (name, value) in self.headers {
+            headers.insert(*name, *value);
+        }
         if status == StatusCode::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, CHALLENGE);
         }
@@ -58,8 +66,18 @@ impl HttpClient for Server {
 }
 
 fn server(answer: fn(&Request) -> (StatusCode, &'static str)) -> Arc<Server> {
-    let asked = Mutex::default();
-    Arc::new(Server { answer, asked })
+    with_headers(&[], answer)
+}
+
+fn with_headers(
+    headers: &'static [(&'static str, &'static str)],
+    answer: fn(&Request) -> (StatusCode, &'static str),
+) -> Arc<Server> {
+    Arc::new(Server {
+        answer,
+        headers,
+        asked: Mutex::default(),
+    })
 }
 
 /// A vault that asks for a token, and has this body for whoever brings one.
@@ -70,8 +88,9 @@ fn with_token(request: &Request, body: &'static str) -> (StatusCode, &'static st
     }
 }
 
-#[derive(Debug)]
-struct Tokens;
+/// Has another token each time: 1, 2 and so on.
+#[derive(Debug, Default)]
+struct Tokens(AtomicU32);
 
 #[async_trait]
 impl TokenCredential for Tokens {
@@ -81,7 +100,8 @@ impl TokenCredential for Tokens {
         _: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
         let end = OffsetDateTime::now_utc() + Duration::from_secs(3600);
-        Ok(AccessToken::new("token".to_owned(), end))
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(AccessToken::new(number.to_string(), end))
     }
 }
 
@@ -90,7 +110,7 @@ fn secrets(server: &Arc<Server>) -> SecretClient {
         client_options: client_options(Arc::clone(server) as _),
         ..Default::default()
     };
-    SecretClient::new(VAULT, Arc::new(Tokens), Some(options)).unwrap()
+    SecretClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap()
 }
 
 fn managed_identity(server: &Arc<Server>) -> Arc<dyn TokenCredential> {
@@ -101,6 +121,14 @@ fn managed_identity(server: &Arc<Server>) -> Arc<dyn TokenCredential> {
     ManagedIdentityCredential::new(Some(options)).unwrap()
 }
 
+fn client_secret(server: &Arc<Server>) -> Arc<dyn TokenCredential> {
+    let options = ClientSecretCredentialOptions {
+        client_options: client_options(Arc::clone(server) as _),
+    };
+    let secret = "s".to_owned().into();
+    ClientSecretCredential::new("t", "c".to_owned(), secret, Some(options)).unwrap()
+}
+
 #[tokio::test]
 async fn the_sdk_still_asks_for_the_challenge_with_each_client() {
     let server = server(|request| with_token(request, "{}"));
@@ -109,10 +137,15 @@ async fn the_sdk_still_asks_for_the_challenge_with_each_client() {
         client_options: client_options(Arc::clone(&server) as _),
         ..Default::default()
     };
-    let keys = KeyClient::new(VAULT, Arc::new(Tokens), Some(options)).unwrap();
+    let keys = KeyClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap();
     keys.get_key("a", None).await.unwrap();
     secrets(&server).get_secret("a", None).await.unwrap();
-    let had_tokens: Vec<_> = server.asked.lock().iter().map(|asked| asked.1).collect();
+    let had_tokens: Vec<_> = server
+        .asked
+        .lock()
+        .iter()
+        .map(|asked| asked.1.is_some())
+        .collect();
     assert_eq!(had_tokens, [false, true].repeat(3));
 }
 
@@ -143,14 +176,10 @@ async fn the_sdk_still_tries_imds_again_whatever_its_options_say() {
 
 #[tokio::test]
 async fn the_sdk_still_loses_what_entra_id_says_where_it_has_quotes_or_lines() {
-    let secret = || "s".to_owned().into();
     let told = async |answer| {
-        let server = server(answer);
-        let options = ClientSecretCredentialOptions {
-            client_options: client_options(server as _),
-        };
-        let credential = ClientSecretCredential::new("t", "c".to_owned(), secret(), Some(options));
-        let token = credential.unwrap().get_token(&[SCOPE], None).await;
+        let token = client_secret(&server(answer))
+            .get_token(&[SCOPE], None)
+            .await;
         let error = token.unwrap_err();
         successors(Some(&error as &(dyn Error + 'static)), |&error| {
             error.source()
@@ -174,15 +203,95 @@ const LINES: &str =
 
 #[tokio::test]
 async fn the_sdk_still_takes_an_answer_without_a_token_for_one() {
-    let server = server(|_| (StatusCode::Ok, "{}"));
-    let options = ClientSecretCredentialOptions {
-        client_options: client_options(server as _),
-    };
-    let secret = "s".to_owned().into();
-    let credential = ClientSecretCredential::new("t", "c".to_owned(), secret, Some(options));
-    let token = credential.unwrap().get_token(&[SCOPE], None).await;
+    let credential = client_secret(&server(|_| (StatusCode::Ok, "{}")));
+    let token = credential.get_token(&[SCOPE], None).await;
     assert_eq!(token.unwrap().token.secret(), "");
 }
+
+#[tokio::test]
+async fn the_sdk_still_takes_a_token_that_no_header_can_have() {
+    let credential = client_secret(&server(|_| (StatusCode::Ok, r#"{"access_token": "a\nb"}"#)));
+    let token = credential.get_token(&[SCOPE], None).await;
+    assert_eq!(token.unwrap().token.secret(), "a\nb");
+}
+
+#[tokio::test]
+async fn the_sdk_still_keeps_the_tokens_of_a_credential() {
+    let imds = server(|_| (StatusCode::Ok, FROM_IMDS));
+    let entra = server(|_| (StatusCode::Ok, FROM_ENTRA_ID));
+    for (server, credential) in [
+        (&imds, managed_identity(&imds)),
+        (&entra, client_secret(&entra)),
+    ] {
+        credential.get_token(&[SCOPE], None).await.unwrap();
+        credential.get_token(&[SCOPE], None).await.unwrap();
+        assert_eq!(server.asked.lock().len(), 1);
+    }
+}
+
+const FROM_IMDS: &str =
+    r#"{"access_token": "t", "expires_on": "4102444800", "resource": "r", "token_type": "Bearer"}"#;
+const FROM_ENTRA_ID: &str =
+    r#"{"access_token": "t", "expires_in": 3600, "ext_expires_in": 3600, "token_type": "Bearer"}"#;
+
+/// Nor could it know that a vault has rejected the token meanwhile: another client had that answer.
+#[tokio::test]
+async fn the_sdk_still_sends_its_token_again_although_the_credential_has_another() {
+    let server = server(|request| with_token(request, "{}"));
+    let secrets = secrets(&server);
+    secrets.get_secret("a", None).await.unwrap();
+    secrets.get_secret("a", None).await.unwrap();
+    let asked = server.asked.lock();
+    let sent: Vec<_> = asked.iter().map(|asked| asked.1.as_deref()).collect();
+    assert_eq!(sent, [None, Some("Bearer 1"), Some("Bearer 1")]);
+}
+
+/// What comes of answers without these headers and with them: a secret, a list, a token, and what it took.
+#[tokio::test(start_paused = true)]
+async fn the_sdk_still_acts_on_no_header_of_an_answer_but_its_challenge() {
+    let made = async |headers| {
+        let start = Instant::now();
+        let server = with_headers(headers, |request| match request.url().path() {
+            "/secrets/a/" => with_token(request, r#"{"value": "v", "id": "i"}"#),
+            "/secrets/a/versions" => with_token(request, r#"{"value": [{"id": "i"}]}"#),
+            _ => (StatusCode::Ok, FROM_IMDS),
+        });
+        let secrets = secrets(&server);
+        let secret = secrets.get_secret("a", None).await.unwrap().into_model();
+        let versions = secrets.list_secret_properties_versions("a", None).unwrap();
+        let versions: Vec<_> = versions.try_collect().await.unwrap();
+        let credential = managed_identity(&server);
+        let token = credential.get_token(&[SCOPE], None).await.unwrap();
+        (
+            serde_json::to_value(secret.unwrap()).unwrap(),
+            serde_json::to_value(versions).unwrap(),
+            (token.token.secret().to_owned(), token.expires_on),
+            std::mem::take(&mut *server.asked.lock()),
+            start.elapsed(),
+        )
+    };
+    let without = made(&[]).await;
+    assert_eq!(without.0["value"], "v");
+    assert_eq!(without.1[0]["id"], "i");
+    assert_eq!(without.3.len(), 4);
+    assert_eq!(made(HEADERS).await, without);
+}
+
+const HEADERS: &[(&str, &str)] = &[
+    ("content-type", "text/html"),
+    ("date", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ("etag", "\"e\""),
+    ("link", "<https://evil.example/next>; rel=\"next\""),
+    ("location", "https://evil.example/"),
+    ("operation-location", "https://evil.example/"),
+    ("retry-after", "3600"),
+    ("retry-after-ms", "3600000"),
+    ("x-ms-client-request-id", "another"),
+    ("x-ms-continuation", "more"),
+    ("x-ms-error-code", "Failed"),
+    ("x-ms-request-id", "r"),
+    ("x-ms-retry-after-ms", "3600000"),
+];
 
 #[tokio::test]
 async fn the_sdk_still_follows_a_list_to_another_host_with_the_token() {
@@ -197,8 +306,9 @@ async fn the_sdk_still_follows_a_list_to_another_host_with_the_token() {
     let versions = secrets.list_secret_properties_versions("a", None).unwrap();
     versions.try_collect::<Vec<_>>().await.unwrap();
     let asked = server.asked.lock();
-    let (last, had_token) = asked.last().unwrap();
-    assert_eq!((last.host_str(), *had_token), (Some("evil.example"), true));
+    let (last, token) = asked.last().unwrap();
+    assert_eq!(last.host_str(), Some("evil.example"));
+    assert_eq!(token.as_deref(), Some("Bearer 1"));
 }
 
 /// The error of a request that could not be sent comes out wrapped, and only a downcast finds ours in it.
@@ -217,7 +327,7 @@ async fn the_sdk_still_hands_an_error_of_its_client_on_in_one_of_its_own() {
         client_options: client_options(Arc::new(Broken)),
         ..Default::default()
     };
-    let client = SecretClient::new(VAULT, Arc::new(Tokens), Some(options)).unwrap();
+    let client = SecretClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap();
     let error = client.get_secret("a", None).await.map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::Other);
     assert!(crate::transport::in_chain::<std::io::Error>(&error).is_some());
