@@ -4,7 +4,7 @@
 //! sizes instead of contents.
 
 // Generated code is read by the compiler, not by people.
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#![allow(unreachable_pub, clippy::all, clippy::pedantic)]
 
 use std::fmt;
 

@@ -13,8 +13,6 @@
 
 // The map above is for those who read the source, and `make lint` documents private modules too.
 #![allow(rustdoc::private_intra_doc_links)]
-// Its only callers are in this checkout: a comment is for what a name does not say.
-#![allow(missing_docs)]
 
 mod azure;
 mod class;

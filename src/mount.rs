@@ -118,9 +118,7 @@ impl Mounted {
 pub struct MountedFile {
     /// Its path in the volume.
     pub path: String,
-    /// Its mode.
     pub mode: FileMode,
-    /// Its bytes.
     pub contents: Sensitive,
     /// The id of the object it comes from.
     pub id: String,

@@ -54,7 +54,6 @@ pub enum PolicyError {
         name: String,
         /// Where it stands for the second time.
         line: u64,
-        /// The same.
         column: u64,
     },
 }

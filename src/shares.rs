@@ -54,7 +54,6 @@ impl Namespace {
         CURRENT.scope(self, future)
     }
 
-    /// Its name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

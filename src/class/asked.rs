@@ -13,7 +13,6 @@ pub struct Asked {
     /// The vault's host.
     pub host: String,
     pub tenant: String,
-    /// Who.
     pub identity: IdentityName,
     /// Whether the class decides the tenant of its tokens.
     pub chooses_tenant: bool,

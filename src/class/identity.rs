@@ -111,7 +111,6 @@ pub enum IdentityId {
 pub struct IdentityName {
     /// The kind, as [`Identity::kind`] says it.
     pub kind: &'static str,
-    /// Which one.
     pub id: IdentityId,
 }
 
@@ -193,7 +192,6 @@ pub enum IdentityError {
     /// An ID that cannot be one.
     #[error("{field}: expected {expected}, found {found}")]
     Malformed {
-        /// The parameter.
         field: &'static str,
         /// What it should look like.
         expected: &'static str,

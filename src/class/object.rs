@@ -82,7 +82,6 @@ impl ObjectKind {
 pub enum ObjectVersion {
     /// The newest: the parameter is empty, absent, or the word `latest`.
     Latest,
-    /// This one.
     Exact(ObjectName),
 }
 

@@ -39,7 +39,6 @@ pub struct Parameters {
     /// The tenant that the vault's identities live in.
     pub tenant: TenantId,
     pub cloud: CloudChoice,
-    /// Who asks.
     pub identity: Identity,
     /// What is asked, in the order of the class; at least one.
     pub objects: Vec<Object>,
@@ -241,9 +240,7 @@ impl Draft {
 pub struct Question<'a> {
     /// The vault, and its failover vault.
     pub vaults: [Option<&'a VaultName>; 2],
-    /// Their cloud.
     pub cloud: &'a CloudChoice,
-    /// Who asks.
     pub identity: &'a Identity,
 }
 

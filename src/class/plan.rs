@@ -50,7 +50,6 @@ pub struct Plan {
     pub cloud: Cloud,
     /// The tenant that gives the token.
     pub tenant: TenantId,
-    /// Who asks.
     pub identity: Identity,
     /// What is fetched, in the order of the answer; mounts of one class can have it together.
     pub fetches: Arc<[Fetch]>,

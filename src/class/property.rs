@@ -21,7 +21,6 @@ macro_rules! properties {
         )+
         $(#[$about])*
         pub const $table: &[&$crate::class::property::Property] = &[$( &$id ),+];
-        /// Their names.
         pub const $names: &[&str] = &[$( $name ),+];
     };
 }
@@ -75,7 +74,6 @@ pub enum Owner {
 /// removed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Any text.
     Text,
     /// A text that the pattern matches.
     Pattern(&'static str),

@@ -125,7 +125,6 @@ pub enum RequestError {
     /// A name is longer than Kubernetes allows.
     #[error("attributes: {key}: expected at most {max} bytes, found {found}")]
     TooLong {
-        /// The attribute.
         key: &'static str,
         /// The maximum number of bytes.
         max: usize,

@@ -69,7 +69,6 @@ struct Proofs {
 pub struct ServiceAddress {
     /// An address, or a name where the cluster is set up so; empty where nothing is said.
     pub host: String,
-    /// Its port.
     pub port: u16,
 }
 
@@ -115,17 +114,13 @@ pub enum ClusterSetupError {
     /// The file of `--kubeconfig` cannot be read.
     #[error("--kubeconfig {}: {problem}", path.display())]
     File {
-        /// The file.
         path: PathBuf,
-        /// Why.
         problem: SmallFileError,
     },
     /// The file of `--kubeconfig` names no API server that can be asked.
     #[error("--kubeconfig {}", path.display())]
     Kubeconfig {
-        /// The file.
         path: PathBuf,
-        /// Why.
         source: KubeconfigError,
     },
 }

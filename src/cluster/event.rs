@@ -24,7 +24,6 @@ pub struct PodName {
 /// Something that a pod is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodEvent {
-    /// The pod.
     pub pod: PodName,
     /// What happened, in a word.
     pub reason: EventReason,
@@ -80,7 +79,6 @@ impl PodName {
 }
 
 impl EventReason {
-    /// The word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SecretRotationComplete => "SecretRotationComplete",

@@ -31,7 +31,6 @@ pub struct Kubeconfig {
     pub tls_name: Option<String>,
     /// Whom to trust, in PEM; the system's certificates where there is none.
     pub authorities: Option<Source>,
-    /// The login.
     pub login: Login,
 }
 
@@ -64,7 +63,6 @@ pub enum KubeconfigError {
     Absent {
         /// `context`, `cluster` or `user`.
         kind: &'static str,
-        /// Its name.
         name: String,
     },
     /// The server's URL cannot be used.
@@ -73,11 +71,9 @@ pub enum KubeconfigError {
     /// Something that is not supported.
     #[error("{field} of {kind} {} is not supported; {instead}", Excerpt(name))]
     Unsupported {
-        /// The field.
         field: &'static str,
         /// `cluster` or `user`.
         kind: &'static str,
-        /// Its name.
         name: String,
         /// What to do.
         instead: &'static str,
@@ -85,11 +81,9 @@ pub enum KubeconfigError {
     /// A certificate or key is not base64.
     #[error("{field} of {kind} {}: expected base64", Excerpt(name))]
     Base64 {
-        /// The field.
         field: &'static str,
         /// `cluster` or `user`.
         kind: &'static str,
-        /// Its name.
         name: String,
     },
     /// A certificate without its key, or a key without its certificate.

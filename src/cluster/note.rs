@@ -28,7 +28,6 @@ impl Note {
         })
     }
 
-    /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -83,7 +83,6 @@ impl Weight for Waiting {
 }
 
 impl Queue {
-    /// Nothing waits.
     pub fn new(now: Instant) -> Self {
         Self {
             waiting: Kept::new(MAX_BYTES),

@@ -16,7 +16,6 @@ const MAX_BYTES: usize = 1024 * 1024;
 pub enum Source {
     /// In a file, which is read each time: tokens and certificates are replaced while the process runs.
     File(PathBuf),
-    /// Here.
     Inline(Sensitive),
 }
 

@@ -28,11 +28,7 @@ const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 #[derive(Debug, Error)]
 pub enum DriverCallError {
     #[error("--token-file {}: cannot be read", path.display())]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        source: io::Error,
-    },
+    TokenFile { path: PathBuf, source: io::Error },
     /// The folder that stands for `nodePublishSecretRef`.
     #[error("--node-publish-secret {}: cannot be read as files of text", path.display())]
     NodePublishSecret {

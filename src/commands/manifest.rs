@@ -28,17 +28,10 @@ pub(super) struct Class {
 /// Why a manifest has no class that can be mounted.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// The file.
     #[error("{}: cannot be read", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        source: io::Error,
-    },
-    /// The YAML.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{}: expected a SecretProviderClass as YAML, found {problem}", path.display())]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// What the parser says.
         problem: String,
@@ -46,7 +39,6 @@ pub enum ManifestError {
     /// No class, or none of that name.
     #[error("{}: expected {wanted}, found {found}", path.display())]
     NotOne {
-        /// The file.
         path: PathBuf,
         /// What was wanted.
         wanted: String,
@@ -56,9 +48,7 @@ pub enum ManifestError {
     /// Another provider's class.
     #[error("{}: spec.provider of {name}: expected azure-rs or azure, found {provider:?}", path.display())]
     OtherProvider {
-        /// The file.
         path: PathBuf,
-        /// The class.
         name: String,
         provider: String,
     },

@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Why no provider answered.
 #[derive(Debug, Error)]
 pub enum PingError {
-    /// No connection.
     #[error(
         "{}: no provider answers there; is its pod on this node ready, and does --provider-name fit?",
         path.display()
@@ -44,7 +43,6 @@ pub enum PingError {
         /// What it said.
         status: Box<Status>,
     },
-    /// No answer.
     #[error("{}: no answer within {} s", .0.display(), PATIENCE.as_secs())]
     Silence(PathBuf),
 }

@@ -74,7 +74,6 @@ pub enum ServiceSetupError {
     /// There is no policy, and one is wanted.
     #[error("--policy {}", path.display())]
     Policy {
-        /// The file.
         path: PathBuf,
         source: PolicyFileError,
     },

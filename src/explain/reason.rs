@@ -21,7 +21,6 @@ macro_rules! reasons {
             /// All of them, in groups that have names.
             pub const GROUPS: &[(&str, &[Self])] = &[$( ($group, &[$( Self::$name ),+]) ),+];
 
-            /// The word.
             pub fn as_str(self) -> &'static str {
                 match self { $($( Self::$name => $word, )+)+ }
             }

@@ -18,7 +18,6 @@ pub struct Exporter;
 
 #[cfg(not(feature = "otlp"))]
 impl Exporter {
-    /// Nowhere.
     pub fn none() -> Self {
         Self
     }

@@ -26,7 +26,6 @@ impl<T> TryFrom<Vec<T>> for OneOrMore<T> {
 }
 
 impl<T> OneOrMore<T> {
-    /// The entries.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }

@@ -290,7 +290,6 @@ impl Entry<'_> {
         self.say(&self.chain_oddities(files));
     }
 
-    /// It failed.
     pub fn failed(mut self, explanation: &Explanation, error: &CallError) {
         let (reason, causes) = (explanation.reason, causes(error));
         self.notes.trace.record("reason", reason.as_str());

@@ -78,20 +78,10 @@ pub enum SocketError {
          container of the type spc_t (the Helm chart's seLinux.type)",
         path.display()
     )]
-    Denied {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Denied { path: PathBuf, source: io::Error },
     /// The path has no folder, or one that cannot be written to.
     #[error("{}: a socket cannot be made there", path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl SocketError {

@@ -248,7 +248,6 @@ impl Account {
 }
 
 impl Held {
-    /// Nothing yet.
     pub fn nothing(account: &Account) -> Self {
         account.held(0)
     }

@@ -46,7 +46,6 @@ struct Entry<V> {
 }
 
 impl<K: Clone + Hash + Eq, V: Weight> Kept<K, V> {
-    /// Nothing yet.
     pub fn new(max_bytes: usize) -> Self {
         Self {
             max_bytes,

@@ -35,7 +35,6 @@ pub(super) struct Challenges {
 }
 
 impl Challenges {
-    /// None yet.
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
             kept: Mutex::new(Kept::for_entries(MAX_VAULTS)),

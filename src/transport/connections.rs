@@ -149,7 +149,6 @@ struct Idle {
 }
 
 impl Connections {
-    /// None yet.
     pub(super) fn new(dialer: Arc<Dialer>, traffic: Arc<Traffic>, limits: PoolLimits) -> Self {
         let known: Arc<Mutex<Known>> = Arc::default();
         let keeper: Weak<dyn IdleConnections> = Arc::downgrade(&known) as _;

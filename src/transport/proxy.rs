@@ -49,7 +49,6 @@ pub(super) enum WayError {
     /// It does not speak HTTP.
     #[error("the proxy does not answer as a proxy does")]
     Http(#[source] hyper::Error),
-    /// It refuses.
     #[error("the proxy answered CONNECT with HTTP status {0}")]
     Refused(StatusCode),
 }

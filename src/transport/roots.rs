@@ -18,7 +18,6 @@ pub enum RootsError {
     /// The file that `--ca-file` names.
     #[error("--ca-file {}: expected PEM certificates", path.display())]
     CaFile {
-        /// The file.
         path: PathBuf,
         /// Why it cannot be read.
         source: pem::Error,

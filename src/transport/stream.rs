@@ -37,7 +37,6 @@ pub(super) struct Progress(Mutex<Option<Phase>>);
 
 /// A connection, and what it is good for.
 pub(super) struct Dialed {
-    /// The connection.
     pub(super) stream: Box<dyn Stream>,
     /// Whether TLS agreed on HTTP/2.
     pub(super) http2: bool,
@@ -160,7 +159,6 @@ impl Tls {
 }
 
 impl Progress {
-    /// Something begins.
     pub(super) fn reach(&self, phase: Phase) {
         *self.lock() = Some(phase);
     }

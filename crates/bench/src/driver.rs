@@ -20,14 +20,12 @@ const ANSWER: usize = 64 * 1024 * 1024;
 /// The most time for one call: what the kubelet gives a mount.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// `VersionRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct VersionRequest {
     #[prost(string, tag = "1")]
     version: String,
 }
 
-/// `VersionResponse`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct VersionResponse {
     #[prost(string, tag = "1")]
@@ -47,7 +45,6 @@ impl fmt::Display for VersionResponse {
     }
 }
 
-/// `MountRequest`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct MountRequest {
     #[prost(string, tag = "1")]
@@ -106,7 +103,6 @@ impl Driver {
         })
     }
 
-    /// `Version`.
     pub async fn version(&mut self) -> Result<VersionResponse, Failure> {
         let request = VersionRequest {
             version: "v1alpha1".to_owned(),

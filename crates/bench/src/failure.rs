@@ -50,13 +50,10 @@ pub enum Failure {
 /// A bare request did not work.
 #[derive(Debug, Error)]
 pub enum FloorError {
-    /// No connection.
     #[error("cannot connect: {0}")]
     Connect(#[from] std::io::Error),
-    /// No TLS.
     #[error("cannot use TLS: {0}")]
     Tls(#[from] rustls::Error),
-    /// No request.
     #[error("cannot make a request: {0}")]
     Request(#[from] hyper::http::Error),
     /// No answer.
@@ -67,7 +64,6 @@ pub enum FloorError {
     Refused {
         /// What was asked for.
         path: String,
-        /// The answer.
         status: StatusCode,
     },
 }

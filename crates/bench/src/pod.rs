@@ -69,7 +69,6 @@ impl Secrets {
 pub struct Objects {
     /// How many secrets.
     pub count: usize,
-    /// Of which.
     pub secrets: Secrets,
 }
 

@@ -44,7 +44,6 @@ pub struct Started {
     pub version: VersionResponse,
     /// The connection it answered on.
     pub driver: Driver,
-    /// The process.
     pub provider: Provider,
 }
 

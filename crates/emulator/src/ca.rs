@@ -36,7 +36,6 @@ pub enum CaError {
     /// A file could not be read or written.
     #[error("cannot use {path}")]
     File {
-        /// The file.
         path: String,
         /// What the system said.
         source: std::io::Error,

@@ -32,7 +32,6 @@ type Emulator = Shared<Arc<State>>;
 /// A vault and an object in it.
 type Of = Path<(String, String)>;
 
-/// All routes.
 pub(crate) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/", get(urls))

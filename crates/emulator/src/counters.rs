@@ -24,11 +24,9 @@ pub struct Counts {
     pub connections: ConnectionCounts,
     /// Key Vault, by vault name.
     pub vaults: BTreeMap<String, VaultCounts>,
-    /// Entra ID.
     pub entra: EntraCounts,
     /// The AKS token proxy, which counts for Entra ID nowhere else, and the API server beside it.
     pub token_proxy: EntraCounts,
-    /// IMDS.
     pub imds: ImdsCounts,
     /// The most requests that were being answered at once, over all services.
     pub max_in_flight: u64,

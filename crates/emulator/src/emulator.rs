@@ -33,7 +33,6 @@ pub enum StartError {
         /// The address and what the system said.
         source: std::io::Error,
     },
-    /// No CA.
     #[error("no certificate authority")]
     Ca(#[from] CaError),
     /// TLS refused its settings.

@@ -15,9 +15,7 @@ pub use effect::{Effect, RecordedAnswer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
-    /// Key Vault.
     Vault,
-    /// Entra ID.
     Entra,
     /// The Instance Metadata Service.
     Imds,
@@ -30,7 +28,6 @@ pub enum Service {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// The service.
     pub service: Service,
     /// A vault's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]

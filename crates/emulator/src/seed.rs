@@ -24,11 +24,8 @@ pub enum SeedError {
     /// A certificate in it is not usable.
     #[error("certificate '{name}' of vault '{vault}'")]
     Certificate {
-        /// The vault.
         vault: String,
-        /// The certificate.
         name: String,
-        /// Why.
         source: VaultError,
     },
 }
@@ -47,7 +44,6 @@ pub struct Seed {
     pub federation_errors: Option<FederationErrors>,
 }
 
-/// A tenant.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct TenantSeed {
@@ -55,17 +51,14 @@ pub struct TenantSeed {
     pub applications: BTreeMap<String, ApplicationSeed>,
 }
 
-/// An application.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplicationSeed {
     /// The object id of its service principal; derived from the client id when it is not given.
     pub object_id: Option<String>,
-    /// Client secrets.
     pub secrets: Vec<String>,
     /// Client secrets that have expired.
     pub expired_secrets: Vec<String>,
-    /// Federated credentials.
     pub federated_credentials: Vec<FederatedCredential>,
     /// The service accounts that the token proxy gives its tokens to.
     pub identity_bindings: Vec<ServiceAccountSeed>,
@@ -75,9 +68,7 @@ pub struct ApplicationSeed {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceAccountSeed {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 
@@ -85,9 +76,7 @@ pub struct ServiceAccountSeed {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct VaultSeed {
-    /// Its tenant.
     pub tenant: Option<String>,
-    /// Its cloud.
     pub cloud: Option<Cloud>,
     /// Whether refusals are worded for role assignments.
     pub rbac: Option<bool>,
@@ -119,9 +108,7 @@ pub struct VaultSeed {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SecretSeed {
-    /// A value.
     Value(String),
-    /// A version.
     Version(NewSecret),
     /// Versions, the oldest first.
     Versions(Vec<NewSecret>),
@@ -131,7 +118,6 @@ pub enum SecretSeed {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeySeed {
-    /// A kind.
     Make(KeyType),
     /// A JSON Web Key.
     Jwk(Map<String, Value>),
@@ -143,7 +129,6 @@ pub enum KeySeed {
 pub enum CertificateSeed {
     /// PEM, or PFX in base64.
     Import {
-        /// The text.
         value: String,
         /// The PFX's password.
         #[serde(default)]

@@ -66,7 +66,6 @@ pub enum TokenProxyError {
     /// The certificates to trust.
     #[error("the certificates in {path} cannot be used: {problem}")]
     Ca {
-        /// The file.
         path: String,
         /// What is wrong with it.
         problem: String,

@@ -172,7 +172,6 @@ pub struct Recollection<'a> {
 }
 
 impl Memory {
-    /// Nothing yet.
     pub fn new(settings: MemorySettings, metrics: &Metrics) -> Self {
         Self {
             settings,

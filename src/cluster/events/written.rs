@@ -24,7 +24,6 @@ const MICRO_TIME: &[BorrowedFormatItem<'_>] =
 /// An event that the API server has.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
-    /// Its name.
     pub(super) name: String,
     /// When it was told first.
     pub(super) first: OffsetDateTime,

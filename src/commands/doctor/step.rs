@@ -29,7 +29,6 @@ pub(super) enum Subject {
     TokenServiceTcp,
     /// Its certificate.
     TokenServiceTls,
-    /// Who asks.
     Identity,
     Token,
     /// Whether the vault answers and takes the token.
@@ -86,7 +85,6 @@ impl Subject {
 pub(super) enum Outcome {
     /// Not looked at, since something before it failed.
     Skipped,
-    /// Well.
     Ok,
     /// It works, and may soon not.
     Warning,

@@ -25,7 +25,6 @@ pub struct Owner<'a> {
 }
 
 impl Owner<'_> {
-    /// Refuses something.
     fn refuse(self, findings: &mut Findings, field: &str, node: &Node, message: &str, fix: &str) {
         findings.add(
             Subject {
@@ -59,7 +58,6 @@ impl Owner<'_> {
         self.refuse(findings, field, node, &message, &fix);
     }
 
-    /// Checks `labels`.
     pub fn labels(self, findings: &mut Findings, labels: &Node) {
         for (key, value, text) in self.map(findings, "labels", labels) {
             self.name(findings, "labels", key, QUALIFIED_NAME);
@@ -76,7 +74,6 @@ impl Owner<'_> {
         }
     }
 
-    /// Checks `annotations`.
     pub fn annotations(self, findings: &mut Findings, annotations: &Node) {
         let mut bytes = 0;
         for (key, _, text) in self.map(findings, "annotations", annotations) {

@@ -73,7 +73,6 @@ pub struct Node {
 #[derive(Debug)]
 pub enum Content {
     Scalar(Scalar),
-    /// A list.
     Sequence(Vec<Rc<Node>>),
     /// A map, in the order of the text; what `<<` brings in comes last.
     Mapping(Vec<(Rc<Node>, Rc<Node>)>),
@@ -163,7 +162,6 @@ pub struct Documents {
     pub problem: Option<Problem>,
 }
 
-/// One document.
 #[derive(Debug)]
 pub struct Document {
     /// What it is.
@@ -175,7 +173,6 @@ pub struct Document {
 /// Why a text is not YAML.
 #[derive(Debug)]
 pub struct Problem {
-    /// Where.
     pub at: Position,
     /// What the parser says, on one line.
     pub words: String,

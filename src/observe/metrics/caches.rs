@@ -37,7 +37,6 @@ impl Cache {
     }
 }
 
-/// All caches.
 #[derive(Debug, Default)]
 pub(super) struct Caches {
     entries: Family<Labels<1>, Gauge>,

@@ -44,7 +44,6 @@ fn durations() -> Durations {
     Durations::new(BUCKETS)
 }
 
-/// All mounts.
 #[derive(Debug)]
 pub(super) struct Mounts {
     ended: Family<Labels<2>, Counter>,

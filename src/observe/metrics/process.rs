@@ -15,7 +15,6 @@ use prometheus_client::metrics::gauge::ConstGauge;
 /// The unit of CPU time in `/proc`, `USER_HZ`: the same on every architecture that Kubernetes runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// This process.
 #[derive(Debug)]
 pub(super) struct Process {
     start: SystemTime,

@@ -63,7 +63,6 @@ pub struct Failure {
     pub reason: &'static str,
     /// What happened and what to do about it.
     pub cause: Cause,
-    /// Since when.
     pub since: OffsetDateTime,
     /// Whether the provider does not know how it was before.
     pub is_first_sight: bool,
@@ -76,7 +75,6 @@ pub struct Failure {
 pub enum Cause {
     /// The mount fails.
     Mount {
-        /// What happened.
         cause: String,
         /// What to do about it.
         fix: String,

@@ -64,7 +64,6 @@ pub trait Attack {
     /// What is out of order from before the attack on. The victim has mounted once.
     fn setting(&self, _azure: &Emulator) {}
 
-    /// The attack.
     fn attack<'a>(&'a self, scene: &'a Scene) -> BoxFuture<'a, ()>;
 
     /// What else must hold when it is over, or why it does not.

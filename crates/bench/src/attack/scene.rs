@@ -22,9 +22,7 @@ pub const DRAIN: std::time::Duration = std::time::Duration::from_secs(2);
 /// Where an attack takes place.
 #[derive(Debug)]
 pub struct Scene {
-    /// Azure.
     pub azure: Emulator,
-    /// The provider.
     pub provider: Provider,
     /// The driver's connection, on which everyone mounts.
     pub driver: Driver,

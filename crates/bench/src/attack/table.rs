@@ -12,7 +12,6 @@ pub struct Table {
 }
 
 impl Table {
-    /// One more.
     pub fn add(&mut self, name: &'static str, outcome: Outcome) {
         self.rows.push((name, outcome));
     }

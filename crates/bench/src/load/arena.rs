@@ -35,7 +35,6 @@ const UNSHARED: &str = "--shared-reads=false";
 /// Work, and how it is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
-    /// The work.
     pub work: &'a Work,
     /// How far away Azure is.
     pub latency: Duration,

@@ -26,14 +26,12 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub enum Contestant {
     /// To be started, as often as it takes.
     Binary {
-        /// Its path.
         path: PathBuf,
         /// Flags besides those that the bench gives.
         flags: Vec<String>,
     },
     /// Running already, or soon.
     Socket {
-        /// Its path.
         path: PathBuf,
         /// The process behind it, if that is to be looked at.
         process: Option<u32>,

@@ -158,7 +158,6 @@ where
     }
 }
 
-/// Opens connections.
 struct Dialer {
     address: SocketAddr,
     roots: Arc<RootCertStore>,

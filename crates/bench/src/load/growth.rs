@@ -28,7 +28,6 @@ pub enum Of {
 }
 
 impl Of {
-    /// Both.
     pub const ALL: [Self; 2] = [Self::Objects, Self::Pods];
 
     /// The work of this size.
@@ -100,7 +99,6 @@ impl Point {
 /// A curve.
 #[derive(Clone, Debug, Serialize)]
 pub struct Growth {
-    /// Of what.
     pub of: Of,
     /// By size, the smallest first.
     pub points: Vec<Point>,

@@ -15,7 +15,6 @@ pub struct Requests {
     pub challenges: u64,
     /// To Entra ID, those for metadata included.
     pub entra: u64,
-    /// To IMDS.
     pub imds: u64,
     /// Connections opened, to any of them.
     pub connections: u64,

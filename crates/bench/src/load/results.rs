@@ -18,7 +18,6 @@ pub struct Line {
     pub what: &'static str,
     /// What was spoken.
     pub protocol: Protocol,
-    /// Which figure.
     pub metric: Metric,
     /// Whether it is the row's own, below which there are others.
     pub leads: bool,
@@ -49,7 +48,6 @@ pub struct Usage {
     pub protocol: Protocol,
     /// The contestant's place in their order.
     pub contestant: usize,
-    /// Each repeat.
     pub repeats: Vec<Repeat>,
 }
 
@@ -72,7 +70,6 @@ pub struct Results {
     pub lines: Vec<Line>,
     /// Requests and resources.
     pub usage: Vec<Usage>,
-    /// Curves.
     pub growth: Vec<Growth>,
     /// What did not work.
     pub failed: Vec<Failed>,

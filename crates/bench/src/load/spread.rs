@@ -5,11 +5,9 @@ use serde::Serialize;
 /// The median of several figures, and the least and the most of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// The least.
     pub least: f64,
     /// The one in the middle; of an even number the larger of the two.
     pub median: f64,
-    /// The most.
     pub most: f64,
 }
 

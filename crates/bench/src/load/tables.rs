@@ -106,7 +106,6 @@ fn count(usage: &Usage, of: fn(&Requests) -> u64) -> String {
     middle.map_or(String::new(), u64::to_string)
 }
 
-/// A curve.
 pub fn of_growth(growth: &Growth, contestants: &[String]) -> Table {
     let unit = growth.of.unit();
     let mut heading = vec![format!("{unit}s")];

@@ -33,7 +33,6 @@ const INTERVALS: u32 = 20;
 pub struct Work {
     /// How many pods mount.
     pub pods: usize,
-    /// As whom.
     pub identity: Identity,
     /// What each of them mounts.
     pub objects: Objects,

@@ -16,7 +16,6 @@ const FEDERATION: &str =
 /// The header with the name that Entra ID gave a request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 
-/// One refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     status: StatusCode,

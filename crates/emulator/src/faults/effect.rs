@@ -27,7 +27,6 @@ pub enum Effect {
     Answer {
         /// The HTTP status.
         status: u16,
-        /// The body.
         #[serde(default)]
         body: String,
         /// The body's `Content-Type`; JSON when it is not given.
@@ -53,10 +52,7 @@ pub enum Effect {
     /// A reverse proxy's 502 page in HTML.
     BadGateway,
     /// Waits, then goes on as usual; adds to other delays.
-    Delay {
-        /// How long.
-        milliseconds: u64,
-    },
+    Delay { milliseconds: u64 },
     /// Never answers.
     Hang,
     /// Closes the connection without an answer.
@@ -64,10 +60,7 @@ pub enum Effect {
     /// Sends half of the body that its `Content-Length` promises, then closes the connection.
     DropInBody,
     /// The service's own answer, whose body takes so long to come, byte by byte.
-    SlowBody {
-        /// How long.
-        milliseconds: u64,
-    },
+    SlowBody { milliseconds: u64 },
     /// An error that shows the request's `Authorization` header and body, as a proxy in front of the service may.
     Echo {
         /// The HTTP status.
@@ -106,7 +99,6 @@ pub struct RecordedAnswer {
     /// connection (`Content-Length`, `Transfer-Encoding`, `Connection`) is left to this one.
     #[serde(default)]
     pub headers: Vec<(String, String)>,
-    /// The body.
     #[serde(default)]
     pub body: String,
 }
@@ -167,7 +159,6 @@ impl Effect {
         Self::Recorded(answer)
     }
 
-    /// A delay.
     pub fn delay(by: Duration) -> Self {
         Self::Delay {
             milliseconds: u64::try_from(by.as_millis()).unwrap_or(u64::MAX),

@@ -50,16 +50,12 @@ impl ObjectKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Permissions {
-    /// On secrets.
     pub secrets: Vec<String>,
-    /// On keys.
     pub keys: Vec<String>,
-    /// On certificates.
     pub certificates: Vec<String>,
 }
 
 impl Permissions {
-    /// Everything.
     pub fn all() -> Self {
         Self::each(&["all"])
     }

@@ -21,12 +21,10 @@ use crate::state::Ask;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewSecret {
-    /// The value.
     pub value: String,
     /// `contentType`.
     #[serde(default)]
     pub content_type: Option<String>,
-    /// Tags.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
     /// Whether it can be read.
