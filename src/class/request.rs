@@ -222,17 +222,17 @@ fn string_map(
     };
     let mut json = serde_json::Deserializer::from_str(text);
     let read = json.deserialize_map(&mut reader);
-    let error = match read.and_then(|strings| json.end().map(|()| strings)) {
-        Ok(strings) => return Ok(strings),
-        Err(error) => error,
-    };
-    if let Some(wrong) = reader.wrong {
-        return Err(wrong);
+    if let Ok(strings) = read.and_then(|strings| json.end().map(|()| strings)) {
+        return Ok(strings);
     }
     let found = match serde_json::from_str(text) {
         Ok(Value::Null) => return Ok(BTreeMap::new()),
-        Ok(other) => json_type(&other).to_owned(),
-        Err(_) => json_problem(text, &error),
+        Ok(other) => match reader.wrong {
+            Some(wrong) => return Err(wrong),
+            None => json_type(&other).to_owned(),
+        },
+        // Of what is no JSON nothing is quoted: it may be part of a secret.
+        Err(error) => json_problem(text, &error),
     };
     Err(RequestError::NotAMap { field, found })
 }
