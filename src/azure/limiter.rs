@@ -140,10 +140,8 @@ impl Limits {
 pub struct Limiter {
     limits: Limits,
     at_once: Arc<Places>,
-    /// Held while one request waits for everyone's pace.
-    door: Arc<Places>,
-    /// The same of those that have a pace of their own, while somebody waits there.
-    doors: Mutex<Vec<(Asker, Weak<Places>)>>,
+    /// Held while one request waits for the pace of one of these, or everyone's.
+    doors: Mutex<Vec<(Option<Asker>, Weak<Places>)>>,
     has_streams: AtomicBool,
     schedules: Mutex<Schedules>,
     answers: Answers,
@@ -232,7 +230,6 @@ impl Limiter {
         Arc::new(Self {
             limits,
             at_once: Places::new(limits.at_once, limits.of_one_namespace(limits.at_once)),
-            door: Places::new(1, 1),
             doors: Mutex::default(),
             has_streams: AtomicBool::new(false),
             schedules: Mutex::default(),
@@ -325,17 +322,14 @@ impl Limiter {
 
     /// What one of those that share a pace holds while it waits for that.
     fn door(&self, whose: Option<Asker>) -> Arc<Places> {
-        let Some(asker) = whose else {
-            return Arc::clone(&self.door);
-        };
         let mut doors = self.doors.lock();
         doors.retain(|(_, door)| door.strong_count() > 0);
-        let known = doors.iter().find(|(other, _)| *other == asker);
+        let known = doors.iter().find(|(other, _)| *other == whose);
         known
             .and_then(|(_, door)| door.upgrade())
             .unwrap_or_else(|| {
                 let door = Places::new(1, 1);
-                doors.push((asker, Arc::downgrade(&door)));
+                doors.push((whose, Arc::downgrade(&door)));
                 door
             })
     }

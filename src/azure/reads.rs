@@ -202,75 +202,65 @@ where
                 ControlFlow::Break(result) => return result,
                 ControlFlow::Continue(next) => next,
             };
-            if seen.asks_alone() {
-                if seen.waits_for_own() {
-                    changed.await;
-                    continue;
-                }
-                // One turn, whatever others begin and fail meanwhile.
-                let permit = {
-                    let mut entering = pin!(enter());
-                    loop {
-                        tokio::select! {
-                            biased;
-                            () = changed.as_mut(), if !seen.is_apart => {
-                                changed.set(waiting.changed.notified());
-                                changed.as_mut().enable();
-                                let look = self.look(key, may_share(), &mut seen);
-                                if let ControlFlow::Break(result) = look {
-                                    return result;
-                                }
-                            }
-                            permit = entering.as_mut() => break permit,
-                        }
-                    }
-                };
-                let permit = match permit {
-                    Ok(permit) => permit,
-                    Err(error) if seen.is_apart || seen.watched.is_empty() => return Err(error),
-                    // It may not ask, and need not.
-                    Err(_) => {
-                        changed.await;
-                        continue;
-                    }
-                };
-                let own = if seen.is_apart {
-                    Err(permit)
-                } else {
-                    self.start(key, permit, &send)
-                };
-                match own {
-                    Ok(own) => seen.watch([own], Way::Own),
-                    // Boxed: few need it, and all would have room for it.
-                    Err(permit) => return Box::pin(self.alone(key, send(permit))).await,
+            let asks_alone = seen.asks_alone();
+            if let Next::Wait(until) = next
+                && !asks_alone
+            {
+                tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(until) => {}
                 }
                 continue;
             }
-            match next {
-                Next::Wait(until) => tokio::select! {
-                    () = changed => {}
-                    () = sleep_until(until) => {}
-                },
-                // Its own is slow; another one beside it is for those who wait for one of others.
-                Next::Ask if seen.waits_for_own() => changed.await,
-                Next::Ask => {
-                    let permit = tokio::select! {
+            if seen.waits_for_own() {
+                // It is slow; another one beside it is for those who wait for one of others.
+                changed.await;
+                continue;
+            }
+            let permit = {
+                let mut entering = pin!(enter());
+                loop {
+                    tokio::select! {
                         biased;
-                        () = changed.as_mut() => continue,
-                        permit = enter() => permit,
-                    };
-                    let permit = match permit {
-                        Ok(permit) => permit,
-                        Err(error) if seen.watched.is_empty() => return Err(error),
-                        // It may not ask, and need not.
-                        Err(_) => {
-                            changed.await;
-                            continue;
+                        () = changed.as_mut(), if !seen.is_apart => {
+                            if !asks_alone {
+                                break None;
+                            }
+                            // One turn, whatever others begin and fail meanwhile.
+                            changed.set(waiting.changed.notified());
+                            changed.as_mut().enable();
+                            let look = self.look(key, may_share(), &mut seen);
+                            if let ControlFlow::Break(result) = look {
+                                return result;
+                            }
                         }
-                    };
-                    // Another one may have begun meanwhile.
-                    seen.watch(self.start(key, permit, &send), Way::Own);
+                        permit = entering.as_mut() => break Some(permit),
+                    }
                 }
+            };
+            let permit = match permit {
+                None => continue,
+                Some(Ok(permit)) => permit,
+                Some(Err(error)) if seen.is_apart || seen.watched.is_empty() => return Err(error),
+                // It may not ask, and need not.
+                Some(Err(_)) => {
+                    changed.await;
+                    continue;
+                }
+            };
+            let own = if seen.is_apart {
+                Err(permit)
+            } else {
+                self.start(key, permit, &send)
+            };
+            match own {
+                Ok(own) => seen.watch([own], Way::Own),
+                // Boxed: few need it, and all would have room for it.
+                Err(permit) if asks_alone => {
+                    return Box::pin(self.alone(key, send(permit))).await;
+                }
+                // Another one has begun meanwhile.
+                Err(_) => {}
             }
         }
     }

@@ -75,20 +75,25 @@ async fn so_many_go_at_once_and_more_with_streams() {
     _ = limiter.enter(&turn, minute()).await.unwrap();
 }
 
+/// A request that is noted by its mount's name when it goes, and takes a while.
+async fn request<'a>(
+    limiter: &Arc<Limiter>,
+    turn: &Turn,
+    order: &Mutex<Vec<&'a str>>,
+    name: &'a str,
+) {
+    let permit = limiter.enter(turn, minute()).await.unwrap();
+    order.lock().push(name);
+    tokio::time::sleep(SECOND / 100).await;
+    permit.answered();
+}
+
 #[tokio::test(start_paused = true)]
 async fn mounts_take_turns() {
     let limiter = Limiter::new(Limits::of_vault(1, 80), Arc::default());
     let (large, small) = (Turn::default(), Turn::default());
     let order = Mutex::new(Vec::new());
-    let request = |turn, name| {
-        let (limiter, order) = (&limiter, &order);
-        async move {
-            let permit = limiter.enter(turn, minute()).await.unwrap();
-            order.lock().push(name);
-            tokio::time::sleep(SECOND / 100).await;
-            permit.answered();
-        }
-    };
+    let request = |turn, name| request(&limiter, turn, &order, name);
     let mut requests: Vec<_> = (0..50).map(|_| request(&large, "large")).collect();
     requests.push(request(&small, "small"));
     join_all(requests).await;
@@ -114,14 +119,7 @@ async fn a_small_mount_of_a_slowed_identity_stands_behind_no_large_ones() {
         let large: Vec<_> = (0..50).map(|_| mount(20)).collect();
         let small = mount(1);
         let order = Mutex::new(Vec::new());
-        let request = |turn, name| {
-            let (limiter, order) = (&limiter, &order);
-            async move {
-                let permit = limiter.enter(turn, minute()).await.unwrap();
-                order.lock().push(name);
-                permit.answered();
-            }
-        };
+        let request = |turn, name| request(&limiter, turn, &order, name);
         let mut requests: Vec<_> = large
             .iter()
             .flat_map(|turn| (0..20).map(|_| request(turn, "large")))

@@ -160,6 +160,17 @@ async fn mount(
     Some((came, results?))
 }
 
+/// What all of them got for each of their keys.
+async fn results(
+    reads: &TestReads,
+    vault: &Vault,
+    mounts: &[Mount],
+) -> Vec<Result<(Arc<Value>, Way), Failure>> {
+    let all = join_all(mounts.iter().map(|one| mount(reads, vault, one))).await;
+    let results = all.into_iter().flatten().flat_map(|(_, results)| results);
+    results.collect()
+}
+
 fn in_test_time<F: Future>(work: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -234,8 +245,7 @@ proptest! {
             let mounts: Vec<_> = mounts.into_iter().map(|mount| Mount { rejected: None, ..mount }).collect();
             let does = takes.iter().map(|takes| (*takes, Does::Give)).collect();
             let (reads, vault) = (TestReads::new(100_000), Vault::new(does));
-            let results = join_all(mounts.iter().map(|one| mount(&reads, &vault, one))).await;
-            let mut values = results.into_iter().flatten().flat_map(|(_, results)| results);
+            let mut values = results(&reads, &vault, &mounts).await.into_iter();
             assert!(values.all(|value| value.is_ok()));
             assert!(vault.most.load(Ordering::Relaxed) <= 2);
         });
@@ -317,11 +327,7 @@ fn a_failure_is_of_the_one_whose_request_it_was() {
                     ..pod(10)
                 })
                 .collect();
-            let results = join_all(pods.iter().map(|pod| mount(&reads, &vault, pod))).await;
-            let results = results
-                .into_iter()
-                .flatten()
-                .flat_map(|(_, results)| results);
+            let results = results(&reads, &vault, &pods).await.into_iter();
             let failures = results.filter(Result::is_err).count();
             assert_eq!(
                 (vault.requests(), failures),
@@ -346,11 +352,7 @@ fn after_failures_the_first_success_serves_all() {
                 ..pod(0)
             })
             .collect();
-        let results = join_all(pods.iter().map(|pod| mount(&reads, &vault, pod))).await;
-        let results = results
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, results)| results);
+        let results = results(&reads, &vault, &pods).await.into_iter();
         assert_eq!(results.filter(Result::is_err).count(), 2);
         assert_eq!(vault.requests(), 3);
     });
@@ -430,11 +432,7 @@ fn a_request_that_panics_holds_nobody() {
                 ..pod(0)
             })
             .collect();
-        let results = join_all(pods.iter().map(|pod| mount(&reads, &vault, pod))).await;
-        let mut results = results
-            .into_iter()
-            .flatten()
-            .flat_map(|(_, results)| results);
+        let mut results = results(&reads, &vault, &pods).await.into_iter();
         assert!(results.all(|result| result.is_ok()));
     });
 }
