@@ -299,23 +299,35 @@ impl Limiter {
         turn: &Turn,
         deadline: Instant,
     ) -> Result<Option<Reserved<'_>>, Overload> {
-        let admit = |ahead| {
+        let admit = |ahead, deadline| {
             let admitted = self.schedules().admit(whose, &self.limits, ahead, deadline);
             admitted.inspect_err(|_| self.traffic.refused())
         };
-        if !admit(0)? {
+        if !admit(0, deadline)? {
             return self.wait(whose, deadline).await;
         }
         let door = self.door(whose);
         let (namespace, rank) = (&turn.namespace, turn.rank());
-        admit(door.ahead(namespace, rank))?;
+        admit(door.ahead(namespace, rank), deadline)?;
         let mut entering = pin!(door.take(namespace, rank));
+        // While the mount's caller still waits.
+        let last = deadline.checked_sub(LOOK / 5).unwrap_or(deadline);
         let _door = loop {
-            match tokio::time::timeout(LOOK, entering.as_mut()).await {
-                Ok(door) => break door,
-                // There may be a pause meanwhile that takes too long.
-                Err(_) => admit(0)?,
-            };
+            let now = Instant::now();
+            let mut next = now + LOOK;
+            if now < last {
+                next = next.min(last);
+            }
+            if let Ok(door) = tokio::time::timeout_at(next, entering.as_mut()).await {
+                break door;
+            }
+            // There may be a pause meanwhile that takes too long.
+            admit(0, deadline)?;
+            let now = Instant::now();
+            if now >= last {
+                // Others have come first all the time.
+                admit(door.ahead(namespace, rank).max(1), now)?;
+            }
         };
         self.wait(whose, deadline).await
     }

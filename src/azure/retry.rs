@@ -196,6 +196,22 @@ mod tests {
         assert_eq!((count, took, overloaded), (1, Duration::ZERO, false));
     }
 
+    #[test]
+    fn waits_double_and_differ() {
+        for (attempts, least) in [(1, 100), (2, 200), (3, 400)] {
+            let least = Duration::from_millis(least);
+            let mut waits: Vec<_> = (0..20).map(|_| wait_before(attempts)).collect();
+            assert!(
+                waits
+                    .iter()
+                    .all(|wait| *wait >= least && *wait <= least * 3 / 2)
+            );
+            waits.sort_unstable();
+            waits.dedup();
+            assert!(waits.len() > 10, "{waits:?}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn success_ends_it() {
         let limiter = Limiter::new(Limits::of_vault(1, 1), Arc::default());

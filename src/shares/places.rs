@@ -14,9 +14,9 @@ const FOR_THE_OLDEST: u32 = 4;
 
 /// So many places for all, and so many of them for one namespace.
 ///
-/// A place that becomes free goes to the namespace that has the fewest, among equals to the one that was given one
-/// longest ago; within a namespace to the least order, among equals to the one that came first, and one in
-/// [`FOR_THE_OLDEST`] to the oldest.
+/// A place that becomes free goes to the namespace that has the fewest; among equals to the one served longest ago, and
+/// among those never served to the one that has waited longest. Within a namespace it goes to the least order, among equals
+/// to the one that came first, and one in [`FOR_THE_OLDEST`] to the oldest.
 #[derive(Debug)]
 pub struct Places {
     state: Mutex<State>,
@@ -50,6 +50,8 @@ struct Line {
     taken: usize,
     /// When it was last given a place.
     given: u64,
+    /// When one last began to wait while no other did.
+    since: u64,
     /// How many it was given while some waited.
     times: u64,
     waiting: BTreeMap<Position, oneshot::Sender<()>>,
@@ -112,7 +114,8 @@ impl Places {
         self.place(namespace)
     }
 
-    /// How many of this namespace come before one that comes now, at most. The oldest has each fourth turn.
+    /// How many of this namespace that wait come before one that comes now; more may come, and the oldest has each fourth
+    /// turn.
     pub fn ahead(&self, namespace: &Namespace, rank: Rank) -> usize {
         let state = self.state.lock();
         let Some(line) = state.namespaces.get(namespace) else {
@@ -164,8 +167,12 @@ impl State {
     }
 
     fn wait(&mut self, namespace: &Namespace, rank: Rank, sender: oneshot::Sender<()>) -> Position {
-        let position = (rank, self.tick());
+        let now = self.tick();
+        let position = (rank, now);
         let line = self.namespaces.entry(namespace.clone()).or_default();
+        if line.waiting.is_empty() {
+            line.since = now;
+        }
         line.waiting.insert(position, sender);
         position
     }
@@ -197,13 +204,8 @@ impl State {
         let may = |taken| taken < most && (taken == 0 || !leaves_some || taken < free);
         let lines = self.namespaces.iter_mut();
         let (namespace, line) = lines
-            .filter(|(_, line)| may(line.taken))
-            .filter_map(|(namespace, line)| {
-                let (_, came) = *line.waiting.first_key_value()?.0;
-                Some(((line.taken, line.given, came), namespace, line))
-            })
-            .min_by_key(|(place, ..)| *place)
-            .map(|(_, namespace, line)| (namespace, line))?;
+            .filter(|(_, line)| may(line.taken) && !line.waiting.is_empty())
+            .min_by_key(|(_, line)| (line.taken, line.given, line.since))?;
         let sender = line.next()?;
         let namespace = namespace.clone();
         self.took(&namespace);

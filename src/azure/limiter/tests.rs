@@ -1,5 +1,6 @@
 //! Pauses and paces on tokio's own clock.
 
+use futures::StreamExt as _;
 use futures::future::join_all;
 
 use super::schedule::{FORGET_PACE, MAX_RETRY_AFTER};
@@ -130,6 +131,40 @@ async fn a_small_mount_of_a_slowed_identity_stands_behind_no_large_ones() {
         // One had its turn, and each fourth turn is the oldest's.
         assert!(place.is_some_and(|place| place <= 2), "{place:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_passed_until_its_time_is_over_is_told_of_the_pace() {
+    let limiter = vault();
+    for _ in 0..10 {
+        let permit = limiter.enter(&turn("n", "0"), minute()).await.unwrap();
+        permit.throttled(Some(Duration::ZERO));
+    }
+    let deadline = Instant::now() + 10 * SECOND;
+    // The oldest has each fourth turn, and the small ones that keep coming have the others.
+    let (older, younger) = (turn("n", "0"), turn("n", "0"));
+    older.add(100);
+    younger.add(100);
+    let asks_on = async {
+        while let Ok(permit) = limiter.enter(&older, deadline).await {
+            drop(permit);
+        }
+    };
+    let small = futures::stream::iter(0..100).for_each_concurrent(None, |number| {
+        let limiter = &limiter;
+        async move {
+            tokio::time::sleep(SECOND / 10 * number).await;
+            _ = limiter.enter(&turn("n", "0"), deadline).await;
+        }
+    });
+    let passed = async {
+        let permit = limiter.enter(&younger, deadline).await;
+        (permit.map(drop), Instant::now())
+    };
+    let ((), (passed, when), ()) = tokio::join!(asks_on, passed, small);
+    let overload = passed.unwrap_err();
+    assert!(overload.limit == Limit::Vault && !overload.wait.is_zero());
+    assert!(when < deadline && when + LOOK >= deadline);
 }
 
 #[tokio::test(start_paused = true)]
