@@ -17,6 +17,7 @@ use azure_identity::{
     ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
     ManagedIdentityCredentialOptions,
 };
+use azure_security_keyvault_certificates::{CertificateClient, CertificateClientOptions};
 use azure_security_keyvault_keys::{KeyClient, KeyClientOptions};
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use futures::TryStreamExt as _;
@@ -113,6 +114,22 @@ fn secrets(server: &Arc<Server>) -> SecretClient {
     SecretClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap()
 }
 
+fn keys(server: &Arc<Server>) -> KeyClient {
+    let options = KeyClientOptions {
+        client_options: client_options(Arc::clone(server) as _),
+        ..Default::default()
+    };
+    KeyClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap()
+}
+
+fn certificates(server: &Arc<Server>) -> CertificateClient {
+    let options = CertificateClientOptions {
+        client_options: client_options(Arc::clone(server) as _),
+        ..Default::default()
+    };
+    CertificateClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap()
+}
+
 fn managed_identity(server: &Arc<Server>) -> Arc<dyn TokenCredential> {
     let options = ManagedIdentityCredentialOptions {
         client_options: client_options(Arc::clone(server) as _),
@@ -133,12 +150,7 @@ fn client_secret(server: &Arc<Server>) -> Arc<dyn TokenCredential> {
 async fn the_sdk_still_asks_for_the_challenge_with_each_client() {
     let server = server(|request| with_token(request, "{}"));
     secrets(&server).get_secret("a", None).await.unwrap();
-    let options = KeyClientOptions {
-        client_options: client_options(Arc::clone(&server) as _),
-        ..Default::default()
-    };
-    let keys = KeyClient::new(VAULT, Arc::new(Tokens::default()), Some(options)).unwrap();
-    keys.get_key("a", None).await.unwrap();
+    keys(&server).get_key("a", None).await.unwrap();
     secrets(&server).get_secret("a", None).await.unwrap();
     let had_tokens: Vec<_> = server
         .asked
@@ -253,27 +265,48 @@ async fn the_sdk_still_acts_on_no_header_of_an_answer_but_its_challenge() {
         let start = Instant::now();
         let server = with_headers(headers, |request| match request.url().path() {
             "/secrets/a/" => with_token(request, r#"{"value": "v", "id": "i"}"#),
-            "/secrets/a/versions" => with_token(request, r#"{"value": [{"id": "i"}]}"#),
+            "/keys/a/" => with_token(request, r#"{"key": {"kid": "i"}}"#),
+            "/certificates/a/" => with_token(request, r#"{"cer": "AAAA", "id": "i"}"#),
+            "/secrets/a/versions" | "/keys/a/versions" | "/certificates/a/versions" => {
+                with_token(request, r#"{"value": [{"id": "i", "kid": "i"}]}"#)
+            }
+            "/t/oauth2/v2.0/token" => (StatusCode::Ok, FROM_ENTRA_ID),
             _ => (StatusCode::Ok, FROM_IMDS),
         });
+        let mut read = Vec::new();
+        let mut note = |value: serde_json::Result<serde_json::Value>| read.push(value.unwrap());
         let secrets = secrets(&server);
         let secret = secrets.get_secret("a", None).await.unwrap().into_model();
+        note(serde_json::to_value(secret.unwrap()));
         let versions = secrets.list_secret_properties_versions("a", None).unwrap();
         let versions: Vec<_> = versions.try_collect().await.unwrap();
-        let credential = managed_identity(&server);
-        let token = credential.get_token(&[SCOPE], None).await.unwrap();
-        (
-            serde_json::to_value(secret.unwrap()).unwrap(),
-            serde_json::to_value(versions).unwrap(),
-            (token.token.secret().to_owned(), token.expires_on),
-            std::mem::take(&mut *server.asked.lock()),
-            start.elapsed(),
-        )
+        note(serde_json::to_value(versions));
+        let keys = keys(&server);
+        let key = keys.get_key("a", None).await.unwrap().into_model();
+        note(serde_json::to_value(key.unwrap()));
+        let versions = keys.list_key_properties_versions("a", None).unwrap();
+        let versions: Vec<_> = versions.try_collect().await.unwrap();
+        note(serde_json::to_value(versions));
+        let certificates = certificates(&server);
+        let certificate = certificates.get_certificate("a", None).await.unwrap();
+        note(serde_json::to_value(certificate.into_model().unwrap()));
+        let versions = certificates.list_certificate_properties_versions("a", None);
+        let versions: Vec<_> = versions.unwrap().try_collect().await.unwrap();
+        note(serde_json::to_value(versions));
+        let mut tokens = Vec::new();
+        for credential in [managed_identity(&server), client_secret(&server)] {
+            let token = credential.get_token(&[SCOPE], None).await.unwrap();
+            tokens.push(token.token.secret().to_owned());
+        }
+        let asked = std::mem::take(&mut *server.asked.lock());
+        (read, tokens, asked, start.elapsed())
     };
     let without = made(&[]).await;
-    assert_eq!(without.0["value"], "v");
-    assert_eq!(without.1[0]["id"], "i");
-    assert_eq!(without.3.len(), 4);
+    assert_eq!(without.0[0]["value"], "v");
+    assert_eq!(without.0[3][0]["kid"], "i");
+    assert_eq!(without.1, ["t", "t"]);
+    // Each of the three clients asks for the challenge first.
+    assert_eq!(without.2.len(), 3 * 3 + 2);
     assert_eq!(made(HEADERS).await, without);
 }
 

@@ -127,8 +127,9 @@ impl Challenge {
     }
 
     fn read(&self, answer: &Answer) -> Option<Known> {
-        let header = answer.headers.get(WWW_AUTHENTICATE)?;
-        Known::read(header.to_str().ok()?, &self.host)
+        // A vault may have several, of which Key Vault's is one.
+        let mut headers = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+        headers.find_map(|header| Known::read(header.to_str().ok()?, &self.host))
     }
 
     fn foreign(&self) -> TransportError {

@@ -137,9 +137,9 @@ impl Route {
         // Nor is a token sent again that the vault has rejected, which the SDK's client may still have.
         if token.is_none_or(is_stale) {
             let known = challenge.learn(&self.origin).await?;
-            return Ok(challenged(known.header.clone()));
+            return Ok(challenged(known.header.clone(), Bytes::new()));
         }
-        let mut answer = self.exchange(request).await?;
+        let answer = self.exchange(request).await?;
         let (Some(tokens), Some(token)) = (&self.tokens, token) else {
             return self.success(request, answer);
         };
@@ -151,12 +151,15 @@ impl Route {
         }
         challenge.check(&answer)?;
         // Before the SDK asks for a token again. Where there is no other, the same would be sent again.
-        let scope = challenge.known().map(|known| known.scope.as_str());
-        if !tokens.rejected(scope.unwrap_or_default(), token).await {
-            return self.success(request, answer);
+        match challenge.known() {
+            // With the challenge that its token was asked for with: the SDK would act on the last one of this answer.
+            // The body may be the last word about it.
+            Some(known) if tokens.rejected(&known.scope, token).await => {
+                let body = without_secrets(bounded(answer.body), request);
+                Ok(challenged(known.header.clone(), body))
+            }
+            _ => self.success(request, answer),
         }
-        answer.body = without_secrets(bounded(answer.body), request);
-        Ok(incoming(answer))
     }
 
     /// The answer, if it is a success.
@@ -273,16 +276,15 @@ fn path(below: &str, url: &Url) -> String {
     [below, &url[Position::BeforePath..Position::AfterQuery]].concat()
 }
 
-/// The answer for the SDK, with the one header that it acts on; with all of them where it logs them. A copy of all for each
-/// answer would be a quarter of what is allocated for a read.
+/// A success for the SDK, with its headers only where it logs them: it acts on none, and a copy of them for each answer would
+/// be a quarter of what is allocated for a read.
 fn incoming(answer: Answer) -> AsyncRawResponse {
-    let is_logged = tracing::enabled!(target: LOGGING, Level::DEBUG);
     let mut headers = Headers::new();
-    for (name, value) in &answer.headers {
-        if let Ok(value) = value.to_str()
-            && (is_logged || name == hyper::header::WWW_AUTHENTICATE)
-        {
-            headers.insert(name.as_str().to_owned(), value.to_owned());
+    if tracing::enabled!(target: LOGGING, Level::DEBUG) {
+        for (name, value) in &answer.headers {
+            if let Ok(value) = value.to_str() {
+                headers.insert(name.as_str().to_owned(), value.to_owned());
+            }
         }
     }
     let status = StatusCode::from(answer.status.as_u16());
@@ -290,10 +292,10 @@ fn incoming(answer: Answer) -> AsyncRawResponse {
 }
 
 /// A 401 with a challenge, as a vault would answer.
-fn challenged(header: String) -> AsyncRawResponse {
+fn challenged(header: String, body: Bytes) -> AsyncRawResponse {
     let mut headers = Headers::new();
     headers.insert(WWW_AUTHENTICATE, header);
-    AsyncRawResponse::from_bytes(StatusCode::Unauthorized, headers, Vec::new())
+    AsyncRawResponse::from_bytes(StatusCode::Unauthorized, headers, body)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A token that one vault rejects: what that costs others, and what it earns there.
 
-use azure_emulator::{Effect, Permissions, Target};
+use azure_emulator::{Effect, Permissions, RecordedAnswer, Target};
 use futures::future::join_all;
 use tonic::Code;
 
@@ -125,4 +125,30 @@ async fn a_vault_that_takes_the_token_again_is_served_at_once() {
         node.mount(&class).await.unwrap();
     }
     assert_eq!(node.azure.counters().imds().requests, 2);
+}
+
+#[tokio::test]
+async fn a_rejection_with_several_challenges_has_key_vaults_among_them() {
+    const BEARER: &str = "Bearer authorization=\"https://login.windows.net/t\", resource=\"https://vault.azure.net\"";
+    const SLASH: &str = "Bearer authorization=\"https://login.windows.net/t\", resource=\"https://vault.azure.net/\"";
+    for challenges in [
+        &[BEARER][..],
+        &[SLASH],
+        &[BEARER, "Negotiate"],
+        &["Negotiate", BEARER],
+    ] {
+        let node = Node::start().await;
+        node.vault.set_secret("S", "v");
+        let class = Class::of_secret("S");
+        node.mount(&class).await.unwrap();
+        let header = |challenge: &&str| ("WWW-Authenticate".to_owned(), (*challenge).to_owned());
+        let rejection = Effect::recorded(RecordedAnswer {
+            status: 401,
+            headers: challenges.iter().map(header).collect(),
+            body: String::new(),
+        });
+        node.azure.faults().next(1, Target::vault(VAULT), rejection);
+        node.mount(&class).await.unwrap();
+        assert_eq!(node.azure.counters().imds().requests, 2, "{challenges:?}");
+    }
 }
