@@ -158,10 +158,7 @@ pub enum TokenError {
     Overload(#[source] Overload),
     /// The SDK refuses to ask, in its own words.
     #[error("the client gave up: {problem}")]
-    Client {
-        /// Its words.
-        problem: String,
-    },
+    Client { problem: String },
     /// An answer that has no token in it.
     #[error("{service} answered with something that is no token")]
     Unreadable { service: TokenService },

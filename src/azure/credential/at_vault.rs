@@ -54,10 +54,17 @@ impl AtVault {
         pending.then(|| (inner.source.service(), inner.source.connecting()))
     }
 
-    /// Whether the identity has proved who it is: whether there is a token for it, and the vault has not rejected the
-    /// last one that it got.
+    /// Whether the identity has proved who it is: whether there is a token for it that the vault has not rejected, and the
+    /// vault has not rejected the last one that it got.
     pub fn is_proved(&self) -> bool {
-        self.credential.0.tokens.are_there() && !self.rejections.lock().are_latest
+        let rejected = {
+            let rejections = self.rejections.lock();
+            if rejections.are_latest {
+                return false;
+            }
+            rejections.tokens.clone()
+        };
+        self.credential.0.tokens.are_there_but(&rejected)
     }
 
     /// A token for this scope: one that the vault has not rejected, if there is one.

@@ -15,7 +15,6 @@ use azure_identity::{
     ManagedIdentityCredentialOptions, UserAssignedId,
 };
 use futures::TryFutureExt as _;
-use hyper::header::HeaderValue;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -289,9 +288,10 @@ fn user_assigned(managed: &IdentityId) -> Option<UserAssignedId> {
     }
 }
 
-/// Whether a request can have this token.
+/// Whether a request can have this token. Servers reset a stream whose header ends in white space, which would look like an
+/// outage of theirs.
 fn is_sendable(token: &str) -> bool {
-    !token.is_empty() && HeaderValue::from_str(token).is_ok()
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The pod's token as the proof of who asks.
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn a_token_that_no_header_can_have_is_none() {
         assert!(is_sendable("eyJ0.eyJh-_.c2ln"));
-        for token in ["", "a\nb", "a\0"] {
+        for token in ["", "a\nb", "a\0", "a ", "a b", "a\tb", "\u{e9}"] {
             assert!(!is_sendable(token), "{token:?}");
         }
     }

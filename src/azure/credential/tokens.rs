@@ -206,11 +206,12 @@ impl Tokens {
         Some(flight)
     }
 
-    /// Whether there is a token that serves.
-    pub(super) fn are_there(&self) -> bool {
+    /// Whether there is a token that serves and is not among these.
+    pub(super) fn are_there_but(&self, rejected: &[Digest]) -> bool {
         let now = self.clock.now();
         let slots = self.slots.lock();
-        slots.values().any(|slot| slot.serving(now).is_some())
+        let mut slots = slots.values();
+        slots.any(|slot| slot.accepted(now, rejected).is_some())
     }
 
     /// Whether the next request may not go yet.
@@ -564,7 +565,7 @@ mod tests {
         let (tokens, service) = none();
         let (says, step) = (Says::Token(3600 * SECOND), Step::default());
         assert_eq!(token_without(&tokens, &service, &[]).await, "1");
-        assert!(tokens.are_there());
+        assert!(tokens.are_there_but(&[]));
         let all = (0..100).map(|_| replace(&tokens, &service, says, &["1"], &step));
         assert!(join_all(all).await.iter().all(|has_other| *has_other));
         assert_eq!(service.requests(), 2);
@@ -587,6 +588,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn one_that_outlives_its_replacement_is_still_rejected() {
+        let ((tokens, service), step) = (none(), Step::default());
+        let long = |_| service.ask(Says::Token(5400 * SECOND));
+        assert!(tokens.get("scope", &[], long).await.is_some());
+        let short = Says::Token(3600 * SECOND);
+        assert!(replace(&tokens, &service, short, &["1"], &step).await);
+        assert!(tokens.are_there_but(&digests(&["1"])));
+        tokio::time::advance(3700 * SECOND).await;
+        assert!(tokens.are_there_but(&[]));
+        assert!(!tokens.are_there_but(&digests(&["1"])));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_replacement_that_fails_changes_nothing() {
         for says in [Says::Down, Says::Refused, Says::Panic] {
             let ((tokens, service), step) = (none(), Step::default());
@@ -596,7 +610,7 @@ mod tests {
             }
             assert_eq!(service.requests(), 2);
             assert_eq!(token_without(&tokens, &service, &[]).await, "1");
-            assert!(tokens.are_there());
+            assert!(tokens.are_there_but(&[]));
             tokio::time::advance(FAILED_STEP_OF_VAULT).await;
             let well = Says::Token(3600 * SECOND);
             assert!(replace(&tokens, &service, well, &["1"], &step).await);
@@ -667,7 +681,7 @@ mod tests {
             tokio::time::advance(later).await;
             let served = token(&tokens, &service, Says::Down).await;
             assert_eq!(served.is_some(), serves, "{later:?}");
-            assert_eq!(tokens.are_there(), serves);
+            assert_eq!(tokens.are_there_but(&[]), serves);
             // In the last five minutes another one is asked for.
             tokio::time::sleep(SECOND / 10).await;
             assert!(service.requests() > 1);
