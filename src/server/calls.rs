@@ -34,8 +34,6 @@ const SENDING: Duration = Duration::from_secs(1);
 const READING_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer that h2 gets at a time.
 const PIECE: usize = 32 * 1024;
-/// The bytes that are counted of messages which are read: of one as long as a message may be, and some more.
-const MESSAGES: usize = 14 * 1024 * 1024;
 /// The most bytes of a message that come before it takes bytes of the budget. Nearly all messages are shorter; the rest of a
 /// longer one stays with the caller until there are bytes for it.
 pub const STREAM_WINDOW: u32 = 8 * 1024;
@@ -72,9 +70,10 @@ impl Message {
     }
 }
 
-/// The budget of messages.
+/// The budget of messages that are read: of one as long as a message may be, and half as much for others.
 pub fn messages() -> Budget {
-    Budget::new(MESSAGES, COPIES * (PREFIX + MAX_MESSAGE))
+    let most = COPIES * (PREFIX + MAX_MESSAGE);
+    Budget::new(most + most / 2, most)
 }
 
 impl<S> Calls<S> {

@@ -58,7 +58,7 @@ pub struct ProviderSettings {
     )]
     pub max_answer_size: usize,
     /// Most bytes that all mounts hold at once, from their requests to their answers, besides what is kept; each
-    /// namespace has a share. At least 14 MiB, and one and a half times what one mount may have
+    /// namespace has a share. At least 18 MiB, and one and a half times what one mount may have
     #[arg(
         long,
         value_name = "BYTES",

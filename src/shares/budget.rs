@@ -4,14 +4,15 @@
 //! waits while there are none.
 //!
 //! - *Never above*: nothing is given that is not free.
-//! - *Never stuck*: the most that one call may hold is kept back for the oldest call of all, so that this one always goes on; it ends,
-//!   and the next one is the oldest.
+//! - *Never stuck*: the most that one call may hold is kept back for one call, the owner: the oldest that waits for bytes and
+//!   could get none otherwise. It owns them until it ends, or until it waits for something else, such as a vault, while another
+//!   call waits for bytes.
 //! - *A newcomer finds some*: a namespace may hold at most as many bytes as it leaves free; of its oldest call only that
 //!   call's own bytes count.
 //!
-//! What is free goes to the oldest call first, then to the namespace that holds least, and in it to the oldest call. A call
-//! that waits for more than its namespace could have even if it held nothing else gets it when it is the oldest of all, and
-//! nobody waits behind it meanwhile.
+//! What is free goes to the owner first, then to the namespace that holds least, and in it to the oldest call. A call that
+//! waits for more than its namespace could have even if nobody else there held any gets it as the owner, and nobody waits
+//! behind it meanwhile.
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,13 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Namespace;
+
+/// What is kept back changes hands only where this part of all else stays free.
+const FOR_NEWCOMERS: usize = 32;
+
+/// How many calls that wait are looked at in each namespace: those that hold most are among the oldest, and looking at all of
+/// them would take milliseconds.
+const CANDIDATES: usize = 16;
 
 /// How many bytes all calls may hold. Clones share everything.
 #[derive(Clone, Debug)]
@@ -75,9 +83,13 @@ type Age = u64;
 #[derive(Debug)]
 struct State {
     total: usize,
-    /// The most that one call may hold, and that is kept back for the oldest.
+    /// The most that one call may hold, and that is kept back for one of them.
     most: usize,
     held: usize,
+    /// The part of it held by calls that have ended; it comes back soon.
+    left: usize,
+    /// The call that what is kept back is for.
+    owner: Option<Age>,
     /// Counts accounts and those that wait, so that they have an order.
     clock: u64,
     accounts: BTreeMap<Age, Sum>,
@@ -118,6 +130,8 @@ impl Budget {
             total: total.max(most + most / 2),
             most,
             held: 0,
+            left: 0,
+            owner: None,
             clock: 0,
             accounts: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -193,7 +207,7 @@ impl Account {
     pub fn try_share(&self, bytes: usize) -> Option<Shared> {
         let mut state = self.state().lock();
         let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
-        // What is kept back for the oldest call is for what ends with it.
+        // What is kept back for one call is for what ends with it.
         if state.of_namespace(&namespace) + bytes > state.common().saturating_sub(bytes) {
             return None;
         }
@@ -211,7 +225,8 @@ impl Account {
     /// free.
     pub fn admit(&self, bytes: usize) -> Option<Held> {
         let mut state = self.state().lock();
-        let (fits, free) = (state.fits(self.0.age, bytes), state.common());
+        let fits = state.fits(self.0.age, bytes) || state.fits_as_owner(self.0.age, bytes);
+        let free = state.common();
         let namespace = state.accounts.get(&self.0.age)?.namespace.clone();
         let line = state.line(&namespace);
         if !fits && line.of_requests + bytes > free.saturating_sub(bytes) {
@@ -227,11 +242,7 @@ impl Account {
 
     /// Whether it waits for bytes.
     pub fn is_waiting(&self) -> bool {
-        let state = self.state().lock();
-        let account = state.accounts.get(&self.0.age);
-        let line = account.and_then(|account| state.namespaces.get(&account.namespace));
-        let range = (self.0.age, 0)..=(self.0.age, u64::MAX);
-        line.is_some_and(|line| line.waiting.range(range).next().is_some())
+        self.state().lock().waits(self.0.age)
     }
 
     fn state(&self) -> &Mutex<State> {
@@ -265,6 +276,17 @@ impl Held {
             .give_back(|state| state.free(age, freed, is_request));
     }
 
+    /// So many of these by themselves, or all if there are fewer.
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            account: Arc::clone(&self.account),
+            bytes,
+            is_request: self.is_request,
+        }
+    }
+
     /// How many they are.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -272,6 +294,7 @@ impl Held {
 
     /// Takes what is missing of so many, if it is free. Says whether they are there.
     pub fn try_grow_to(&mut self, bytes: usize) -> bool {
+        debug_assert!(!self.is_request, "a request does not grow");
         let missing = bytes.saturating_sub(self.bytes);
         let account = &self.account;
         // What one already has a part of comes before what it waits for besides.
@@ -342,30 +365,97 @@ impl State {
             .any(|line| !line.waiting.is_empty())
     }
 
-    /// The oldest call that has not ended.
-    fn oldest(&self) -> Option<(Age, &Sum)> {
-        let mut accounts = self.accounts.iter();
-        let (age, account) = accounts.find(|(_, account)| !account.has_ended)?;
-        Some((*age, account))
+    /// The call that what is kept back is for.
+    fn owner(&self) -> Option<(Age, &Sum)> {
+        let age = self.owner?;
+        Some((age, self.accounts.get(&age)?))
     }
 
-    /// What is free for all, without what the oldest call may still need.
+    /// What is free for all, without what the owner may still need.
     fn common(&self) -> usize {
-        let kept_back = self.oldest().map_or(self.most, |(_, oldest)| {
-            self.most.saturating_sub(oldest.held)
-        });
+        self.common_beside(self.owner().map(|(_, owner)| owner))
+    }
+
+    /// What would be free for all beside this owner.
+    fn common_beside(&self, owner: Option<&Sum>) -> usize {
+        let kept_back = self
+            .most
+            .saturating_sub(owner.map_or(0, |owner| owner.held));
         self.total.saturating_sub(self.held + kept_back)
     }
 
-    /// What a namespace holds, without what is kept back for the oldest call anyway.
+    /// What a namespace holds, without what is kept back for the owner anyway.
     fn of_namespace(&self, namespace: &Namespace) -> usize {
+        self.of_namespace_beside(namespace, self.owner().map(|(_, owner)| owner))
+    }
+
+    fn of_namespace_beside(&self, namespace: &Namespace, owner: Option<&Sum>) -> usize {
         let of_line = self.namespaces.get(namespace).map_or(0, |line| line.held);
-        match self.oldest() {
-            Some((_, oldest)) if oldest.namespace == *namespace => {
-                of_line - oldest.held.min(self.most)
-            }
+        match owner {
+            Some(owner) if owner.namespace == *namespace => of_line - owner.held.min(self.most),
             _ => of_line,
         }
+    }
+
+    fn waits(&self, age: Age) -> bool {
+        let account = self.accounts.get(&age);
+        let line = account.and_then(|account| self.namespaces.get(&account.namespace));
+        let range = (age, 0)..=(age, u64::MAX);
+        line.is_some_and(|line| line.waiting.range(range).next().is_some())
+    }
+
+    /// Whether this call may own what is kept back: there is as much as it may still need. If another one owns it, that
+    /// one waits for something else than bytes, and what it has leaves this one's namespace its share and newcomers some.
+    fn may_own(&self, age: Age) -> bool {
+        let Some(account) = self.accounts.get(&age) else {
+            return false;
+        };
+        let needed = self.most.saturating_sub(account.held);
+        if account.has_ended || self.total - self.held + self.left < needed {
+            return false;
+        }
+        self.owner().is_none_or(|(owner, of_owner)| {
+            let common = self.common_beside(Some(account));
+            let others = self.of_namespace_beside(&account.namespace, Some(account));
+            let for_newcomers = (self.total - self.most) / FOR_NEWCOMERS;
+            // What the owner has counts from then on: a little of it keeps nobody back.
+            owner != age
+                && !self.waits(owner)
+                && common >= for_newcomers
+                && common + of_owner.held.min(for_newcomers) >= others
+        })
+    }
+
+    /// Makes the oldest call that waits the owner, of those that wait among the first in their namespaces and may be. Says
+    /// whether there is another one now.
+    fn appoint(&mut self) -> bool {
+        if self.owner.is_some_and(|owner| self.waits(owner)) {
+            return false;
+        }
+        let lines = self.namespaces.values();
+        let firsts = lines.filter_map(|line| {
+            let first = line.waiting.keys().next().map(|(age, _)| *age);
+            let ages = std::iter::successors(first, |age| {
+                let mut younger = line.waiting.range((age + 1, 0)..);
+                younger.next().map(|((age, _), _)| *age)
+            });
+            ages.take(CANDIDATES).find(|age| self.may_own(*age))
+        });
+        let next = firsts.min();
+        self.owner = next.or(self.owner);
+        next.is_some()
+    }
+
+    /// Whether this account may have so many bytes more as the owner, which it is from then on. If there is one, it has
+    /// to wait for its turn.
+    fn fits_as_owner(&mut self, age: Age, bytes: usize) -> bool {
+        if self.owner().is_some() || !self.may_own(age) {
+            return false;
+        }
+        self.owner = Some(age);
+        let fits = self.fits(age, bytes);
+        self.owner = self.owner.filter(|_| fits);
+        fits
     }
 
     /// Whether this account may have so many bytes more.
@@ -373,9 +463,8 @@ impl State {
         let Some(account) = self.accounts.get(&age) else {
             return false;
         };
-        let is_oldest = self.oldest().is_some_and(|(oldest, _)| oldest == age);
         let free = self.total.saturating_sub(self.held);
-        if is_oldest && account.held + bytes <= self.most && bytes <= free {
+        if self.owner == Some(age) && account.held + bytes <= self.most && bytes <= free {
             return true;
         }
         let line = self.namespaces.get(&account.namespace);
@@ -391,12 +480,13 @@ impl State {
     /// The one that waits before all others of its namespace.
     fn first_waiting(&self, namespace: &Namespace) -> Option<(Position, &Waiter)> {
         let line = self.namespaces.get(namespace)?;
-        let oldest = self.oldest().map(|(age, _)| age);
         // What there would be if the namespace held nothing. Half of it is the most that it may have.
         let all = self.common() + self.of_namespace(namespace);
         let mut waiting = line.waiting.iter();
-        let (position, waiter) =
-            waiting.find(|((age, _), waiter)| Some(*age) == oldest || 2 * waiter.bytes <= all)?;
+        let (position, waiter) = waiting.find(|((age, _), waiter)| {
+            let own = self.accounts.get(age).map_or(0, |account| account.held);
+            self.owner == Some(*age) || 2 * (own + waiter.bytes) <= all
+        })?;
         Some((*position, waiter))
     }
 
@@ -414,8 +504,9 @@ impl State {
         bytes: usize,
         come_before: impl FnOnce(Age) -> bool,
     ) -> bool {
-        let are_next = self.first_beside(age).is_none_or(come_before);
-        let taken = are_next && self.fits(age, bytes);
+        let is_served = self.owner == Some(age) && !self.waits(age);
+        let are_next = is_served || self.first_beside(age).is_none_or(come_before);
+        let taken = are_next && (self.fits(age, bytes) || self.fits_as_owner(age, bytes));
         if taken {
             self.took(age, bytes);
             self.give();
@@ -428,15 +519,23 @@ impl State {
         if !self.someone_waits() {
             return;
         }
-        while let Some(sender) = self.next() {
-            // One that has gone meanwhile gives it back itself.
-            _ = sender.send(());
+        loop {
+            while let Some(sender) = self.next() {
+                // One that has gone meanwhile gives it back itself.
+                _ = sender.send(());
+            }
+            if !self.appoint() {
+                return;
+            }
         }
     }
 
     fn took(&mut self, age: Age, bytes: usize) {
         if let Some(account) = self.accounts.get_mut(&age) {
             account.held += bytes;
+            if account.has_ended {
+                self.left += bytes;
+            }
             let namespace = account.namespace.clone();
             self.held += bytes;
             self.line(&namespace).held += bytes;
@@ -450,13 +549,15 @@ impl State {
             let namespace = account.namespace.clone();
             let waiter = Waiter { bytes, sender };
             self.line(&namespace).waiting.insert(position, waiter);
+            // It may be the owner, or become it.
+            self.give();
         }
         (position, receiver)
     }
 
     /// Takes bytes for the one whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<()>> {
-        let oldest = self.oldest().and_then(|(age, account)| {
+        let owner = self.owner().and_then(|(age, account)| {
             let line = self.namespaces.get(&account.namespace)?;
             let mut waiting = line.waiting.range((age, 0)..=(age, u64::MAX));
             // In its order: what is small would take the room of what is large for ever.
@@ -464,7 +565,7 @@ impl State {
             let fits = self.fits(age, waiter.bytes);
             fits.then(|| (account.namespace.clone(), *position))
         });
-        let (namespace, position) = oldest.or_else(|| {
+        let (namespace, position) = owner.or_else(|| {
             let lines = self.namespaces.iter().filter_map(|(namespace, line)| {
                 let (position, waiter) = self.first_waiting(namespace)?;
                 self.fits(position.0, waiter.bytes)
@@ -483,6 +584,9 @@ impl State {
             return;
         };
         account.held -= bytes;
+        if account.has_ended {
+            self.left -= bytes;
+        }
         let namespace = account.namespace.clone();
         self.held -= bytes;
         let line = self.line(&namespace);
@@ -493,10 +597,12 @@ impl State {
         self.tidy(&namespace);
     }
 
-    /// The call has ended: another one is the oldest, if this was.
+    /// The call has ended: another one may own what is kept back, if this did.
     fn end(&mut self, age: Age) {
+        self.owner = self.owner.filter(|owner| *owner != age);
         if let Some(account) = self.accounts.get_mut(&age) {
             account.has_ended = true;
+            self.left += account.held;
             let namespace = account.namespace.clone();
             self.line(&namespace).accounts.remove(&age);
             self.tidy(&namespace);

@@ -126,6 +126,37 @@ async fn large_values_of_many_mounts_are_served_one_after_the_other() {
 }
 
 #[tokio::test]
+async fn large_values_are_served_while_an_older_mount_hangs_elsewhere() {
+    let (node, _) = node(&["--mount-timeout=100s"]).await;
+    node.vault.set_secret("S", "x".repeat(25_000));
+    node.azure.vault("hanging-kv");
+    let target = Target::vault("hanging-kv");
+    node.azure.faults().always(target, Effect::Hang);
+    let hanging = many(20).with("keyvaultName", "hanging-kv");
+    let hanging = hanging.with(NAMESPACE, "other");
+    let hangs = async {
+        let answer = node.mount(&hanging).await;
+        panic!("it hangs no longer: {answer:?}");
+    };
+    let large = async {
+        while node.azure.counters().vault("hanging-kv").requests == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Of each more than half of what is left to its namespace, and all of them at once.
+        let class = many(100);
+        let small = Class::of_secret("S");
+        let mounts = (0..8).map(|n| node.mount(if n < 7 { &class } else { &small }));
+        for answer in join_all(mounts).await {
+            answer.unwrap();
+        }
+    };
+    tokio::select! {
+        () = large => {}
+        () = hangs => {}
+    }
+}
+
+#[tokio::test]
 async fn short_values_leave_the_vault_as_busy_as_it_may_be() {
     let node = Node::start_with(&["--shared-reads=false"]).await;
     node.vault.set_secret("S", "v");
