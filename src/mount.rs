@@ -37,7 +37,7 @@ use crate::mount::bytes::{ANSWER, FILE, LISTED, list_weight, needed, side_by_sid
 use crate::mount::history::{is_undecided, newest_from};
 use crate::mount::room::Room;
 use crate::mount::source::{FromVault, SharedMember, SharedReads, Source};
-use crate::mount::workshop::{Finished, Workshop};
+use crate::mount::workshop::{Finished, HANGING, Workshop};
 use crate::observe::metrics::{Metrics, ObjectRequests, OutageMetrics};
 use crate::observe::phases::Phases;
 use crate::observe::traces::Trace;
@@ -84,12 +84,6 @@ pub struct Occasion {
     pub is_remount: bool,
     /// When it is due.
     pub deadline: Instant,
-}
-
-impl Occasion {
-    fn until(self, deadline: Instant) -> Self {
-        Self { deadline, ..self }
-    }
 }
 
 /// What a mount came to.
@@ -287,13 +281,9 @@ impl Provider {
         occasion: Occasion,
         phases: &Phases,
     ) -> Result<(Mounted, Held), Box<MountError>> {
-        let (start, deadline) = (Instant::now(), occasion.deadline);
         let workshop = Workshop::new(&self.workers, payer, account, phases);
-        let first_deadline = match plan.failover_vault {
-            // A vault that hangs leaves time for the other one.
-            Some(_) => start + deadline.duration_since(start) / 2,
-            None => deadline,
-        };
+        // A vault that hangs leaves time for the other one.
+        let leaves_time = plan.failover_vault.is_some();
         let failed = |vault, failure| {
             Box::new(MountError {
                 asked: Asked::by(plan, vault),
@@ -301,7 +291,7 @@ impl Provider {
             })
         };
         let failure = match self
-            .mount_from(plan, &plan.vault, occasion.until(first_deadline), &workshop)
+            .mount_from(plan, &plan.vault, occasion, leaves_time, &workshop)
             .await
         {
             Ok((files, bytes)) => return Ok((Mounted::from(files, &plan.vault, plan), bytes)),
@@ -314,7 +304,8 @@ impl Provider {
         let vault = plan.vault.as_str();
         if let Some(other) = &plan.failover_vault {
             let failover = other.as_str();
-            match self.mount_from(plan, other, occasion, &workshop).await {
+            let mounting = self.mount_from(plan, other, occasion, false, &workshop);
+            match mounting.await {
                 Ok((files, bytes)) => {
                     self.metrics.failover.inc();
                     let causes = causes(&*error);
@@ -337,14 +328,21 @@ impl Provider {
         Err(error)
     }
 
+    /// From one vault. If it has to leave time, it gets half of what is left once the mount has its token; everything else is
+    /// waited for until the mount is due.
     async fn mount_from(
         &self,
         plan: &Plan,
         vault: &VaultName,
         occasion: Occasion,
+        leaves_time: bool,
         workshop: &Workshop<'_>,
     ) -> Result<(Vec<MountedFile>, Held), Failure> {
-        let start = Instant::now();
+        let (start, deadline) = (Instant::now(), occasion.deadline);
+        let share = if leaves_time { 2 } else { 1 };
+        let share_from = |now: Instant| now + deadline.saturating_duration_since(now) / share;
+        // A vault may have to be asked for its challenge first.
+        let patience = Mutex::new(share_from(start));
         let phases = workshop.phases();
         let vault = self.vaults.open(plan, vault).map_err(Failure::Whole)?;
         let principal = Arc::new(Principal::of(&vault.owner().1));
@@ -355,6 +353,8 @@ impl Provider {
             let sign_in = Trace::sign_in().around(vault.sign_in(phases));
             sign_in.await.map_err(Failure::Whole)?;
             self.vaults.keep(plan, &vault);
+            let vaults_time = share_from(Instant::now());
+            *patience.lock() = vaults_time;
             let asker = Asker::new(plan.namespace.as_str(), &plan.identity.name());
             let held_back = Arc::clone(&phases.held_back);
             let turn = Turn::new(&plan.namespace, asker, held_back);
@@ -365,7 +365,8 @@ impl Provider {
                 member,
                 memory: self.memory.as_ref().map(|memory| (memory, principal)),
                 is_remount: occasion.is_remount,
-                deadline: occasion.deadline,
+                patience: vaults_time,
+                deadline,
                 turn: Arc::new(turn),
                 requests: &self.requests,
                 counts: &phases.reads,
@@ -373,23 +374,32 @@ impl Provider {
             let objects = fetch_all(&source, plan, workshop, self.max_answer_size);
             Trace::objects().around(objects).await
         });
-        match tokio::time::timeout_at(occasion.deadline, work.as_mut()).await {
-            Ok(result) => result,
-            Err(_) => Err(match workshop.work() {
-                Some(work) => Failure::Rendering {
-                    after: start.elapsed(),
-                    work,
-                },
+        let mut until = share_from(start);
+        loop {
+            if let Ok(result) = tokio::time::timeout_at(until, work.as_mut()).await {
+                return result;
+            }
+            let patience = *patience.lock();
+            if until < patience {
+                until = patience;
+                continue;
+            }
+            let after = start.elapsed();
+            let failure = match workshop.work() {
+                Some(work) => Failure::Rendering { after, work },
                 None if workshop.account().is_waiting() && !workshop.is_hanging() => {
-                    Failure::NoBytes {
-                        after: start.elapsed(),
-                    }
+                    Failure::NoBytes { after }
                 }
                 None => Failure::Deadline {
-                    after: start.elapsed(),
+                    after,
                     waiting_for: vault.waiting_for(),
                 },
-            }),
+            };
+            if failure.is_outage() || until >= deadline {
+                return Err(failure);
+            }
+            // A mount from another vault would wait for the same thing. Later the vault may hang.
+            until = (until + HANGING).min(deadline);
         }
     }
 
@@ -570,7 +580,8 @@ impl<'a> Objects<'a> {
 
     /// The version that the vault gives to a request for none, unless it is disabled.
     async fn current(&self, fetch: &Fetch) -> Result<Option<String>, VaultError> {
-        match self.object(fetch, &ObjectVersion::Latest).await {
+        self.source.repeat();
+        match self.object(fetch, || self.source.current(fetch)).await {
             Ok((object, _bytes)) => Ok(object.attributes.enabled.then(|| object.version.clone())),
             // Of a disabled secret the vault says no more than that.
             Err(error) if error.concerns_one_object() => Ok(None),
@@ -585,7 +596,8 @@ impl<'a> Objects<'a> {
         version: &ObjectVersion,
         age: Option<usize>,
     ) -> Result<Vec<MountedFile>, ObjectProblem> {
-        let (object, mut bytes) = self.object(fetch, version).await?;
+        let reading = || self.source.object(fetch, version);
+        let (object, mut bytes) = self.object(fetch, reading).await?;
         // Copied where others have it too: mounts that share the read, or what is kept.
         let object = Arc::unwrap_or_clone(object);
         let (mut content_type, mut chain_oddity) = (None, None);
@@ -597,10 +609,11 @@ impl<'a> Objects<'a> {
             } => {
                 let content = SecretContent::of(kid.as_deref(), of_secret.as_deref())?;
                 content_type = of_secret;
-                let making =
-                    self.workshop
-                        .secret(&self.finished, fetch, &object.version, value, content);
-                let made = making.await?;
+                let (finished, version) = (&self.finished, &object.version);
+                let made = self
+                    .workshop
+                    .secret(finished, fetch, version, value, content, &mut bytes)
+                    .await?;
                 chain_oddity = made.chain_oddity;
                 made.files
             }
@@ -629,13 +642,16 @@ impl<'a> Objects<'a> {
         Ok(files)
     }
 
-    /// One version of an object, with the bytes that it takes until it is files. Who waits for them lets go of the object,
-    /// and asks for it again: what others wait for is never held by one who waits.
-    async fn object(
+    /// A version of an object, as `reading` gives it, with the bytes that it takes until it is files. If it has to wait for
+    /// bytes, it lets go of the object and asks for it again: what others wait for is never held by one that waits.
+    async fn object<F>(
         &self,
         fetch: &Fetch,
-        version: &ObjectVersion,
-    ) -> Result<(Arc<VaultObject>, Held), VaultError> {
+        reading: impl Fn() -> F,
+    ) -> Result<(Arc<VaultObject>, Held), VaultError>
+    where
+        F: Future<Output = Result<Arc<VaultObject>, VaultError>>,
+    {
         let expected = || self.source.expected().max(ANSWER);
         let mut bytes = self.account().take(expected()).await;
         // More has come to be expected while it waited.
@@ -644,8 +660,7 @@ impl<'a> Objects<'a> {
             bytes = self.account().take(expected()).await;
         }
         loop {
-            let reading = self.source.object(fetch, version);
-            let object = self.workshop.read(reading).await?;
+            let object = self.workshop.read(reading()).await?;
             let needed = needed(&object, fetch);
             // With a quarter for the JSON that it comes in.
             self.source.took(needed + needed / 4);

@@ -61,7 +61,6 @@ pub enum Whose {
 /// What a mount has read.
 #[derive(Debug)]
 pub struct Reading<V> {
-    /// The value.
     pub value: Arc<V>,
     /// How the mount came to it.
     pub way: Way,
@@ -164,6 +163,25 @@ where
 {
     fn drop(&mut self) {
         self.reads.lock().leave(self.group, self.since, self.number);
+    }
+}
+
+impl<G, K, V, E> Member<G, K, V, E>
+where
+    G: Clone + Eq + Hash,
+    K: Clone + Eq + Hash,
+    V: Weight,
+{
+    /// The same mount, with a request that comes now; to be dropped before the mount is.
+    pub fn now(&self) -> Self {
+        let since = self.reads.lock().moment();
+        Self {
+            reads: self.reads.clone(),
+            group: self.group,
+            since,
+            // The group counts the mount once.
+            number: since,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ impl Provider {
             member: None,
             memory: None,
             is_remount: false,
+            patience: deadline,
             deadline,
             turn: Arc::default(),
             requests: &self.requests,

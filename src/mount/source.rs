@@ -38,6 +38,9 @@ pub(super) struct FromVault<'a> {
     pub(super) memory: Option<(&'a Memory, Arc<Principal>)>,
     /// Whether what is kept may answer.
     pub(super) is_remount: bool,
+    /// Until when the vault is waited for, unless that is over and the mount still goes on.
+    pub(super) patience: Instant,
+    /// When the mount is due.
     pub(super) deadline: Instant,
     pub(super) turn: Arc<Turn>,
     pub(super) requests: &'a ObjectRequests,
@@ -90,7 +93,6 @@ impl Shareable for VaultError {
             Self::Absent => Whose::Everyones,
             Self::Refused(refusal) if refusal.says_that_it_is_not_there() => Whose::Everyones,
             Self::Refused(refusal) if matches!(refusal.status, 401 | 403) => Whose::Askers,
-            Self::Token(_) | Self::LostToken => Whose::Askers,
             _ => Whose::Nobodys,
         }
     }
@@ -106,6 +108,18 @@ impl Source<'_> {
         match self {
             Self::Memory(memory) => memory.object(fetch, version),
             Self::Vault(vault) => vault.object(fetch, version).await,
+        }
+    }
+
+    /// The vault's current version of an object, read after this call: an earlier read could be older than the list.
+    pub(super) async fn current(&self, fetch: &Fetch) -> Result<Arc<VaultObject>, VaultError> {
+        match self {
+            Self::Memory(memory) => memory.object(fetch, &ObjectVersion::Latest),
+            Self::Vault(vault) => {
+                let member = vault.member.as_ref().map(SharedMember::now);
+                let latest = &ObjectVersion::Latest;
+                vault.read_object(fetch, latest, member.as_ref()).await
+            }
         }
     }
 
@@ -169,7 +183,17 @@ impl FromVault<'_> {
             self.counts.count(ReadSource::Memory);
             return Ok(object);
         }
-        let read = self.read(fetch, What::Version(version.clone())).await;
+        self.read_object(fetch, version, self.member.as_ref()).await
+    }
+
+    async fn read_object(
+        &self,
+        fetch: &Fetch,
+        version: &ObjectVersion,
+        member: Option<&SharedMember>,
+    ) -> Result<Arc<VaultObject>, VaultError> {
+        let what = What::Version(version.clone());
+        let read = self.read(fetch, what, member).await;
         let object = match read {
             Ok(reading) => match &*reading.value {
                 Given::Object(object) => Ok((Arc::clone(object), reading.own_since())),
@@ -199,7 +223,8 @@ impl FromVault<'_> {
     }
 
     async fn versions(&self, fetch: &Fetch) -> Result<Vec<ListedVersion>, VaultError> {
-        let read = self.read(fetch, What::Versions(fetch.most_listed())).await;
+        let what = What::Versions(fetch.most_listed());
+        let read = self.read(fetch, what, self.member.as_ref()).await;
         let listed = match read {
             Ok(reading) => match &*reading.value {
                 Given::Versions(listed) => Ok((listed.clone(), reading.own_since())),
@@ -221,14 +246,28 @@ impl FromVault<'_> {
         listed.map(|(listed, _)| listed)
     }
 
+    /// Until when a request may wait that is made now.
+    fn until(&self) -> Instant {
+        if Instant::now() < self.patience {
+            self.patience
+        } else {
+            self.deadline
+        }
+    }
+
     /// What the vault gives, and when it was asked: by this mount, or by another one.
-    async fn read(&self, fetch: &Fetch, what: What) -> Result<Reading<Given>, VaultError> {
+    async fn read(
+        &self,
+        fetch: &Fetch,
+        what: What,
+        member: Option<&SharedMember>,
+    ) -> Result<Reading<Given>, VaultError> {
         let wanted = Arc::new(Wanted {
             kind: fetch.kind,
             name: fetch.name.clone(),
             what,
         });
-        let reading = Box::pin(self.attempts(&wanted));
+        let reading = Box::pin(self.attempts(&wanted, member));
         let reading = self.requests.count(fetch.kind, reading, VaultError::word);
         let reading = reading.await;
         self.turn.remove(1);
@@ -236,10 +275,14 @@ impl FromVault<'_> {
     }
 
     /// Tries until it succeeds, or it is no use.
-    async fn attempts(&self, wanted: &Arc<Wanted>) -> Result<Reading<Given>, VaultError> {
-        let mut attempts = Attempts::new(self.deadline);
+    async fn attempts(
+        &self,
+        wanted: &Arc<Wanted>,
+        member: Option<&SharedMember>,
+    ) -> Result<Reading<Given>, VaultError> {
+        let mut attempts = Attempts::new(self.until());
         loop {
-            match self.attempt(wanted).await {
+            match self.attempt(wanted, member).await {
                 Ok(given) => return Ok(given),
                 Err(VaultError::Overload(overload)) => return Err(attempts.overloaded(overload)),
                 Err(error) => attempts.failed(error).await?,
@@ -247,12 +290,16 @@ impl FromVault<'_> {
         }
     }
 
-    async fn attempt(&self, wanted: &Arc<Wanted>) -> Result<Reading<Given>, VaultError> {
+    async fn attempt(
+        &self,
+        wanted: &Arc<Wanted>,
+        member: Option<&SharedMember>,
+    ) -> Result<Reading<Given>, VaultError> {
         let enter = || async {
-            let permit = self.vault.limiter().enter(&self.turn, self.deadline).await;
+            let permit = self.vault.limiter().enter(&self.turn, self.until()).await;
             permit.map_err(|overload| VaultError::overloaded(overload, None))
         };
-        let Some(member) = &self.member else {
+        let Some(member) = member else {
             let permit = enter().await?;
             let asked_at = Instant::now();
             let asking = ask(Arc::clone(self.vault), Arc::clone(wanted), permit);
@@ -336,7 +383,8 @@ mod tests {
             (refused(401, "{}"), Whose::Askers),
             (refused(403, denied), Whose::Askers),
             (refused(403, "<html>"), Whose::Askers),
-            (VaultError::LostToken, Whose::Askers),
+            // Another mount earns its own.
+            (VaultError::LostToken, Whose::Nobodys),
             (refused(429, "{}"), Whose::Nobodys),
             (refused(503, "{}"), Whose::Nobodys),
             (VaultError::Pending, Whose::Nobodys),

@@ -15,11 +15,11 @@ use crate::observe::phases::Phases;
 use crate::rendering::{
     self, Derivations, Effort, RenderError, Rendered, Rendering, SecretContent,
 };
-use crate::shares::{Account, Payer, Workers};
+use crate::shares::{Account, Held, Payer, Workers};
 use crate::text::sensitive::Sensitive;
 
 /// A vault that has not answered for so long may hang; a younger request may have begun since a file was ready.
-const HANGING: Duration = Duration::from_secs(1);
+pub(super) const HANGING: Duration = Duration::from_secs(1);
 
 /// What a mount waits for while objects become files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub(super) struct Made {
 #[derive(Debug, Default)]
 pub(super) struct Finished(Mutex<HashMap<Version, Arc<Once>>>);
 
-/// What is made once, for all entries that ask for it.
-type Once = OnceCell<Result<Made, RenderError>>;
+/// What is made once, for all entries that ask for it, and the bytes of that.
+type Once = OnceCell<Result<(Made, Held), RenderError>>;
 
 /// A version of a secret, and what becomes of it.
 type Version = (String, String, Rendering);
@@ -117,7 +117,8 @@ impl<'a> Workshop<'a> {
         reading.await
     }
 
-    /// Makes the files of a version of a secret, or takes those that are there.
+    /// Makes the files of a version of a secret, or takes those that are there. `bytes` are those of the value, with room for
+    /// what it becomes.
     pub(super) async fn secret(
         &self,
         finished: &Finished,
@@ -125,6 +126,7 @@ impl<'a> Workshop<'a> {
         version: &str,
         value: Sensitive,
         content: SecretContent,
+        bytes: &mut Held,
     ) -> Result<Made, RenderError> {
         let how = fetch.rendering;
         if rendering::is_cheap(content, value.len()) {
@@ -137,9 +139,18 @@ impl<'a> Workshop<'a> {
             let mut known = finished.0.lock();
             Arc::clone(known.entry((name, version.to_owned(), how)).or_default())
         };
-        let making = || self.make(value, content, how);
+        let making = || async {
+            let made = self.make(value, content, how).await?;
+            // A copy stays here. Nothing is waited for, since other objects of the mount hold bytes and wait for this.
+            let files = made.files.iter().map(|file| file.contents.len());
+            let of_copy = bytes.split(files.sum());
+            Ok((made, of_copy))
+        };
         // Boxed: few objects need it, and all would have room for it.
-        Box::pin(once.get_or_init(making)).await.clone()
+        let made = Box::pin(once.get_or_init(making)).await;
+        made.as_ref()
+            .map(|(made, _)| made.clone())
+            .map_err(Clone::clone)
     }
 
     async fn make(
@@ -252,7 +263,8 @@ mod tests {
         let good = STANDARD.encode(std::fs::read(format!("{folder}/p256-3des.pfx")).unwrap());
         let make = async |fetch: Fetch, version: &str, value: &str| {
             let (value, content) = (value.to_owned().into(), SecretContent::CertificatePfx);
-            let made = workshop.secret(&finished, &fetch, version, value, content);
+            let mut bytes = Held::nothing(&account);
+            let made = workshop.secret(&finished, &fetch, version, value, content, &mut bytes);
             made.await.is_ok()
         };
         assert!(!make(fetch("a"), "1", "no base64").await);
@@ -277,7 +289,9 @@ mod tests {
         assert!((&mut other).now_or_never().is_none());
         let fetch = fetch("a");
         let (value, content) = ("no base64".to_owned().into(), SecretContent::CertificatePfx);
-        let mut making = Box::pin(workshop.secret(&finished, &fetch, "1", value, content));
+        let mut bytes = Held::nothing(&account);
+        let making = workshop.secret(&finished, &fetch, "1", value, content, &mut bytes);
+        let mut making = Box::pin(making);
         assert!((&mut making).now_or_never().is_none());
         assert_eq!(workshop.work(), Some(Work::Waiting));
         // A vault that hangs at that moment is what the mount waits for.

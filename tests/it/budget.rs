@@ -1,9 +1,11 @@
 //! The bytes that mounts hold, from their requests to their answers: never more than there are, all served in the end, and no
 //! namespace pays for another one's.
 
-use std::time::Duration;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use azure_emulator::{Effect, Permissions, Target};
+use azure_emulator::{Effect, NewSecret, Permissions, Target};
 use futures::StreamExt as _;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
@@ -142,7 +144,7 @@ async fn large_values_are_served_while_an_older_mount_hangs_elsewhere() {
         while node.azure.counters().vault("hanging-kv").requests == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Of each more than half of what is left to its namespace, and all of them at once.
+        // Together the large ones need more than their namespace may have.
         let class = many(100);
         let small = Class::of_secret("S");
         let mounts = (0..8).map(|n| node.mount(if n < 7 { &class } else { &small }));
@@ -154,6 +156,26 @@ async fn large_values_are_served_while_an_older_mount_hangs_elsewhere() {
         () = large => {}
         () = hangs => {}
     }
+}
+
+#[tokio::test]
+async fn more_certificates_than_an_answer_has_room_for_are_refused_at_once() {
+    let (node, _) = node(&["--mount-timeout=100s"]).await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificates");
+    let pem = fs::read_to_string(folder.join("p256.pem")).unwrap();
+    // So long that it is not turned into files at once.
+    let pem = format!("{pem}{}", "# padding\n".repeat(2_000));
+    let kid = format!("https://{VAULT}.vault.azure.net/keys/S/0123456789abcdef0123456789abcdef");
+    let secret = NewSecret::new(pem).content_type("application/x-pem-file");
+    node.vault.set_secret_with("S", secret.kid(kid));
+    let start = Instant::now();
+    let words = ["[ANSWER_TOO_LARGE] "];
+    expect_status(
+        node.mount(&many(300)).await,
+        Code::FailedPrecondition,
+        &words,
+    );
+    assert!(start.elapsed() < PATIENCE);
 }
 
 #[tokio::test]

@@ -267,3 +267,22 @@ async fn a_time_that_defeats_rotation_is_refused_at_the_start() {
         assert!(!output.status.success() && log.contains(words), "{log}");
     }
 }
+
+#[tokio::test]
+async fn a_history_begins_with_no_older_version_that_is_remembered() {
+    let node = Node::start_with(&LONG).await;
+    node.vault.grant(OBJECT_ID, Permissions::all());
+    let old = node.vault.set_secret("S", "old");
+    let class = Class::of_secret("S")
+        .object("objectName: S\nobjectType: secret\nobjectAlias: H\nobjectVersionHistory: 2");
+    let pod = filled(&node, &class, "pod").await;
+    // Two of one second, of which only the vault knows the newest.
+    let new = ["one", "two"].map(|value| node.vault.set_secret("S", value));
+    for (version, created) in [(&old, 1), (&new[0], 2), (&new[1], 2)] {
+        let kind = azure_emulator::ObjectKind::Secret;
+        node.vault.set_created(kind, "S", version, created).unwrap();
+    }
+    let response = node.mount(&pod).await.unwrap();
+    let found: Vec<_> = files(&response).iter().map(|file| file.2).collect();
+    assert_eq!(found, ["old", "two", "one"]);
+}

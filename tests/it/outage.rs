@@ -230,6 +230,18 @@ async fn a_failover_vault_has_time_left_when_the_first_hangs() {
 }
 
 #[tokio::test]
+async fn a_token_that_comes_late_takes_no_time_from_the_first_vault() {
+    let node = Node::start_with(&["--mount-timeout", "8s"]).await;
+    node.vault.set_secret("S", "first");
+    second_vault(&node);
+    // Later than half of the time, which is how long the first vault is waited for.
+    let late = Effect::delay(Duration::from_secs(5));
+    node.azure.faults().always(Target::imds(), late);
+    assert_eq!(value(&node, &with_failover()).await, "first");
+    assert_eq!(node.azure.counters().vault("second-kv").requests, 0);
+}
+
+#[tokio::test]
 async fn a_failover_vault_is_no_way_around_a_no() {
     let node = Node::start().await;
     node.vault.set_secret("S", "first");
