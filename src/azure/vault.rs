@@ -161,10 +161,7 @@ pub enum VaultError {
     LostToken,
     /// The SDK refuses to go on, in its own words.
     #[error("the client gave up: {problem}")]
-    Client {
-        /// Its words.
-        problem: String,
-    },
+    Client { problem: String },
 }
 
 impl VaultError {

@@ -57,7 +57,6 @@ pub enum MountCommandError {
     /// No provider answers at the socket.
     #[error("no provider answers at {}", path.display())]
     NoProvider {
-        /// The socket.
         path: PathBuf,
         source: tonic::transport::Error,
     },

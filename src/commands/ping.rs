@@ -25,7 +25,6 @@ pub enum PingError {
         path.display()
     )]
     NoProvider {
-        /// The socket.
         path: PathBuf,
         source: Box<dyn Error + Send + Sync>,
     },
@@ -38,7 +37,6 @@ pub enum PingError {
     /// The call failed.
     #[error("{}: the provider refused the call: {}", path.display(), status.message())]
     Refused {
-        /// The socket.
         path: PathBuf,
         /// What it said.
         status: Box<Status>,

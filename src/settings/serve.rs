@@ -61,7 +61,6 @@ pub struct ServeSettings {
     /// The health check over HTTP.
     #[command(flatten)]
     pub healthz: HealthzSettings,
-    /// The metrics.
     #[command(flatten)]
     pub prometheus: PrometheusSettings,
     /// Logs.

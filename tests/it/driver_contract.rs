@@ -146,7 +146,7 @@ async fn a_provider_that_ends_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn a_probe_by_the_name_of_another_is_the_go_providers() {
+async fn the_go_providers_probe_may_have_the_path_of_another() {
     for path in ["/livez", "/readyz"] {
         let port = free_port();
         let flags = [
