@@ -2,10 +2,11 @@
 //! the container counts it.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 /// How long there has to be no end of a mount, so that a burst counts as over.
 const QUIET: Duration = Duration::from_secs(1);
@@ -17,28 +18,46 @@ const WORTH: u64 = 3 * 1024 * 1024;
 /// What bursts of mounts have left behind.
 #[derive(Debug, Default)]
 pub struct FreedMemory {
-    ended: Notify,
+    /// How many mounts have ended.
+    ended: AtomicU64,
+    /// Whether a burst goes on, as far as [`Self::give_back`] knows.
+    is_burst: AtomicBool,
+    begins: Notify,
 }
 
 impl FreedMemory {
-    /// A mount has ended.
+    /// A mount has ended. Only the first one of a burst wakes anybody.
     pub fn mount_ended(&self) {
-        self.ended.notify_one();
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        if !self.is_burst.swap(true, Ordering::SeqCst) {
+            self.begins.notify_one();
+        }
+    }
+
+    /// Waits for the end of a burst.
+    async fn burst(&self) {
+        self.begins.notified().await;
+        let latest = Instant::now() + MAX_WAIT;
+        let mut ended = self.ended.load(Ordering::SeqCst);
+        loop {
+            sleep(QUIET).await;
+            let before = std::mem::replace(&mut ended, self.ended.load(Ordering::SeqCst));
+            if ended == before || Instant::now() >= latest {
+                break;
+            }
+        }
+        self.is_burst.store(false, Ordering::SeqCst);
+        if ended != self.ended.load(Ordering::SeqCst) {
+            // It took itself for one of this burst.
+            self.begins.notify_one();
+        }
     }
 
     /// Gives it back for as long as this is polled.
     pub async fn give_back(&self) {
         let mut floor = resident();
         loop {
-            self.ended.notified().await;
-            let latest = Instant::now() + MAX_WAIT;
-            loop {
-                tokio::select! {
-                    () = self.ended.notified() => {}
-                    () = sleep(QUIET) => break,
-                    () = sleep_until(latest) => break,
-                }
-            }
+            self.burst().await;
             if resident() < floor.saturating_add(WORTH) {
                 continue;
             }
@@ -60,7 +79,35 @@ fn resident() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_over_a_second_after_its_last_mount() {
+        for (mounts, least, most) in [
+            (1, QUIET, 2 * QUIET),
+            (10, 3 * QUIET, 5 * QUIET),
+            // It is not waited for without end.
+            (1000, MAX_WAIT, MAX_WAIT + QUIET),
+        ] {
+            let memory = FreedMemory::default();
+            let start = Instant::now();
+            let mounting = async {
+                for _ in 0..mounts {
+                    memory.mount_ended();
+                    sleep(QUIET / 4).await;
+                }
+                pending::<()>().await;
+            };
+            tokio::select! {
+                () = memory.burst() => {}
+                () = mounting => {}
+            }
+            let took = start.elapsed();
+            assert!((least..=most).contains(&took), "{mounts}: {took:?}");
+        }
+    }
 
     #[test]
     fn the_system_says_what_is_in_ram() {

@@ -1,16 +1,17 @@
 //! [`Service`], the driver's gRPC service: a `Mount` call typed, planned, carried out, and answered.
 //!
-//! Each mount runs as a task of its own. When the caller goes away the task ends; when it panics, that
-//! mount is answered with `INTERNAL` and nothing else is touched.
+//! Each call has a task, which the HTTP library spawns for it and drops when the caller goes away. When a mount panics, it is
+//! answered with `INTERNAL` and nothing else is touched.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
@@ -319,11 +320,10 @@ fn counted<T>(request: &tonic::Request<T>) -> Option<Call> {
     seat.map(Seat::begin_call)
 }
 
-/// Runs a mount as a task of its own, which ends with its caller and whose panic stays inside.
-async fn contain<T: Send + 'static>(
-    mount: impl Future<Output = Result<T, CallError>> + Send + 'static,
-) -> Result<T, CallError> {
-    AbortOnDropHandle::new(tokio::spawn(mount))
+/// A mount whose panic stays inside. What it leaves behind is dropped with it; what it shares has no half-made state.
+async fn contain<T>(mount: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    AssertUnwindSafe(mount)
+        .catch_unwind()
         .await
         .unwrap_or(Err(CallError::Panicked))
 }
