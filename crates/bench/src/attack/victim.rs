@@ -44,8 +44,8 @@ pub enum Victim {
     Visitor,
     /// The identity is the node's, which the attacker uses too.
     OnNode,
-    /// The driver's connection and the processors, at the moment at which the attacker's answers of hundreds of megabytes go
-    /// out.
+    /// The driver's connection and the processors, at the moment at which hundreds of megabytes of the attacker go out or
+    /// come in.
     Beside,
     /// IMDS: each mount is of a new pod, with an identity of the node that has no token yet.
     NewOnNode,
