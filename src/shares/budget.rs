@@ -404,8 +404,8 @@ impl State {
         line.is_some_and(|line| line.waiting.range(range).next().is_some())
     }
 
-    /// Whether this call may own what is kept back: there is as much as it may still need. If another one owns it, that
-    /// one waits for something else than bytes, and what it has leaves this one's namespace its share and newcomers some.
+    /// Whether this call may own what is kept back: there is as much as it may still need. If another one owns it, which does
+    /// not wait for bytes, what that has leaves this one's namespace its share and newcomers some.
     fn may_own(&self, age: Age) -> bool {
         let Some(account) = self.accounts.get(&age) else {
             return false;
@@ -414,15 +414,12 @@ impl State {
         if account.has_ended || self.total - self.held + self.left < needed {
             return false;
         }
-        self.owner().is_none_or(|(owner, of_owner)| {
+        self.owner().is_none_or(|(_, owner)| {
             let common = self.common_beside(Some(account));
             let others = self.of_namespace_beside(&account.namespace, Some(account));
             let for_newcomers = (self.total - self.most) / FOR_NEWCOMERS;
             // What the owner has counts from then on: a little of it keeps nobody back.
-            owner != age
-                && !self.waits(owner)
-                && common >= for_newcomers
-                && common + of_owner.held.min(for_newcomers) >= others
+            common >= for_newcomers && common + owner.held.min(for_newcomers) >= others
         })
     }
 
